@@ -1,0 +1,54 @@
+# `make` says what there is. Needs Debian 12 and a Rust toolchain; `setup` installs the rest.
+
+CARGO ?= cargo
+# Seconds for each fuzz target in `make fuzz`.
+FUZZ_SECONDS ?= 20
+SHELL_SCRIPTS = tests/lab/setup tests/lab/noded tests/lab/node tests/lab/cluster tests/lab/check-units \
+	tests/e2e/run .ci/run $(wildcard benches/run)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test e2e bench fuzz lint ci
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## installs the Debian packages for building and testing (as root; quick when all is there)
+	@tests/lab/setup
+
+build: setup ## target/release/noded-proxy
+	$(CARGO) build --release --locked
+
+demo: setup ## the proxy at work in a minute, with throwaway certificates and a stand-in for noded
+	$(CARGO) run --release --locked -- demo
+
+test: setup ## all tests, those with the real node daemon too
+	NODED_PROXY_REAL_NODED=1 $(CARGO) test --locked
+
+e2e: setup ## a real three-node cluster under systemd, as root; about nine minutes
+	@tests/lab/setup --e2e
+	tests/e2e/run
+
+bench: setup ## the numbers of the README
+	benches/run
+
+fuzz: ## each fuzz target for FUZZ_SECONDS (needs a nightly toolchain and cargo-fuzz)
+	@if ! $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
+		echo "make fuzz: no 'cargo +nightly fuzz' here: rustup toolchain install nightly && cargo install cargo-fuzz --locked"; \
+		exit 1; \
+	fi; \
+	set -e; for target in $$($(CARGO) +nightly fuzz list); do \
+		echo "== $$target"; \
+		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -timeout=10; \
+	done
+
+lint: ## format, clippy, doc, licences and sources, shell scripts, units
+	@tests/lab/setup --lint
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+	$(CARGO) deny --log-level error check bans licenses sources
+	shellcheck -x -P SCRIPTDIR $(SHELL_SCRIPTS)
+	tests/lab/check-units
+
+ci: ## what CI runs
+	bash .ci/run
