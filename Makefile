@@ -47,7 +47,7 @@ lint: ## format, clippy, doc, licences and sources, shell scripts, units
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 	$(CARGO) deny --log-level error check bans licenses sources
-	shellcheck -x -P SCRIPTDIR $(SHELL_SCRIPTS)
+	shellcheck -S warning -x -P SCRIPTDIR $(SHELL_SCRIPTS)
 	tests/lab/check-units
 
 ci: ## what CI runs
