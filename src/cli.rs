@@ -1,0 +1,135 @@
+//! What was typed: the command line, source of `--help`, the man page and the completions.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{LogFormat, LogLevel};
+
+/// Mutual TLS proxy in front of Ganeti's node daemon.
+///
+/// It owns the node's RPC port (TCP 1811), admits only clients whose certificate is in Ganeti's
+/// candidate map, and forwards their RPCs to the unmodified ganeti-noded on loopback.
+#[derive(Debug, Parser)]
+#[command(name = "noded-proxy", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the proxy in the foreground.
+    ///
+    /// SIGTERM and SIGINT drain: no new connections, running RPCs finish. SIGHUP reads the candidate map
+    /// and server.pem again. Exit status: 0 drained, 1 the drain deadline passed or a fault, 64 wrong
+    /// configuration.
+    Run(RunArgs),
+    /// Find everything that can be found wrong before a start.
+    ///
+    /// Takes the options of `run`. Exit status: 0 all good (warnings allowed), 1 something would fail, 64
+    /// wrong configuration.
+    Check(CheckArgs),
+    /// Print the digest of certificates as the candidate map has it.
+    Digest(DigestArgs),
+    /// Show the status of a running proxy.
+    Status(StatusArgs),
+    /// Show the main job with throwaway certificates and an embedded stand-in for noded.
+    Demo(DemoArgs),
+    /// Print the man page (roff) on standard output.
+    #[command(hide = true)]
+    Man,
+    /// Print shell completions on standard output.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Options of `run`. Each overrides the key of the same name in the configuration file.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RunArgs {
+    /// Configuration file [default: /etc/noded-proxy/noded-proxy.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Public listener; may be repeated [default: [::]:1811, IPv4 included]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Vec<SocketAddr>,
+    /// The local node daemon [default: 127.0.0.1:11811]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub upstream: Option<SocketAddr>,
+    /// Speak TLS to the node daemon, with server.pem on both sides
+    #[arg(long)]
+    pub upstream_tls: bool,
+    /// Key and certificate of the cluster [default: /var/lib/ganeti/server.pem]
+    #[arg(long, value_name = "FILE")]
+    pub server_pem: Option<PathBuf>,
+    /// Ganeti's ssconf directory [default: /var/lib/ganeti]
+    #[arg(long, value_name = "DIR")]
+    pub ssconf_dir: Option<PathBuf>,
+    /// Candidate map [default: ssconf_master_candidates_certs in the ssconf directory]
+    #[arg(long, value_name = "FILE")]
+    pub candidate_map: Option<PathBuf>,
+    /// Directory of PEM files with candidate certificates
+    #[arg(long, value_name = "DIR")]
+    pub candidate_certs: Option<PathBuf>,
+    /// Where the last good candidate map is kept [default: /var/lib/noded-proxy]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Admin listener: /metrics, /healthz, /status [default: 127.0.0.1:9811]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub admin: Option<SocketAddr>,
+    /// Connections to the node daemon at a time [default: 20]
+    #[arg(long, value_name = "N")]
+    pub max_clients: Option<usize>,
+    /// Form of the log [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Least important level that is logged [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
+}
+
+/// Options of `check`.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// What would be run.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Only what needs no other process: no port is tried and the node daemon is not asked
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Options of `digest`.
+#[derive(Debug, Clone, Args)]
+pub struct DigestArgs {
+    /// PEM files; the first certificate of each counts, keys are skipped
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// Options of `status`.
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    /// Admin listener of the running proxy
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9811")]
+    pub admin: SocketAddr,
+    /// Print the JSON document as it comes
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// Leave everything running at the end and print commands to paste; Ctrl-C ends it
+    #[arg(long)]
+    pub keep: bool,
+}

@@ -1,0 +1,46 @@
+//! The configuration file: TOML text to a [`Config`], or one line that says what is wrong.
+
+use std::fmt;
+use std::path::Path;
+
+use super::Config;
+
+/// One thing that is wrong with the configuration, in one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Problem(String);
+
+impl Problem {
+    pub(super) fn value(key: &str, value: &dyn fmt::Display, expected: &str) -> Self {
+        Self(format!("{key} = {value}: expected {expected}"))
+    }
+}
+
+/// Reads a configuration file that must exist.
+pub(super) fn read(path: &Path) -> Result<Config, Vec<Problem>> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| vec![Problem(format!("--config {name}: cannot be read: {error}"))])?;
+    parse(&text, &name.to_string()).map_err(|problem| vec![problem])
+}
+
+/// Reads a configuration file that may be absent: the defaults then.
+pub(super) fn read_if_present(path: &Path) -> Result<Config, Vec<Problem>> {
+    if path.exists() { read(path) } else { Ok(Config::default()) }
+}
+
+pub(super) fn parse(text: &str, name: &str) -> Result<Config, Problem> {
+    let at = |error: &toml::de::Error| match error.span() {
+        Some(span) => {
+            format!("{name}, line {}", text[..span.start].matches('\n').count() + 1)
+        }
+        None => name.to_owned(),
+    };
+    let one_line = |text: &str| text.trim().replace('\n', ", ");
+    let document = toml::Deserializer::parse(text)
+        .map_err(|e| Problem(format!("{}: {}", at(&e), one_line(e.message()))))?;
+    serde_path_to_error::deserialize(document).map_err(|e| {
+        let inner = e.inner();
+        Problem(format!("{}: {}: {}", at(inner), e.path(), one_line(inner.message())))
+    })
+}

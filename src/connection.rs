@@ -1,0 +1,208 @@
+//! One connection's life, from the first byte to the last: read this file first.
+//!
+//! Ping or client? Handshake, within its time. Authorised? Serve its requests, asking again for each. When the
+//! candidate map changes and the peer is no longer in it, or when the proxy drains, finish what runs and close.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+use tracing::{debug, error, info, warn};
+
+use crate::authz::Permit;
+use crate::identity::PeerIdentity;
+use crate::metrics::reason;
+use crate::rpc;
+use crate::shared::Shared;
+use crate::tls::{Accepted, Acceptor, HandshakeError};
+
+/// hyper's buffer for a request's head; Ganeti's heads have 200 bytes.
+const HEAD_BUFFER: usize = 16 << 10;
+/// Headers of a request; Ganeti's clients send five.
+const MAX_HEADERS: usize = 64;
+
+/// Serves one client connection, from the accept to the end.
+pub async fn serve(
+    shared: Arc<Shared>,
+    tcp: TcpStream,
+    address: SocketAddr,
+    handshakes: Arc<Semaphore>,
+) {
+    let Some(tls) = shared.store.current().tls.clone() else {
+        // The service manager holds the port, and this node is in no cluster.
+        refuse(&shared, address, None, reason::NOT_IN_CLUSTER, "this node is in no cluster");
+        return;
+    };
+    let Ok(unfinished) = handshakes.try_acquire() else {
+        refuse(&shared, address, None, reason::OVER_LIMIT, "too many unfinished handshakes");
+        return;
+    };
+    shared.metrics.handshakes.inc();
+    let accepted = shake_hands(&shared, tcp, address, &tls.acceptor).await;
+    shared.metrics.handshakes.dec();
+    drop((unfinished, tls));
+    let Some(accepted) = accepted else { return };
+    let Some(permit) = admit(&shared, &accepted, address) else { return };
+    shared.metrics.open.inc();
+    talk(&shared, accepted, address, permit).await;
+    shared.metrics.open.dec();
+}
+
+/// The TLS handshake within its deadline. What fails is counted and logged here.
+async fn shake_hands(
+    shared: &Shared,
+    tcp: TcpStream,
+    address: SocketAddr,
+    acceptor: &Acceptor,
+) -> Option<Accepted> {
+    let start = Instant::now();
+    let deadline = start + shared.limits.handshake_timeout;
+    let metrics = &shared.metrics;
+    match timeout_at(deadline, tcp.peek(&mut [0])).await {
+        Ok(Ok(1..)) => {}
+        Ok(Ok(0) | Err(_)) => {
+            // Ganeti's "tcp ping": connect and close, many times a day. Never an error.
+            debug!(peer = %address, "closed without a byte");
+            metrics.pings.inc();
+            metrics.connections.with_label_values(&["ping"]).inc();
+            return None;
+        }
+        Err(_) => {
+            refuse(shared, address, None, reason::HANDSHAKE_TIMEOUT, "no byte in time");
+            return None;
+        }
+    }
+    match timeout_at(deadline, acceptor.accept(tcp)).await {
+        Ok(Ok(accepted)) => {
+            metrics.handshake_duration.observe(start.elapsed().as_secs_f64());
+            Some(accepted)
+        }
+        Ok(Err(error)) => {
+            failed(shared, address, error);
+            None
+        }
+        Err(_) => {
+            refuse(shared, address, None, reason::HANDSHAKE_TIMEOUT, "handshake not done in time");
+            None
+        }
+    }
+}
+
+fn failed(shared: &Shared, address: SocketAddr, error: HandshakeError) {
+    match error {
+        HandshakeError::Refused(peer) => {
+            let denied = shared.store.authorise(&peer).err();
+            let name = denied.map_or("unknown_digest", |denied| denied.reason());
+            let why = denied.map_or_else(|| "just left the map".into(), |denied| denied.to_string());
+            refuse(shared, address, Some(&peer), name, &why);
+        }
+        HandshakeError::NoCertificate => {
+            refuse(shared, address, None, reason::NO_CERTIFICATE, "no client certificate");
+        }
+        HandshakeError::PeerClosed(why) => {
+            debug!(peer = %address, why, "went away in the handshake");
+            shared.metrics.reject(reason::PEER_CLOSED);
+        }
+        HandshakeError::Protocol(why) => {
+            refuse(shared, address, None, reason::PROTOCOL_ERROR, &why);
+        }
+    }
+}
+
+/// The decision that counts: on the identity that the handshake proved, with the map of this moment.
+fn admit(shared: &Shared, accepted: &Accepted, address: SocketAddr) -> Option<Permit> {
+    let peer = &accepted.peer;
+    match shared.store.authorise(peer) {
+        Ok(permit) => {
+            let metrics = &shared.metrics;
+            metrics.connections.with_label_values(&["admitted"]).inc();
+            metrics.tls_versions.with_label_values(&[accepted.version]).inc();
+            metrics.not_after.with_label_values(&["last_admitted_peer"]).set(peer.not_after as f64);
+            if let Some(why) = permit.outside_validity() {
+                metrics.outside_validity.inc();
+                warn!(peer = %address, cn = peer.name(), digest = %peer.digest, %why,
+                    "admitted all the same; renew it with gnt-cluster renew-crypto");
+            }
+            Some(permit)
+        }
+        Err(denied) => {
+            refuse(shared, address, Some(peer), denied.reason(), &denied.to_string());
+            None
+        }
+    }
+}
+
+/// Counts, remembers and logs a refused connection.
+fn refuse(
+    shared: &Shared,
+    address: SocketAddr,
+    peer: Option<&PeerIdentity>,
+    reason: &'static str,
+    why: &str,
+) {
+    shared.metrics.reject(reason);
+    shared.refusals.add(address, reason, peer);
+    match peer {
+        Some(peer) => {
+            info!(peer = %address, cn = peer.name(), digest = %peer.digest, reason, why, "refused");
+        }
+        None => info!(peer = %address, reason, why, "refused"),
+    }
+}
+
+/// Serves the requests of an admitted peer until it, the map or the drain ends the connection.
+async fn talk(shared: &Arc<Shared>, accepted: Accepted, address: SocketAddr, first: Permit) {
+    let client = Arc::new(rpc::Client { address, peer: accepted.peer });
+    let service = {
+        let (shared, client) = (Arc::clone(shared), Arc::clone(&client));
+        service_fn(move |request| rpc::answer(Arc::clone(&shared), Arc::clone(&client), request))
+    };
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.limits.header_timeout)
+        .max_buf_size(HEAD_BUFFER)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(accepted.stream), service);
+    let mut connection = pin!(connection);
+    let mut changes = shared.store.subscribe();
+    let mut closing = false;
+    drop(first); // each request asks anew
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    debug!(peer = %address, %error, "connection ended");
+                }
+                return;
+            }
+            changed = changes.changed(), if !closing => {
+                if changed.is_ok() && shared.store.authorise(&client.peer).is_ok() {
+                    continue;
+                }
+                info!(peer = %address, cn = client.peer.name(), digest = %client.peer.digest,
+                    "no longer admitted: closing its connection");
+                connection.as_mut().graceful_shutdown();
+                closing = true;
+            }
+            () = shared.drain.cancelled(), if !closing => {
+                connection.as_mut().graceful_shutdown();
+                closing = true;
+            }
+        }
+    }
+}
+
+/// A connection task that panicked ends alone; this says so.
+pub fn report_panic(result: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = result
+        && error.is_panic()
+    {
+        error!(%error, "a connection ended by a fault of this program, please report it");
+    }
+}

@@ -1,0 +1,380 @@
+//! The metric handles and their names, which are an interface: the README's table is tested against them.
+//!
+//! Handles are made once and passed in; there are no globals. Labels come from closed lists: never an
+//! address, a digest or a raw path.
+
+use std::collections::HashMap;
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
+};
+
+use crate::authz::Denied;
+use crate::candidates::MapFile;
+
+/// Why a connection or request was refused before noded saw it, beyond [`Denied::REASONS`].
+pub mod reason {
+    /// The client sent no certificate.
+    pub const NO_CERTIFICATE: &str = "no_certificate";
+    /// The handshake failed for another reason (versions, ciphers, not TLS, bad signature).
+    pub const PROTOCOL_ERROR: &str = "protocol_error";
+    /// The handshake took too long.
+    pub const HANDSHAKE_TIMEOUT: &str = "handshake_timeout";
+    /// The client went away in the middle of the handshake.
+    pub const PEER_CLOSED: &str = "peer_closed";
+    /// Too many connections, or too many unfinished handshakes.
+    pub const OVER_LIMIT: &str = "over_limit";
+    /// There is no `server.pem` and the port is held by the service manager.
+    pub const NOT_IN_CLUSTER: &str = "not_in_cluster";
+    /// All of the above.
+    pub const ALL: [&str; 6] = [
+        NO_CERTIFICATE,
+        PROTOCOL_ERROR,
+        HANDSHAKE_TIMEOUT,
+        PEER_CLOSED,
+        OVER_LIMIT,
+        NOT_IN_CLUSTER,
+    ];
+}
+
+/// Upper bounds of duration buckets, in seconds: from a digest look-up to a day-long RPC.
+const DURATIONS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0,
+    3_600.0, 86_400.0,
+];
+
+/// One row of the README's table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Metric name.
+    pub name: String,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// Label names.
+    pub labels: Vec<String>,
+    /// What it counts.
+    pub help: String,
+}
+
+/// All handles.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    rows: Vec<Row>,
+    /// Accepted TCP connections that have ended their handshake phase, by result.
+    pub connections: IntCounterVec,
+    /// Refused connections by reason.
+    pub rejected: IntCounterVec,
+    /// Connections that were closed without a byte.
+    pub pings: IntCounter,
+    /// Open client connections.
+    pub open: IntGauge,
+    /// Unfinished handshakes.
+    pub handshakes: IntGauge,
+    /// Duration of completed handshakes.
+    pub handshake_duration: Histogram,
+    /// Admitted connections by TLS version.
+    pub tls_versions: IntCounterVec,
+    /// Admissions of certificates outside their validity.
+    pub outside_validity: IntCounter,
+    /// RPCs by procedure and HTTP status.
+    pub rpcs: IntCounterVec,
+    /// RPC duration by procedure, head of the request to the last byte of the reply.
+    pub rpc_duration: HistogramVec,
+    /// Bytes of bodies by direction.
+    pub body_bytes: IntCounterVec,
+    /// Refused requests by reason.
+    pub refused: IntCounterVec,
+    /// Wait for a slot.
+    pub queue_duration: Histogram,
+    /// Requests that wait for a slot now.
+    pub queue_length: IntGauge,
+    /// Connections to noded in use now.
+    pub slots_in_use: IntGauge,
+    /// Connections to noded that may be in use.
+    pub slots: IntGauge,
+    /// Failed calls to noded by kind.
+    pub upstream_errors: IntCounterVec,
+    /// 1 for the state in which the map file was found last.
+    pub map_state: IntGaugeVec,
+    /// Entries of the map in force.
+    pub map_entries: IntGauge,
+    /// 1 while the file is faulty and an older map is in force.
+    pub map_stale: IntGauge,
+    /// When the map in force was read.
+    pub map_last_good: Gauge,
+    /// Published changes of map or identity.
+    pub reloads: IntCounter,
+    /// Faulty files by file.
+    pub reload_failures: IntCounterVec,
+    /// Ends of validity.
+    pub not_after: GaugeVec,
+    /// 1 while draining.
+    pub draining: IntGauge,
+    /// 1 with `tls.legacy`.
+    pub legacy: IntGauge,
+}
+
+impl Metrics {
+    /// Makes and registers all handles; every label value of a closed list is there from the start.
+    pub fn new() -> Self {
+        let mut make = Maker::default();
+        let denied = || Denied::REASONS.into_iter();
+        let rejected: Vec<&str> = denied().chain(reason::ALL).collect();
+        let refused: Vec<&str> = denied().chain(crate::http::Refusal::REASONS).collect();
+        let build = make.gauges("build_info", "Always 1", &["version", "tls_library"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), crate::tls::library()]).set(1);
+        Self {
+            connections: make.counters(
+                "connections_total",
+                "Client connections by result",
+                "result",
+                &["admitted", "rejected", "ping"],
+            ),
+            rejected: make.counters(
+                "rejected_connections_total",
+                "Client connections refused before a request, by reason",
+                "reason",
+                &rejected,
+            ),
+            pings: make.counter("tcp_pings_total", "Connections closed by the client without a byte"),
+            open: make.gauge("connections_open", "Open client connections"),
+            handshakes: make.gauge("handshakes_open", "Unfinished TLS handshakes"),
+            handshake_duration: make.histogram(
+                "handshake_duration_seconds",
+                "Duration of completed TLS handshakes",
+            ),
+            tls_versions: make.counters(
+                "tls_connections_total",
+                "Admitted connections by TLS version",
+                "version",
+                &["TLSv1.3", "TLSv1.2", "older"],
+            ),
+            outside_validity: make.counter(
+                "admitted_outside_validity_total",
+                "Connections admitted with an expired or not yet valid certificate",
+            ),
+            rpcs: make.counter_pairs(
+                "rpcs_total",
+                "RPCs by procedure and HTTP status",
+                &["procedure", "code"],
+            ),
+            rpc_duration: make.histograms(
+                "rpc_duration_seconds",
+                "RPC duration, from its head to the last byte of the reply",
+                &["procedure"],
+            ),
+            body_bytes: make.counters(
+                "body_bytes_total",
+                "Bytes of request bodies sent to noded and of reply bodies sent to clients",
+                "direction",
+                &["request", "reply"],
+            ),
+            refused: make.counters(
+                "refused_requests_total",
+                "Requests answered by the proxy itself because of the request, by reason",
+                "reason",
+                &refused,
+            ),
+            queue_duration: make.histogram("queue_duration_seconds", "Wait of RPCs for a slot"),
+            queue_length: make.gauge("queue_length", "RPCs that wait for a slot"),
+            slots_in_use: make.gauge("slots_in_use", "Connections to noded in use"),
+            slots: make.gauge("slots", "Connections to noded that may be in use (max_clients)"),
+            upstream_errors: make.counters(
+                "upstream_errors_total",
+                "Failed calls to noded, by kind",
+                "kind",
+                &crate::upstream::Error::KINDS,
+            ),
+            map_state: make.gauge_vec(
+                "candidate_map_state",
+                "1 for the state in which the candidate map file was found last",
+                "state",
+                &MapFile::STATES,
+            ),
+            map_entries: make.gauge("candidate_map_entries", "Entries of the candidate map in force"),
+            map_stale: make.gauge(
+                "candidate_map_stale",
+                "1 while the file is faulty and the last good map is in force",
+            ),
+            map_last_good: make.float_gauge(
+                "candidate_map_last_good_timestamp_seconds",
+                "When the candidate map in force was read, 0 for never",
+            ),
+            reloads: make.counter("reloads_total", "Published changes of map or server.pem"),
+            reload_failures: make.counters(
+                "reload_failures_total",
+                "Files found faulty, by file",
+                "file",
+                &["candidate_map", "server_pem", "state"],
+            ),
+            not_after: make.float_gauges(
+                "certificate_not_after_timestamp_seconds",
+                "End of validity of server.pem and of the peer admitted last",
+                "certificate",
+                &["server_pem", "last_admitted_peer"],
+            ),
+            draining: make.gauge("draining", "1 while the proxy drains"),
+            legacy: make.gauge("tls_legacy", "1 when tls.legacy weakens TLS"),
+            registry: make.finish(),
+            rows: make.rows,
+        }
+    }
+
+    /// The registry, for `/metrics`.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// All metrics of our own, for the README's table.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The text that `/metrics` answers with (Prometheus text format 0.0.4).
+    pub fn render(&self) -> String {
+        prometheus::TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .unwrap_or_else(|error| format!("# {error}\n"))
+    }
+
+    /// Counts a connection that was refused before any request.
+    pub fn reject(&self, reason: &str) {
+        self.rejected.with_label_values(&[reason]).inc();
+        self.connections.with_label_values(&["rejected"]).inc();
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Makes handles and remembers them for registry and table.
+#[derive(Default)]
+struct Maker {
+    rows: Vec<Row>,
+    collectors: Vec<Box<dyn Collector>>,
+}
+
+impl Maker {
+    fn keep<T: Collector + Clone + 'static>(
+        &mut self,
+        made: prometheus::Result<T>,
+        kind: &'static str,
+    ) -> T {
+        // Names and labels are constants of this file; a wrong one fails every test.
+        #[allow(clippy::expect_used)]
+        let handle = made.expect("metric names are valid");
+        let desc = handle.desc();
+        let (name, labels) = (desc[0].fq_name.clone(), desc[0].variable_labels.clone());
+        self.rows.push(Row { name, kind, labels, help: desc[0].help.clone() });
+        self.collectors.push(Box::new(handle.clone()));
+        handle
+    }
+
+    fn opts(name: &str, help: &str) -> Opts {
+        Opts::new(name, help).namespace("noded_proxy")
+    }
+
+    fn counter(&mut self, name: &str, help: &str) -> IntCounter {
+        self.keep(IntCounter::with_opts(Self::opts(name, help)), "counter")
+    }
+
+    fn counters(&mut self, name: &str, help: &str, label: &str, values: &[&str]) -> IntCounterVec {
+        let made = self.counter_pairs(name, help, &[label]);
+        for value in values {
+            made.with_label_values(&[*value]);
+        }
+        made
+    }
+
+    fn counter_pairs(&mut self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.keep(IntCounterVec::new(Self::opts(name, help), labels), "counter")
+    }
+
+    fn gauge(&mut self, name: &str, help: &str) -> IntGauge {
+        self.keep(IntGauge::with_opts(Self::opts(name, help)), "gauge")
+    }
+
+    fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.keep(IntGaugeVec::new(Self::opts(name, help), labels), "gauge")
+    }
+
+    fn gauge_vec(&mut self, name: &str, help: &str, label: &str, values: &[&str]) -> IntGaugeVec {
+        let made = self.gauges(name, help, &[label]);
+        for value in values {
+            made.with_label_values(&[*value]);
+        }
+        made
+    }
+
+    fn float_gauge(&mut self, name: &str, help: &str) -> Gauge {
+        self.keep(Gauge::with_opts(Self::opts(name, help)), "gauge")
+    }
+
+    fn float_gauges(&mut self, name: &str, help: &str, label: &str, values: &[&str]) -> GaugeVec {
+        let made = self.keep(GaugeVec::new(Self::opts(name, help), &[label]), "gauge");
+        for value in values {
+            made.with_label_values(&[*value]);
+        }
+        made
+    }
+
+    fn histogram_opts(name: &str, help: &str) -> HistogramOpts {
+        HistogramOpts { common_opts: Self::opts(name, help), buckets: DURATIONS.to_vec() }
+    }
+
+    fn histogram(&mut self, name: &str, help: &str) -> Histogram {
+        self.keep(Histogram::with_opts(Self::histogram_opts(name, help)), "histogram")
+    }
+
+    fn histograms(&mut self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        self.keep(HistogramVec::new(Self::histogram_opts(name, help), labels), "histogram")
+    }
+
+    fn finish(&mut self) -> Registry {
+        let registry = Registry::new_custom(None, Some(HashMap::new())).unwrap_or_default();
+        self.collectors.push(Box::new(ProcessCollector::for_self()));
+        for collector in self.collectors.drain(..) {
+            // Fails only for a name used twice, which the test of the table finds.
+            let _ = registry.register(collector);
+        }
+        registry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_registered_once_and_shown() {
+        let metrics = Metrics::new();
+        metrics.rpcs.with_label_values(&["version", "200"]).inc();
+        metrics.rpc_duration.with_label_values(&["version"]).observe(0.03);
+        let text = metrics.render();
+        for row in metrics.rows() {
+            let shown = text.matches(&format!("# TYPE {} {}\n", row.name, row.kind)).count();
+            assert_eq!(shown, 1, "{}", row.name);
+        }
+        assert!(text.contains("process_resident_memory_bytes"));
+        assert!(text.contains("noded_proxy_rejected_connections_total{reason=\"unknown_digest\"} 0"));
+    }
+
+    #[test]
+    fn the_readme_has_the_table_of_all_metrics() {
+        let metrics = Metrics::new();
+        let table: String = metrics
+            .rows()
+            .iter()
+            .map(|r| format!("| `{}` | {} | {} | {} |\n", r.name, r.kind, r.labels.join(", "), r.help))
+            .collect();
+        let readme = include_str!("../README.md");
+        assert!(readme.contains(&table), "README.md must have these lines:\n{table}");
+    }
+}

@@ -1,0 +1,159 @@
+//! One RPC's life: may this peer still ask, is it a proper request, gather the body, call noded, answer, log.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use tracing::{info, warn};
+
+use crate::authz::Permit;
+use crate::http::{Body, Refusal, Replies, ReplyBody, explanation, procedure};
+use crate::identity::PeerIdentity;
+use crate::procedures::label;
+use crate::shared::Shared;
+use crate::upstream::{Error, Timing};
+
+/// The client at the other end of the connection.
+#[derive(Debug)]
+pub struct Client {
+    /// Its address.
+    pub address: SocketAddr,
+    /// What the handshake proved.
+    pub peer: PeerIdentity,
+}
+
+/// Answers one request; every outcome becomes a response.
+pub async fn answer(
+    shared: Arc<Shared>,
+    client: Arc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, Infallible> {
+    let (head, incoming) = request.into_parts();
+    let mut record = Record::new(Arc::clone(&shared), client);
+    let permit = match shared.store.authorise(&record.client.peer) {
+        Ok(permit) => permit,
+        Err(denied) => return Ok(record.refuse(Refusal::Denied(denied))),
+    };
+    record.key = permit.key().into();
+    match procedure(&head.method, &head.uri, head.version, &head.headers) {
+        Ok(name) => record.procedure = name.into(),
+        Err(refusal) => return Ok(record.refuse(refusal)),
+    }
+    let body = match Body::gather(incoming, shared.body_limits(), &shared.budget).await {
+        Ok(body) => body,
+        Err(refusal) => return Ok(record.refuse(refusal)),
+    };
+    Ok(record.forward(&permit, body).await)
+}
+
+/// What the log line and the metrics of one RPC need. Made when the head is there, ended with the answer.
+struct Record {
+    shared: Arc<Shared>,
+    client: Arc<Client>,
+    start: Instant,
+    key: Box<str>,
+    procedure: Box<str>,
+    request_bytes: u64,
+    timing: Timing,
+    status: StatusCode,
+    why: Option<String>,
+}
+
+impl Record {
+    fn new(shared: Arc<Shared>, client: Arc<Client>) -> Self {
+        Self {
+            shared,
+            client,
+            start: Instant::now(),
+            key: "-".into(),
+            procedure: "-".into(),
+            request_bytes: 0,
+            timing: Timing::default(),
+            status: StatusCode::OK,
+            why: None,
+        }
+    }
+
+    async fn forward(mut self, permit: &Permit, body: Body) -> Response<ReplyBody> {
+        self.request_bytes = body.length();
+        let upstream = Arc::clone(&self.shared.upstream);
+        let (result, timing) = upstream.call(permit, &self.procedure, body).await;
+        self.timing = timing;
+        match result {
+            Ok(reply) => {
+                self.status = reply.status;
+                let body = reply.body.tell(Box::new(self));
+                let mut response = Response::new(body);
+                *response.status_mut() = reply.status;
+                response
+            }
+            Err(Error::Client(refusal)) => self.refuse(refusal),
+            Err(error) => {
+                self.shared.metrics.upstream_errors.with_label_values(&[error.kind()]).inc();
+                self.explain(error.status(), error.to_string())
+            }
+        }
+    }
+
+    fn refuse(self, refusal: Refusal) -> Response<ReplyBody> {
+        self.shared.metrics.refused.with_label_values(&[refusal.reason()]).inc();
+        let mut response = self.explain(refusal.status(), refusal.to_string());
+        if refusal == Refusal::Method {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(Method::POST.as_str()));
+        }
+        response
+    }
+
+    fn explain(mut self, status: StatusCode, why: String) -> Response<ReplyBody> {
+        let text = explanation(&self.shared.host, &why);
+        self.status = status;
+        self.why = Some(why);
+        let mut response = Response::new(ReplyBody::whole(text).tell(Box::new(self)));
+        *response.status_mut() = status;
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        response
+    }
+}
+
+impl Replies for Record {
+    fn ended(self: Box<Self>, sent: u64, complete: bool, error: Option<&Error>) {
+        let total = self.start.elapsed();
+        let metrics = &self.shared.metrics;
+        let procedure = label(&self.procedure);
+        metrics.rpcs.with_label_values(&[procedure, self.status.as_str()]).inc();
+        metrics.rpc_duration.with_label_values(&[procedure]).observe(total.as_secs_f64());
+        let outcome = match (complete, error) {
+            (true, _) => "complete",
+            (false, Some(_)) => "cut",
+            (false, None) => "client_left",
+        };
+        let why = self.why.or_else(|| error.map(ToString::to_string)).unwrap_or_default();
+        let peer = &self.client.peer;
+        macro_rules! line {
+            ($level:ident) => {
+                $level!(
+                    peer = %self.client.address,
+                    cn = peer.name(),
+                    key = &*self.key,
+                    digest = %peer.digest,
+                    procedure = &*self.procedure,
+                    status = self.status.as_u16(),
+                    request_bytes = self.request_bytes,
+                    reply_bytes = sent,
+                    queue_ms = self.timing.queue.as_secs_f64() * 1e3,
+                    upstream_ms = self.timing.upstream.as_secs_f64() * 1e3,
+                    total_ms = total.as_secs_f64() * 1e3,
+                    outcome,
+                    why,
+                    "rpc"
+                )
+            };
+        }
+        if self.status.is_server_error() || outcome == "cut" { line!(warn) } else { line!(info) }
+    }
+}

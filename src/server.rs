@@ -1,0 +1,346 @@
+//! Builds the parts, runs them, reacts to signals, drains: the only room that knows all others.
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Semaphore, watch as watch_channel};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::admin::Admin;
+use crate::candidates::Admission;
+use crate::cli::RunArgs;
+use crate::config::Config;
+use crate::http::Budget;
+use crate::listener::{bind, raise_file_limit};
+use crate::metrics::Metrics;
+use crate::shared::{Refusals, Shared};
+use crate::tls::Profile;
+use crate::trust::{Paths, Reloader, Reloads, Store, watch};
+use crate::upstream::{Settings, Slots, Upstream};
+use crate::{connection, listener, logging, systemd};
+
+/// Pause before a port that is taken is tried again (only while it was not needed at the start).
+const BIND_AGAIN: Duration = Duration::from_secs(1);
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every RPC ended within the drain timeout.
+    Drained,
+    /// The drain deadline passed with so many connections or exchanges left.
+    Cut(usize),
+}
+
+/// Why a run could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port cannot be had.
+    #[error("{key} = {address}: cannot listen there: {source}")]
+    Bind {
+        /// The configuration key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Signals cannot be caught, or the like.
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Exit status for a wrong configuration (EX_USAGE of sysexits.h).
+pub const EXIT_CONFIG: u8 = 64;
+
+/// `noded-proxy run`, to the exit status: 0 drained, 1 cut or failed, 64 wrong configuration.
+#[allow(clippy::print_stderr, reason = "before logging starts there is only standard error")]
+pub fn main(args: &RunArgs) -> ExitCode {
+    let config = match Config::load(args) {
+        Ok(config) => config,
+        Err(problems) => {
+            problems.iter().for_each(|problem| eprintln!("noded-proxy: {problem}"));
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    if let Err(why) = logging::start(&config.log) {
+        eprintln!("noded-proxy: {why}");
+        return ExitCode::FAILURE;
+    }
+    match serve(&config) {
+        Ok(Outcome::Drained) => ExitCode::SUCCESS,
+        Ok(Outcome::Cut(_)) => ExitCode::FAILURE,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: &Config) -> Result<Outcome, StartError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async { Server::build(config)?.run().await });
+    runtime.shutdown_background(); // what still runs was given its time
+    outcome
+}
+
+/// A proxy whose parts are built and whose ports are open, ready to [`Server::run`].
+pub struct Server {
+    shared: Arc<Shared>,
+    admin: Arc<Admin>,
+    admin_listener: TcpListener,
+    public: Public,
+    reloads: Reloads,
+    drain_timeout: Duration,
+}
+
+/// The public listener's sockets.
+struct Public {
+    addresses: Vec<SocketAddr>,
+    open: Vec<Arc<TcpListener>>,
+    /// systemd holds the port, so it stays open whatever happens here.
+    inherited: bool,
+    connections: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Loads the files and opens the ports. Must be called inside a tokio runtime.
+    pub fn build(config: &Config) -> Result<Self, StartError> {
+        raise_file_limit();
+        let metrics = Arc::new(Metrics::new());
+        metrics.legacy.set(i64::from(config.tls.legacy));
+        if config.tls.legacy {
+            warn!("tls.legacy: TLS 1.0 and 1.1, RSA key exchange, 1024-bit keys and SHA-1 are taken");
+        }
+        let store = Store::new(config.policy());
+        let profile = if config.tls.legacy { Profile::Legacy } else { Profile::Modern };
+        let paths = Paths {
+            map: config.map_path(),
+            server_pem: config.server_pem.clone(),
+            state_dir: config.state_dir.clone(),
+        };
+        let bootstrap = config.admission.bootstrap;
+        let handles = (Arc::clone(&store), Arc::clone(&metrics));
+        let reloader = Reloader::new(paths, handles.0, handles.1, bootstrap, profile);
+        let (reloads, first) = watch(reloader, &store);
+        let shared = share(config, store, metrics);
+        let admin_listener = open("admin", config.admin)?;
+        let mut public = Public::new(config)?;
+        if first.tls.is_some() && !public.inherited {
+            for address in &config.listen {
+                public.open.push(Arc::new(open("listen", *address)?));
+            }
+        }
+        let admin = Admin::new(Arc::clone(&shared));
+        let drain_timeout = config.drain_timeout;
+        Ok(Self { shared, admin, admin_listener, public, reloads, drain_timeout })
+    }
+
+    /// Runs until SIGTERM or SIGINT, then drains.
+    pub async fn run(self) -> Result<Outcome, StartError> {
+        let Self { shared, admin, admin_listener, public, reloads, drain_timeout } = self;
+        let mut stop = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let hangup = signal(SignalKind::hangup())?;
+        info!(address = %admin_listener.local_addr()?, "admin listener open");
+        tokio::spawn(Arc::clone(&admin).serve(admin_listener));
+        tokio::spawn(systemd::watchdog());
+        let reloading = tokio::spawn(reload_on_hangup(hangup, reloads, Arc::clone(&shared)));
+        let accepting = tokio::spawn(public.run(Arc::clone(&shared), admin));
+        tokio::select! {
+            _ = stop.0.recv() => info!("SIGTERM: draining"),
+            _ = stop.1.recv() => info!("SIGINT: draining"),
+        }
+        reloading.abort(); // the map is still watched; only SIGHUP is not answered any more
+        systemd::stopping();
+        shared.metrics.draining.set(1);
+        shared.drain.cancel();
+        let _ = accepting.await; // closes the listening sockets
+        Ok(drain(&shared, drain_timeout).await)
+    }
+}
+
+/// Waits for running RPCs, up to the deadline.
+async fn drain(shared: &Shared, limit: Duration) -> Outcome {
+    shared.tasks.close();
+    let begun = Instant::now();
+    match tokio::time::timeout(limit, shared.tasks.wait()).await {
+        Ok(()) => {
+            info!(seconds = begun.elapsed().as_secs_f64(), "drained");
+            Outcome::Drained
+        }
+        Err(_) => {
+            let left = shared.tasks.len();
+            error!(left, "the drain timeout has passed, cutting what still runs");
+            Outcome::Cut(left)
+        }
+    }
+}
+
+async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads, shared: Arc<Shared>) {
+    while hangup.recv().await.is_some() {
+        info!("SIGHUP: reading candidate map and server.pem again");
+        systemd::reloading();
+        reloads.now().await;
+        systemd::ready(&summary(&shared));
+    }
+}
+
+fn share(config: &Config, store: Arc<Store>, metrics: Arc<Metrics>) -> Arc<Shared> {
+    let (tasks, budget) = (TaskTracker::new(), Budget::new(config.limits.memory));
+    let up = &config.upstream;
+    let slots = Slots::new(up.max_clients, up.fast_slots, up.queue_length, Arc::clone(&metrics));
+    let settings = Settings {
+        address: up.address,
+        tls: up.tls,
+        connect_timeout: up.connect_timeout,
+        send_timeout: up.send_timeout,
+        queue_timeout: up.queue_timeout,
+    };
+    let handles = (Arc::clone(&store), budget.clone(), Arc::clone(&metrics), tasks.clone());
+    let upstream = Upstream::new(settings, slots, handles.0, handles.1, handles.2, handles.3);
+    Arc::new(Shared {
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        store,
+        upstream,
+        budget,
+        metrics,
+        limits: config.limits.clone(),
+        drain: CancellationToken::new(),
+        tasks,
+        refusals: Refusals::default(),
+        started: Instant::now(),
+    })
+}
+
+fn open(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    bind(address).map_err(|source| StartError::Bind { key, address, source })
+}
+
+impl Public {
+    fn new(config: &Config) -> Result<Self, StartError> {
+        let mut open = Vec::new();
+        for listener in systemd::inherited_listeners() {
+            listener.set_nonblocking(true)?;
+            open.push(Arc::new(TcpListener::from_std(listener)?));
+        }
+        let inherited = !open.is_empty();
+        let connections = Arc::new(Semaphore::new(config.limits.connections));
+        let handshakes = Arc::new(Semaphore::new(config.limits.handshakes));
+        Ok(Self { addresses: config.listen.clone(), open, inherited, connections, handshakes })
+    }
+
+    /// Listens while there is a `server.pem`, and only then, until the drain.
+    async fn run(mut self, shared: Arc<Shared>, admin: Arc<Admin>) {
+        let mut changes = shared.store.subscribe();
+        let mut told_ready = false;
+        while !shared.drain.is_cancelled() {
+            let joined = shared.store.current().tls.is_some();
+            if joined && self.open.is_empty() && !self.open_again().await {
+                continue;
+            }
+            if !joined && !self.inherited {
+                self.open.clear();
+            }
+            let addresses: Vec<_> = self.open.iter().filter_map(|l| l.local_addr().ok()).collect();
+            if joined {
+                for address in &addresses {
+                    info!(%address, "listening");
+                }
+            } else {
+                info!("waiting for server.pem: this node is in no cluster yet");
+            }
+            admin.set_listening(if joined { addresses } else { Vec::new() });
+            match told_ready {
+                true => systemd::status(&summary(&shared)),
+                false => systemd::ready(&summary(&shared)),
+            }
+            told_ready = true;
+            self.accept_until(&shared, &mut changes, joined).await;
+        }
+        admin.set_listening(Vec::new());
+    }
+
+    /// Accepts connections until the drain, or until `server.pem` comes or goes.
+    async fn accept_until(
+        &self,
+        shared: &Arc<Shared>,
+        changes: &mut watch_channel::Receiver<u64>,
+        joined: bool,
+    ) {
+        let mut loops = JoinSet::new();
+        for listener in &self.open {
+            loops.spawn(self.accept_loop(Arc::clone(listener), Arc::clone(shared)));
+        }
+        let other_state = async {
+            while changes.changed().await.is_ok() {
+                if shared.store.current().tls.is_some() != joined {
+                    return;
+                }
+                systemd::status(&summary(shared));
+            }
+        };
+        tokio::select! {
+            () = other_state => {}
+            () = shared.drain.cancelled() => {}
+        }
+        loops.shutdown().await;
+    }
+
+    fn accept_loop(
+        &self,
+        listener: Arc<TcpListener>,
+        shared: Arc<Shared>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (connections, handshakes) =
+            (Arc::clone(&self.connections), Arc::clone(&self.handshakes));
+        async move {
+            let metrics = Arc::clone(&shared.metrics);
+            let serve = |tcp, peer, permit| {
+                let (shared, handshakes) = (Arc::clone(&shared), Arc::clone(&handshakes));
+                shared.tasks.clone().spawn(async move {
+                    connection::serve(shared, tcp, peer, handshakes).await;
+                    drop(permit);
+                });
+            };
+            listener::run(&listener, &connections, &metrics, serve).await;
+        }
+    }
+
+    /// Opens the ports when `server.pem` has come; a port that is taken is tried again and again.
+    async fn open_again(&mut self) -> bool {
+        for address in &self.addresses {
+            match bind(*address) {
+                Ok(listener) => self.open.push(Arc::new(listener)),
+                Err(error) => {
+                    error!(%address, %error, "cannot listen there, trying again");
+                    self.open.clear();
+                    tokio::time::sleep(BIND_AGAIN).await;
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+/// The line that `systemctl status` shows.
+fn summary(shared: &Shared) -> String {
+    let snapshot = shared.store.snapshot();
+    let fault = snapshot.faults.first().map_or_else(String::new, |fault| format!("; {fault}"));
+    match (&snapshot.tls, &snapshot.admission) {
+        (None, _) => "waiting for server.pem: this node is in no cluster yet".into(),
+        (Some(_), Admission::Listed(map)) => format!("{} candidates admitted{fault}", map.entries()),
+        (Some(_), Admission::Bootstrap(_)) => {
+            format!("bootstrap phase: the certificate of server.pem is admitted{fault}")
+        }
+        (Some(_), Admission::Nobody(why)) => format!("nobody is admitted: {why}{fault}"),
+    }
+}

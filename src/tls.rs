@@ -1,0 +1,19 @@
+//! TLS: the only room that names OpenSSL types. Acceptor and connector, and the handshake that turns a TCP
+//! connection into a stream and a [`PeerIdentity`].
+//!
+//! Pinning, not PKI: the chain decides nothing. Inside the verify callback the [`Gate`] is asked so
+//! that a refused client gets a fitting alert; the decision that counts is taken by the caller, after the
+//! handshake, on the identity returned here.
+
+mod accept;
+mod credentials;
+mod profile;
+
+pub use accept::{Accepted, HandshakeError};
+pub use credentials::{CertificateInfo, Credentials, CredentialsError, certificates};
+pub use profile::{Acceptor, Connector, Gate, Profile};
+
+/// Name and version of the TLS library this program is linked to.
+pub fn library() -> &'static str {
+    openssl::version::version()
+}

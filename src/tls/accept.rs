@@ -1,0 +1,111 @@
+//! The handshakes themselves.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use openssl::error::ErrorStack;
+use openssl::ssl::{ErrorCode, SslRef};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_openssl::SslStream;
+
+use super::credentials::peer_identity;
+use super::profile::{Acceptor, Connector};
+use crate::identity::PeerIdentity;
+
+/// How long a refused client is given to read its alert and close.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// A completed handshake: who the peer is, and the stream to it.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The encrypted stream.
+    pub stream: SslStream<TcpStream>,
+    /// What the handshake proved.
+    pub peer: PeerIdentity,
+    /// `TLSv1.3`, `TLSv1.2` or older.
+    pub version: &'static str,
+}
+
+/// Why a handshake failed.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The client sent no certificate.
+    #[error("the client sent no certificate")]
+    NoCertificate,
+    /// The gate refused this peer.
+    #[error("the peer was refused")]
+    Refused(Box<PeerIdentity>),
+    /// The client went away in the middle.
+    #[error("the client went away during the handshake: {0}")]
+    PeerClosed(String),
+    /// Anything else.
+    #[error("{0}")]
+    Protocol(String),
+}
+
+impl Acceptor {
+    /// Performs the server's side of the handshake. It has no deadline of its own.
+    pub async fn accept(&self, tcp: TcpStream) -> Result<Accepted, HandshakeError> {
+        let internal = |error: ErrorStack| HandshakeError::Protocol(error.to_string());
+        let (ssl, refused) = self.session().map_err(internal)?;
+        let mut stream = SslStream::new(ssl, tcp).map_err(internal)?;
+        if let Err(error) = Pin::new(&mut stream).accept().await {
+            linger(stream.get_mut()).await;
+            return Err(match refused.get() {
+                Some(peer) => HandshakeError::Refused(Box::new(peer.clone())),
+                None => why(&error),
+            });
+        }
+        let certificate = stream.ssl().peer_certificate().ok_or(HandshakeError::NoCertificate)?;
+        let peer = peer_identity(&certificate).map_err(internal)?;
+        let version = version(stream.ssl());
+        Ok(Accepted { stream, peer, version })
+    }
+}
+
+impl Connector {
+    /// Performs the client's side of the handshake towards noded. It has no deadline of its own.
+    pub async fn connect(&self, tcp: TcpStream) -> Result<SslStream<TcpStream>, String> {
+        let ssl = self.session().map_err(|error| error.to_string())?;
+        let mut stream = SslStream::new(ssl, tcp).map_err(|error| error.to_string())?;
+        match Pin::new(&mut stream).connect().await {
+            Ok(()) => Ok(stream),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// Closes politely: a client that has sent more than was read must still receive its alert, and the kernel
+/// throws that away with a reset if bytes are left unread. (In TLS 1.3 the request comes with the certificate.)
+async fn linger(tcp: &mut TcpStream) {
+    let _ = tcp.shutdown().await;
+    let mut sink = [0; 4096];
+    let drain = async { while matches!(tcp.read(&mut sink).await, Ok(1..)) {} };
+    let _ = tokio::time::timeout(LINGER, drain).await;
+}
+
+fn why(error: &openssl::ssl::Error) -> HandshakeError {
+    let reasons = error.ssl_error().map_or(&[][..], ErrorStack::errors);
+    let told = |text: &str| {
+        reasons.iter().filter_map(|e| e.reason()).any(|reason| {
+            reason.to_ascii_lowercase().replace('_', " ").contains(text)
+        })
+    };
+    match error.code() {
+        _ if told("peer did not return a certificate") => HandshakeError::NoCertificate,
+        ErrorCode::SYSCALL | ErrorCode::ZERO_RETURN => {
+            let cause = error.io_error().map(ToString::to_string);
+            HandshakeError::PeerClosed(cause.unwrap_or_else(|| "connection closed".into()))
+        }
+        _ => HandshakeError::Protocol(error.to_string()),
+    }
+}
+
+fn version(ssl: &SslRef) -> &'static str {
+    match ssl.version_str() {
+        "TLSv1.3" => "TLSv1.3",
+        "TLSv1.2" => "TLSv1.2",
+        _ => "older",
+    }
+}

@@ -1,0 +1,162 @@
+//! What TLS we speak: versions, groups, ciphers, and what we never do (resume, renegotiate, compress).
+
+use std::fmt;
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use openssl::error::ErrorStack;
+use openssl::ex_data::Index;
+use openssl::ssl::{
+    AlpnError, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions,
+    SslSessionCacheMode, SslVerifyMode, SslVersion, select_next_proto,
+};
+use openssl::stack::Stack;
+use openssl::x509::{X509, X509Name, X509StoreContext, X509StoreContextRef, X509VerifyResult};
+
+use super::credentials::{Credentials, peer_identity};
+use crate::identity::PeerIdentity;
+
+/// Asked inside the handshake whether the peer may go on, so that it gets a TLS alert if not.
+pub type Gate = Arc<dyn Fn(&PeerIdentity) -> bool + Send + Sync>;
+
+/// How strict TLS is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// TLS 1.2 and 1.3; ECDHE only.
+    Modern,
+    /// For nodes that cannot be upgraded: also TLS 1.0 and 1.1, RSA key exchange, 1024-bit keys, SHA-1.
+    Legacy,
+}
+
+impl Profile {
+    fn builder(self, method: SslMethod) -> Result<SslContextBuilder, ErrorStack> {
+        let mut context = SslContext::builder(method)?;
+        let options = SslOptions::NO_TICKET | SslOptions::CIPHER_SERVER_PREFERENCE;
+        context.set_options(options | SslOptions::NO_RENEGOTIATION);
+        #[cfg(not(feature = "aws-lc"))]
+        context.set_options(SslOptions::NO_COMPRESSION); // AWS-LC has none
+        context.set_mode(SslMode::RELEASE_BUFFERS | SslMode::ENABLE_PARTIAL_WRITE);
+        context.set_session_cache_mode(SslSessionCacheMode::OFF);
+        #[cfg(not(feature = "aws-lc"))]
+        context.set_num_tickets(0)?; // OpenSSL sends TLS 1.3 tickets otherwise; AWS-LC obeys NO_TICKET
+        match self {
+            Self::Modern => {
+                context.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+                context.set_cipher_list("ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!MD5:!PSK")?;
+            }
+            Self::Legacy => {
+                context.set_min_proto_version(Some(SslVersion::TLS1))?;
+                #[cfg(not(feature = "aws-lc"))]
+                context.set_security_level(0);
+                context.set_cipher_list("ALL:!aNULL:!eNULL:!EXPORT:!DES:!3DES:!RC4:!MD5:!PSK")?;
+            }
+        }
+        context.set_groups_list("X25519:P-256:P-384")?;
+        Ok(context)
+    }
+}
+
+/// What the verify callback leaves for the code after the handshake: the peer that the gate refused.
+pub(super) type Refused = Arc<OnceLock<PeerIdentity>>;
+
+/// Where an [`Ssl`] carries its [`Refused`] cell.
+static REFUSED: LazyLock<Result<Index<Ssl, Refused>, ErrorStack>> = LazyLock::new(Ssl::new_ex_index);
+
+/// Makes the server side of TLS sessions.
+#[derive(Clone)]
+pub struct Acceptor {
+    context: SslContext,
+}
+
+impl Acceptor {
+    /// An acceptor with the identity of `server.pem` that asks `gate` about each peer.
+    pub fn new(credentials: &Credentials, profile: Profile, gate: Gate) -> Result<Self, ErrorStack> {
+        let mut context = profile.builder(SslMethod::tls_server())?;
+        identify(&mut context, credentials)?;
+        // An empty list is legal (RFC 5246 7.4.4, RFC 8446 4.2.4) and lets any client offer what it has.
+        context.set_client_ca_list(Stack::<X509Name>::new()?);
+        context.set_session_id_context(b"noded-proxy")?;
+        let verify = SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT;
+        context.set_verify_callback(verify, move |_, session| verify_peer(&gate, session));
+        context.set_alpn_select_callback(|_, offered| {
+            select_next_proto(b"\x08http/1.1", offered).ok_or(AlpnError::NOACK)
+        });
+        Ok(Self { context: context.build() })
+    }
+
+    /// A new session, and the cell in which a refused peer is found afterwards.
+    pub(super) fn session(&self) -> Result<(Ssl, Refused), ErrorStack> {
+        let mut ssl = Ssl::new(&self.context)?;
+        let refused = Refused::default();
+        if let Ok(index) = &*REFUSED {
+            ssl.set_ex_data(*index, Arc::clone(&refused));
+        }
+        Ok((ssl, refused))
+    }
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Acceptor")
+    }
+}
+
+/// The verify callback. OpenSSL calls it once for each thing it finds wrong with the chain, and at least once;
+/// what it found does not matter, the leaf alone does.
+fn verify_peer(gate: &Gate, session: &mut X509StoreContextRef) -> bool {
+    let leaf = session.chain().and_then(|chain| chain.get(0)).map(peer_identity);
+    let refused = match leaf {
+        Some(Ok(peer)) if gate(&peer) => return true,
+        Some(Ok(peer)) => Some(peer),
+        Some(Err(_)) | None => None,
+    };
+    let cell = X509StoreContext::ssl_idx().ok().and_then(|index| {
+        let refused_index = (*REFUSED).as_ref().ok()?;
+        session.ex_data(index)?.ex_data(*refused_index)
+    });
+    if let (Some(peer), Some(cell)) = (refused, cell) {
+        let _ = cell.set(peer);
+    }
+    // The trust store is empty, so the first thing found wrong is always the unknown issuer. Left as it is,
+    // it becomes the alert unknown_ca, the one that noded sends.
+    if session.error() == X509VerifyResult::OK {
+        session.set_error(X509VerifyResult::APPLICATION_VERIFICATION);
+    }
+    false
+}
+
+/// Makes the client side of TLS sessions towards noded: shows `server.pem` and accepts only `server.pem`.
+#[derive(Clone)]
+pub struct Connector {
+    context: SslContext,
+}
+
+impl Connector {
+    /// A connector with the identity of `server.pem` on both sides.
+    pub fn new(credentials: &Credentials, profile: Profile) -> Result<Self, ErrorStack> {
+        let mut context = profile.builder(SslMethod::tls_client())?;
+        identify(&mut context, credentials)?;
+        let pinned = credentials.info().der;
+        context.set_verify_callback(SslVerifyMode::PEER, move |_, session| {
+            let leaf = session.chain().and_then(|chain| chain.get(0)).map(|leaf| leaf.to_der());
+            matches!(leaf, Some(Ok(der)) if *der == *pinned)
+        });
+        Ok(Self { context: context.build() })
+    }
+
+    pub(super) fn session(&self) -> Result<Ssl, ErrorStack> {
+        Ssl::new(&self.context)
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+fn identify(context: &mut SslContextBuilder, credentials: &Credentials) -> Result<(), ErrorStack> {
+    context.set_certificate(&credentials.certificate)?;
+    context.set_private_key(&credentials.key)?;
+    context.check_private_key()?;
+    credentials.chain.iter().try_for_each(|c: &X509| context.add_extra_chain_cert(c.clone()))
+}

@@ -1,0 +1,147 @@
+//! The last good candidate map over restarts: one file in the state directory.
+//!
+//! Format: a first line `noded-proxy last good map, version 1, server DIGEST`, then the map as Ganeti writes
+//! it. It is bound to the digest of `server.pem`, so that a restart cannot be used to fall back into
+//! the bootstrap phase, and a node that joins another cluster starts afresh.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::files::{self, Found};
+use crate::candidates::{LastGood, MAX_BYTES, MapFile, parse};
+
+const HEAD: &str = "noded-proxy last good map, version 1, server ";
+
+/// The state file's name in the state directory.
+const NAME: &str = "last-good-map";
+
+/// What the state directory remembers.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Remembered {
+    /// Nothing.
+    Nothing,
+    /// The last good map.
+    Map(LastGood),
+    /// Something was kept and cannot be read back. It says that a map was once seen, so the bootstrap
+    /// phase stays closed until there is a good map again.
+    Damaged(String),
+}
+
+/// The state file.
+#[derive(Debug)]
+pub(super) struct State {
+    path: PathBuf,
+    written: Option<LastGood>,
+}
+
+impl State {
+    pub(super) fn new(dir: &Path) -> Self {
+        Self { path: dir.join(NAME), written: None }
+    }
+
+    /// Reads what was kept.
+    pub(super) fn load(&mut self) -> Remembered {
+        let remembered = match files::read(&self.path, MAX_BYTES + 1024) {
+            Found::Absent => Remembered::Nothing,
+            Found::TooLarge => Remembered::Damaged("it is too large".into()),
+            Found::Unreadable(why) => Remembered::Damaged(why),
+            Found::Content(content) => match decode(&content) {
+                Some(good) => Remembered::Map(good),
+                None => Remembered::Damaged("it is not a state file of this program".into()),
+            },
+        };
+        if let Remembered::Map(good) = &remembered {
+            self.written = Some(good.clone());
+        }
+        remembered
+    }
+
+    /// Keeps the last good map, or forgets it; does nothing when that is what the file says already.
+    pub(super) fn keep(&mut self, last_good: Option<&LastGood>) -> io::Result<()> {
+        if self.written.as_ref() == last_good {
+            return Ok(());
+        }
+        match last_good {
+            Some(good) => self.write(good)?,
+            None => remove(&self.path)?,
+        }
+        self.written = last_good.cloned();
+        Ok(())
+    }
+
+    /// Forgets whatever is there, damaged or not.
+    pub(super) fn forget(&mut self) -> io::Result<()> {
+        self.written = None;
+        remove(&self.path)
+    }
+
+    /// The file's path, for messages.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn write(&self, good: &LastGood) -> io::Result<()> {
+        let new = self.path.with_extension("new");
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        write!(file, "{HEAD}{}\n{}", good.server, good.map)?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn decode(content: &[u8]) -> Option<LastGood> {
+    let end = content.iter().position(|b| *b == b'\n')?;
+    let server = std::str::from_utf8(&content[..end]).ok()?.strip_prefix(HEAD)?.parse().ok()?;
+    match parse(&content[end + 1..]) {
+        MapFile::Listed(map) => Some(LastGood { server, map: Arc::new(map) }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Digest;
+
+    fn good(server: u8) -> LastGood {
+        let text = format!("u1={}\nu2={}\n", Digest::from_bytes([1; 20]), Digest::from_bytes([2; 20]));
+        match parse(text.as_bytes()) {
+            MapFile::Listed(map) => LastGood { server: Digest::from_bytes([server; 20]), map: Arc::new(map) },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_read_back_and_can_be_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = State::new(dir.path());
+        assert_eq!(state.load(), Remembered::Nothing);
+        state.keep(Some(&good(9))).unwrap();
+        assert_eq!(State::new(dir.path()).load(), Remembered::Map(good(9)));
+        state.keep(None).unwrap();
+        assert_eq!(State::new(dir.path()).load(), Remembered::Nothing);
+    }
+
+    #[test]
+    fn a_damaged_file_is_not_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = State::new(dir.path());
+        state.keep(Some(&good(9))).unwrap();
+        let whole = fs::read(state.path()).unwrap();
+        for cut in [0, 10, HEAD.len() + 59, whole.len() - 5] {
+            fs::write(state.path(), &whole[..cut]).unwrap();
+            assert!(matches!(State::new(dir.path()).load(), Remembered::Damaged(_)), "cut at {cut}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The upstream: the local node daemon, reached so that it is served well.
+//!
+//! A request goes out whole or with a known length, behind one freshly made head, on a connection of its own and
+//! never twice. The exchange with noded runs in a task of its own that holds the slot: noded goes on
+//! working for a client that left, and takes its slot with it until it has answered or closed.
+
+mod exchange;
+mod slots;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::authz::Permit;
+use crate::http::{Body, Budget, Refusal, ReplyBody};
+use crate::metrics::Metrics;
+use crate::procedures::{self, Timeout};
+use crate::trust::Store;
+
+pub use slots::{Lane, Slot, Slots};
+
+/// Why noded gave no whole answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The queue in front of the slots is full.
+    #[error("busy: {in_use} RPCs running, {waiting} waiting, the queue is full")]
+    QueueFull {
+        /// Requests that wait.
+        waiting: usize,
+        /// Slots in use.
+        in_use: usize,
+    },
+    /// No slot came free in time.
+    #[error("busy: no slot came free in time ({in_use} RPCs running, {waiting} waiting)")]
+    QueueTimeout {
+        /// Requests that wait.
+        waiting: usize,
+        /// Slots in use.
+        in_use: usize,
+    },
+    /// The connection was refused or failed.
+    #[error("noded at {0} cannot be reached: {1}")]
+    Connect(SocketAddr, String),
+    /// The connection was not accepted in time.
+    #[error("noded at {0} did not accept the connection within {1:?}")]
+    ConnectTimeout(SocketAddr, Duration),
+    /// The TLS handshake with noded failed, or there is no `server.pem` for it.
+    #[error("TLS to noded at {0}: {1}")]
+    Tls(SocketAddr, String),
+    /// The request could not be sent whole.
+    #[error("the request could not be sent to noded: {0}")]
+    Send(String),
+    /// noded took no more of the request for `send_timeout`.
+    #[error("noded did not read the request in time")]
+    SendTimeout,
+    /// noded closed without a byte of an answer, as it does for procedures that it does not know.
+    #[error("noded closed the connection without an answer ({0}); it does so for unknown procedures")]
+    EmptyReply(String),
+    /// noded closed in the middle of its answer.
+    #[error("noded closed the connection in the middle of its answer ({0})")]
+    CutReply(String),
+    /// The answer is not what noded sends.
+    #[error("noded's answer is not understood: {0}")]
+    BadReply(String),
+    /// The request broke off on the client's side while it was passed on.
+    #[error("{0}")]
+    Client(Refusal),
+    /// Our own fault.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// The kind's name, as in the label of `noded_proxy_upstream_errors_total`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::QueueFull { .. } => "queue_full",
+            Self::QueueTimeout { .. } => "queue_timeout",
+            Self::Connect(..) => "connect",
+            Self::ConnectTimeout(..) => "connect_timeout",
+            Self::Tls(..) => "tls",
+            Self::Send(_) => "send",
+            Self::SendTimeout => "send_timeout",
+            Self::EmptyReply(_) => "empty_reply",
+            Self::CutReply(_) => "cut_reply",
+            Self::BadReply(_) => "bad_reply",
+            Self::Client(_) => "client",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// Every name that [`Error::kind`] can return.
+    pub const KINDS: [&'static str; 12] = [
+        "queue_full",
+        "queue_timeout",
+        "connect",
+        "connect_timeout",
+        "tls",
+        "send",
+        "send_timeout",
+        "empty_reply",
+        "cut_reply",
+        "bad_reply",
+        "client",
+        "internal",
+    ];
+
+    /// The HTTP status of the answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::QueueFull { .. } | Self::QueueTimeout { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Connect(..) | Self::Tls(..) | Self::Send(_) => StatusCode::BAD_GATEWAY,
+            Self::EmptyReply(_) | Self::CutReply(_) | Self::BadReply(_) => StatusCode::BAD_GATEWAY,
+            Self::ConnectTimeout(..) | Self::SendTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Client(refusal) => refusal.status(),
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// noded's answer.
+pub struct Reply {
+    /// Its HTTP status.
+    pub status: StatusCode,
+    /// Its body, whole or still coming.
+    pub body: ReplyBody,
+}
+
+/// How long the parts of a call took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timing {
+    /// Wait for a slot.
+    pub queue: Duration,
+    /// From the slot to the head of noded's answer (to its end where it was gathered whole).
+    pub upstream: Duration,
+}
+
+/// How noded is reached.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// noded's address.
+    pub address: SocketAddr,
+    /// Speak TLS to it.
+    pub tls: bool,
+    /// Time for connection and TLS handshake.
+    pub connect_timeout: Duration,
+    /// Time without progress while a request is sent.
+    pub send_timeout: Duration,
+    /// Longest wait for a slot.
+    pub queue_timeout: Duration,
+}
+
+/// The local node daemon.
+#[derive(Debug)]
+pub struct Upstream {
+    settings: Settings,
+    slots: Arc<Slots>,
+    store: Arc<Store>,
+    budget: Budget,
+    metrics: Arc<Metrics>,
+    exchanges: TaskTracker,
+}
+
+impl Upstream {
+    /// The node daemon behind its slots. Exchanges run as tasks of `exchanges`.
+    pub fn new(
+        settings: Settings,
+        slots: Arc<Slots>,
+        store: Arc<Store>,
+        budget: Budget,
+        metrics: Arc<Metrics>,
+        exchanges: TaskTracker,
+    ) -> Arc<Self> {
+        Arc::new(Self { settings, slots, store, budget, metrics, exchanges })
+    }
+
+    /// noded's address.
+    pub fn address(&self) -> SocketAddr {
+        self.settings.address
+    }
+
+    /// The slots, for their numbers.
+    pub fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// Sends one admitted request and waits for the answer. Dropping the future before a slot was had leaves
+    /// the queue; after that noded works on, and so does the task that holds the slot.
+    pub async fn call(
+        self: &Arc<Self>,
+        _permit: &Permit,
+        procedure: &str,
+        body: Body,
+    ) -> (Result<Reply, Error>, Timing) {
+        let start = Instant::now();
+        let (lane, patience) = lane(procedure);
+        let patience = patience.mul_f64(0.9).min(self.settings.queue_timeout);
+        let slot = self.slots.take(lane, start + patience).await;
+        let mut timing = Timing { queue: start.elapsed(), upstream: Duration::ZERO };
+        self.metrics.queue_duration.observe(timing.queue.as_secs_f64());
+        let slot = match slot {
+            Ok(slot) => slot,
+            Err(error) => return (Err(error), timing),
+        };
+        let (answer, answered) = oneshot::channel();
+        let exchange = Arc::clone(self).exchange(slot, procedure.to_owned(), body, answer);
+        self.exchanges.spawn(exchange);
+        let lost = || Err(Error::Internal("the exchange with noded ended early".into()));
+        let result = answered.await.unwrap_or_else(|_| lost());
+        timing.upstream = start.elapsed() - timing.queue;
+        (result, timing)
+    }
+}
+
+/// The lane of a procedure and the patience of its client. Unknown procedures wait among the slow ones.
+fn lane(procedure: &str) -> (Lane, Duration) {
+    match procedures::find(procedure) {
+        Some(known) if known.timeout == Timeout::Urgent => (Lane::Fast, known.timeout.duration()),
+        Some(known) => (Lane::Slow, known.timeout.duration()),
+        None => (Lane::Slow, Timeout::Normal.duration()),
+    }
+}

@@ -1,0 +1,218 @@
+//! One exchange with noded: connect, send, take the answer off at full speed, close.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Error, Reply, Slot, Upstream};
+use crate::http::{Body, Chunk, ReplyBody};
+
+/// Replies up to this are gathered whole before the client sees any of it, so that a cut one becomes a 502.
+const WHOLE: u64 = 256 << 10;
+
+/// What we call ourselves towards noded.
+const AGENT: &str = concat!("noded-proxy/", env!("CARGO_PKG_VERSION"));
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// The task that drives the connection. It returns the bytes that noded sent behind its answer.
+type Connection = JoinHandle<Result<Bytes, hyper::Error>>;
+
+impl Upstream {
+    /// Holds `slot` until noded has answered or closed, whether or not anybody waits for `answer`.
+    pub(super) async fn exchange(
+        self: Arc<Self>,
+        slot: Slot,
+        procedure: String,
+        body: Body,
+        answer: oneshot::Sender<Result<Reply, Error>>,
+    ) {
+        let fault = body.fault();
+        let result = match self.send(&procedure, body).await {
+            Ok((response, connection)) => self.receive(response, connection, answer).await,
+            Err(error) => Err((error, Some(answer))),
+        };
+        drop(slot);
+        if let Err((error, answer)) = result {
+            let error = fault.get().cloned().map_or(error, Error::Client);
+            self.metrics.upstream_errors.with_label_values(&[error.kind()]).inc();
+            if let Some(answer) = answer {
+                let _ = answer.send(Err(error));
+            }
+        }
+    }
+
+    /// Connects and sends; returns when the head of the answer is there.
+    async fn send(
+        &self,
+        procedure: &str,
+        body: Body,
+    ) -> Result<(Response<Incoming>, Connection), Error> {
+        let stream = self.connect().await?;
+        let length = body.length();
+        let request = Request::post(format!("/{procedure}"))
+            .header(HOST, self.settings.address.to_string())
+            .header(USER_AGENT, AGENT)
+            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_LENGTH, length)
+            .body(body)
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        let (mut sender, connection) = http1::Builder::new()
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        let connection = tokio::spawn(async move {
+            connection.without_shutdown().await.map(|parts| parts.read_buf)
+        });
+        let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
+        self.metrics.body_bytes.with_label_values(&["request"]).inc_by(length);
+        Ok((response, connection))
+    }
+
+    async fn connect(&self) -> Result<Pin<Box<dyn Stream>>, Error> {
+        let (address, limit) = (self.settings.address, self.settings.connect_timeout);
+        let deadline = Instant::now() + limit;
+        let tcp = timeout_at(deadline, TcpStream::connect(address))
+            .await
+            .map_err(|_| Error::ConnectTimeout(address, limit))?
+            .map_err(|error| Error::Connect(address, error.to_string()))?;
+        let internal = |error: std::io::Error| Error::Internal(error.to_string());
+        tcp.set_nodelay(true).map_err(internal)?;
+        // The kernel gives up when noded takes nothing for so long (RFC 5482, tcp(7)).
+        let send_timeout = Some(self.settings.send_timeout);
+        SockRef::from(&tcp).set_tcp_user_timeout(send_timeout).map_err(internal)?;
+        if !self.settings.tls {
+            return Ok(Box::pin(tcp));
+        }
+        let snapshot = self.store.snapshot();
+        let tls = snapshot.tls.as_ref().ok_or_else(|| Error::Tls(address, "no server.pem".into()))?;
+        let stream = timeout_at(deadline, tls.connector.connect(tcp))
+            .await
+            .map_err(|_| Error::ConnectTimeout(address, limit))?
+            .map_err(|why| Error::Tls(address, why))?;
+        Ok(Box::pin(stream))
+    }
+
+    /// Takes the answer off noded. A short one is handed on whole; a long one in pieces, out of a buffer that the
+    /// memory budget bounds. On error returns who still waits for an answer, if anybody.
+    #[allow(clippy::type_complexity)]
+    async fn receive(
+        &self,
+        response: Response<Incoming>,
+        connection: Connection,
+        answer: oneshot::Sender<Result<Reply, Error>>,
+    ) -> Result<(), (Error, Option<oneshot::Sender<Result<Reply, Error>>>)> {
+        let status = response.status();
+        let body = response.into_body();
+        let Some(length) = body.size_hint().exact() else {
+            let error = Error::BadReply("it has no Content-Length".into());
+            return Err((error, Some(answer)));
+        };
+        if length <= WHOLE {
+            let whole = gather(body, length).await;
+            return match and_nothing_behind(whole, connection).await {
+                Ok(data) => {
+                    self.count_reply(data.len());
+                    let _ = answer.send(Ok(Reply { status, body: ReplyBody::whole(data) }));
+                    Ok(())
+                }
+                Err(error) => Err((error, Some(answer))),
+            };
+        }
+        let (chunks, received) = mpsc::unbounded_channel();
+        let reply = Reply { status, body: ReplyBody::stream(length, received) };
+        let _ = answer.send(Ok(reply));
+        let whole = self.pump(body, &chunks).await;
+        match and_nothing_behind(whole, connection).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let _ = chunks.send(Err(error.clone()));
+                Err((error, None))
+            }
+        }
+    }
+
+    /// Passes the answer on as it comes; once the client has left, takes it off noded all the same.
+    async fn pump(
+        &self,
+        mut body: Incoming,
+        chunks: &mpsc::UnboundedSender<Chunk>,
+    ) -> Result<(), Error> {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| Error::CutReply(error.to_string()))?;
+            let Ok(data) = frame.into_data() else { continue };
+            self.count_reply(data.len());
+            if !chunks.is_closed() {
+                tokio::select! {
+                    lease = self.budget.take(data.len()) => {
+                        let _ = chunks.send(Ok((data, lease)));
+                    }
+                    () = chunks.closed() => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn count_reply(&self, bytes: usize) {
+        self.metrics.body_bytes.with_label_values(&["reply"]).inc_by(bytes as u64);
+    }
+}
+
+async fn gather(mut body: Incoming, length: u64) -> Result<Bytes, Error> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Error::CutReply(error.to_string()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() as u64 == length {
+            return Ok(data); // the usual case: all in one piece, nothing to copy
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
+
+/// More bytes than Content-Length said make the answer as wrong as fewer do.
+async fn and_nothing_behind<T>(
+    whole: Result<T, Error>,
+    mut connection: Connection,
+) -> Result<T, Error> {
+    let data = whole?;
+    // hyper ends the connection once its answer is complete; one that does not is simply cut.
+    let ended = tokio::time::timeout(Duration::from_secs(1), &mut connection).await;
+    connection.abort();
+    match ended {
+        Ok(Ok(Ok(behind))) if !behind.is_empty() => {
+            let text = format!("{} bytes follow behind its Content-Length", behind.len());
+            Err(Error::BadReply(text))
+        }
+        _ => Ok(data),
+    }
+}
+
+/// What hyper's error means here.
+fn failed(error: &hyper::Error) -> Error {
+    let io = std::error::Error::source(error).and_then(|e| e.downcast_ref::<std::io::Error>());
+    match io.map(std::io::Error::kind) {
+        Some(std::io::ErrorKind::TimedOut) => Error::SendTimeout,
+        _ if error.is_parse() => Error::BadReply(error.to_string()),
+        Some(std::io::ErrorKind::BrokenPipe) => Error::Send(error.to_string()),
+        _ if error.is_user() => Error::Send(error.to_string()),
+        _ => Error::EmptyReply(error.to_string()),
+    }
+}
