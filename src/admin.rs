@@ -44,16 +44,25 @@ pub struct Admin {
 impl Admin {
     /// Shows the state of `shared`.
     pub fn new(shared: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { shared, listening: Mutex::default() })
+        Arc::new(Self {
+            shared,
+            listening: Mutex::default(),
+        })
     }
 
     /// Where the public listener listens now; nowhere while there is no `server.pem`.
     pub fn set_listening(&self, addresses: Vec<SocketAddr>) {
-        *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+        *self
+            .listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
     fn listening(&self) -> Vec<SocketAddr> {
-        self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Serves for ever.
@@ -98,11 +107,21 @@ impl Admin {
             "/healthz" => {
                 let health = self.health();
                 let ready = health["ready"] == json!(true);
-                json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health)
+                json(
+                    if ready {
+                        StatusCode::OK
+                    } else {
+                        StatusCode::SERVICE_UNAVAILABLE
+                    },
+                    &health,
+                )
             }
             "/healthz/live" => text(StatusCode::OK, "live\n".into()),
             "/status" => json(StatusCode::OK, &self.status()),
-            _ => text(StatusCode::NOT_FOUND, "/metrics /healthz /healthz/live /status\n".into()),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "/metrics /healthz /healthz/live /status\n".into(),
+            ),
         }
     }
 
@@ -113,7 +132,9 @@ impl Admin {
         let ready = !self.listening().is_empty() && !draining;
         let mut reasons = snapshot.faults.clone();
         match &snapshot.tls {
-            None => reasons.push("there is no server.pem in force: this node is in no cluster".into()),
+            None => {
+                reasons.push("there is no server.pem in force: this node is in no cluster".into())
+            }
             Some(tls) if tls.server.not_after - now() < EXPIRY_WARNING => {
                 reasons.push("server.pem expires within 7 days: gnt-cluster renew-crypto".into());
             }
@@ -129,7 +150,10 @@ impl Admin {
         let shared = &self.shared;
         let snapshot = shared.store.snapshot();
         let (in_use, waiting) = shared.upstream.slots().load();
-        let age = snapshot.map_loaded.and_then(|at| at.elapsed().ok()).map(|age| age.as_secs());
+        let age = snapshot
+            .map_loaded
+            .and_then(|at| at.elapsed().ok())
+            .map(|age| age.as_secs());
         let keys: Vec<Value> = match &snapshot.admission {
             Admission::Listed(map) => map
                 .iter()
@@ -195,5 +219,7 @@ fn json(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
 }
 
 fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs() as i64)
 }

@@ -69,8 +69,13 @@ impl Denied {
     }
 
     /// Every name that [`Denied::reason`] can return.
-    pub const REASONS: [&'static str; 5] =
-        ["unknown_digest", "bootstrap_refused", "nobody_admitted", "expired", "not_yet_valid"];
+    pub const REASONS: [&'static str; 5] = [
+        "unknown_digest",
+        "bootstrap_refused",
+        "nobody_admitted",
+        "expired",
+        "not_yet_valid",
+    ];
 }
 
 /// Admits the peer or says why not; `now` is in seconds since 1970.
@@ -93,7 +98,10 @@ pub fn authorise(
     };
     match outside_validity {
         Some(why) if policy.reject_expired => Err(why),
-        _ => Ok(Permit { key: key.into(), outside_validity }),
+        _ => Ok(Permit {
+            key: key.into(),
+            outside_validity,
+        }),
     }
 }
 
@@ -131,40 +139,112 @@ mod tests {
     fn the_rule_as_a_table() {
         let boot = Admission::Bootstrap(Digest::from_bytes([9; 20]));
         let nobody = Admission::Nobody(Nobody::NotInCluster);
-        let strict = Policy { reject_expired: true };
+        let strict = Policy {
+            reject_expired: true,
+        };
         let lax = Policy::default();
         let (now, past, future) = (peer(1, 0, 2_000), peer(1, 0, 999), peer(1, 1_001, 2_000));
         let table = [
             ("listed", &now, listed(&[1, 2]), lax, Ok(("uuid-1", None))),
-            ("not listed", &now, listed(&[2, 3]), lax, Err(Denied::UnknownDigest)),
-            ("expired", &past, listed(&[1]), lax, Ok(("uuid-1", Some(Denied::Expired)))),
-            ("early", &future, listed(&[1]), lax, Ok(("uuid-1", Some(Denied::NotYetValid)))),
-            ("expired, strict", &past, listed(&[1]), strict, Err(Denied::Expired)),
-            ("early, strict", &future, listed(&[1]), strict, Err(Denied::NotYetValid)),
-            ("expired and unknown", &past, listed(&[2]), strict, Err(Denied::UnknownDigest)),
-            ("bootstrap, server.pem", &peer(9, 0, 2_000), boot.clone(), lax, Ok(("server.pem", None))),
-            ("bootstrap, client.pem", &now, boot, lax, Err(Denied::BootstrapRefused)),
-            ("server.pem once listed", &peer(9, 0, 2_000), listed(&[1]), lax, Err(Denied::UnknownDigest)),
-            ("nobody", &now, nobody, lax, Err(Denied::Nobody(Nobody::NotInCluster))),
+            (
+                "not listed",
+                &now,
+                listed(&[2, 3]),
+                lax,
+                Err(Denied::UnknownDigest),
+            ),
+            (
+                "expired",
+                &past,
+                listed(&[1]),
+                lax,
+                Ok(("uuid-1", Some(Denied::Expired))),
+            ),
+            (
+                "early",
+                &future,
+                listed(&[1]),
+                lax,
+                Ok(("uuid-1", Some(Denied::NotYetValid))),
+            ),
+            (
+                "expired, strict",
+                &past,
+                listed(&[1]),
+                strict,
+                Err(Denied::Expired),
+            ),
+            (
+                "early, strict",
+                &future,
+                listed(&[1]),
+                strict,
+                Err(Denied::NotYetValid),
+            ),
+            (
+                "expired and unknown",
+                &past,
+                listed(&[2]),
+                strict,
+                Err(Denied::UnknownDigest),
+            ),
+            (
+                "bootstrap, server.pem",
+                &peer(9, 0, 2_000),
+                boot.clone(),
+                lax,
+                Ok(("server.pem", None)),
+            ),
+            (
+                "bootstrap, client.pem",
+                &now,
+                boot,
+                lax,
+                Err(Denied::BootstrapRefused),
+            ),
+            (
+                "server.pem once listed",
+                &peer(9, 0, 2_000),
+                listed(&[1]),
+                lax,
+                Err(Denied::UnknownDigest),
+            ),
+            (
+                "nobody",
+                &now,
+                nobody,
+                lax,
+                Err(Denied::Nobody(Nobody::NotInCluster)),
+            ),
         ];
         for (case, peer, admission, policy, expected) in table {
             let found = authorise(peer, &admission, policy, NOW);
-            let found = found.as_ref().map(|p| (p.key(), p.outside_validity())).map_err(|d| *d);
+            let found = found
+                .as_ref()
+                .map(|p| (p.key(), p.outside_validity()))
+                .map_err(|d| *d);
             assert_eq!(found, expected, "{case}");
         }
     }
 
     #[test]
     fn validity_includes_its_first_and_last_second() {
-        let strict = Policy { reject_expired: true };
+        let strict = Policy {
+            reject_expired: true,
+        };
         assert!(authorise(&peer(1, NOW, NOW), &listed(&[1]), strict, NOW).is_ok());
     }
 
     #[test]
     fn every_reason_is_in_the_closed_list() {
         use Denied::*;
-        let all =
-            [UnknownDigest, BootstrapRefused, Nobody(super::Nobody::NoGoodMap), Expired, NotYetValid];
+        let all = [
+            UnknownDigest,
+            BootstrapRefused,
+            Nobody(super::Nobody::NoGoodMap),
+            Expired,
+            NotYetValid,
+        ];
         assert_eq!(all.map(Denied::reason), Denied::REASONS);
     }
 }

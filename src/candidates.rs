@@ -38,7 +38,10 @@ struct Entry {
 impl CandidateMap {
     /// The key (usually the node UUID) under which a digest is listed.
     pub fn key_of(&self, digest: &Digest) -> Option<&str> {
-        let at = self.entries.binary_search_by(|e| e.digest.cmp(digest)).ok()?;
+        let at = self
+            .entries
+            .binary_search_by(|e| e.digest.cmp(digest))
+            .ok()?;
         Some(self.key(&self.entries[at]))
     }
 
@@ -72,7 +75,8 @@ impl fmt::Debug for CandidateMap {
 /// The text of the map again, as Ganeti writes it: a newline behind each line.
 impl fmt::Display for CandidateMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.iter().try_for_each(|(key, digest)| writeln!(f, "{key}={digest}"))
+        self.iter()
+            .try_for_each(|(key, digest)| writeln!(f, "{key}={digest}"))
     }
 }
 
@@ -107,8 +111,14 @@ impl MapFile {
     }
 
     /// Every name that [`MapFile::state`] can return.
-    pub const STATES: [&'static str; 6] =
-        ["absent", "empty", "listed", "unreadable", "malformed", "too_large"];
+    pub const STATES: [&'static str; 6] = [
+        "absent",
+        "empty",
+        "listed",
+        "unreadable",
+        "malformed",
+        "too_large",
+    ];
 }
 
 impl fmt::Display for MapFile {
@@ -166,7 +176,10 @@ pub fn parse(text: &[u8]) -> MapFile {
         return MapFile::TooLarge;
     }
     // As Ganeti's reader does, newlines at the end count for nothing (lib/ssconf.py, _ReadFile).
-    let body = text.iter().rposition(|b| *b != b'\n').map_or(&[][..], |last| &text[..=last]);
+    let body = text
+        .iter()
+        .rposition(|b| *b != b'\n')
+        .map_or(&[][..], |last| &text[..=last]);
     if body.is_empty() {
         return MapFile::Empty;
     }
@@ -180,7 +193,10 @@ fn parse_lines(body: &[u8]) -> Result<CandidateMap, MapError> {
     let mut entries = Vec::with_capacity(body.len() / 90 + 1);
     let mut keys = String::with_capacity(body.len() / 2);
     for (at, line) in body.split(|b| *b == b'\n').enumerate() {
-        let (key, digest) = parse_line(line).map_err(|fault| MapError { line: at + 1, fault })?;
+        let (key, digest) = parse_line(line).map_err(|fault| MapError {
+            line: at + 1,
+            fault,
+        })?;
         let (start, len) = (keys.len() as u32, key.len() as u32);
         keys.push_str(key);
         entries.push((at + 1, Entry { digest, start, len }));
@@ -189,7 +205,10 @@ fn parse_lines(body: &[u8]) -> Result<CandidateMap, MapError> {
     let mut entries: Vec<Entry> = entries.into_iter().map(|(_, entry)| entry).collect();
     entries.sort_unstable();
     entries.dedup_by_key(|e| e.digest); // one certificate under two keys: the first key names it
-    Ok(CandidateMap { entries: entries.into(), keys: keys.into() })
+    Ok(CandidateMap {
+        entries: entries.into(),
+        keys: keys.into(),
+    })
 }
 
 fn parse_line(line: &[u8]) -> Result<(&str, Digest), LineFault> {
@@ -219,7 +238,10 @@ fn refuse_repeated_keys(entries: &[(usize, Entry)], keys: &str) -> Result<(), Ma
         .windows(2)
         .find(|two| key(&two[0].1) == key(&two[1].1) && two[0].1.digest != two[1].1.digest);
     match repeated {
-        Some(two) => Err(MapError { line: two[1].0, fault: LineFault::Repeated }),
+        Some(two) => Err(MapError {
+            line: two[1].0,
+            fault: LineFault::Repeated,
+        }),
         None => Ok(()),
     }
 }
@@ -254,7 +276,10 @@ mod tests {
     #[test]
     fn one_certificate_under_two_keys_is_admitted_once() {
         let map = listed(&format!("bootstrap={A}\nuuid-1={A}\n"));
-        assert_eq!((map.entries(), map.key_of(&A.parse().unwrap())), (1, Some("bootstrap")));
+        assert_eq!(
+            (map.entries(), map.key_of(&A.parse().unwrap())),
+            (1, Some("bootstrap"))
+        );
     }
 
     #[test]
@@ -277,8 +302,16 @@ mod tests {
             (format!("u1=x={A}\n").into(), 1, NotAPair),
             (format!("={A}\n").into(), 1, Key),
             (format!("{}={A}\n", "k".repeat(257)).into(), 1, Key),
-            (format!("{good}u2={}", &B[..40]).into(), 2, Digest(DigestError::Length(40))),
-            (format!("u1={}", A.to_lowercase()).into(), 1, Digest(DigestError::LowerCase)),
+            (
+                format!("{good}u2={}", &B[..40]).into(),
+                2,
+                Digest(DigestError::Length(40)),
+            ),
+            (
+                format!("u1={}", A.to_lowercase()).into(),
+                1,
+                Digest(DigestError::LowerCase),
+            ),
             (format!("u1={A}\r\n").into(), 1, NotText),
             (format!("{good}u1={B}\n").into(), 2, Repeated),
             (torn.into(), 2, Digest(DigestError::Length(85))),

@@ -1,4 +1,6 @@
 //! stub
 use std::process::ExitCode;
 /// x
-pub fn main<T>(_: &T) -> ExitCode { ExitCode::SUCCESS }
+pub fn main<T>(_: &T) -> ExitCode {
+    ExitCode::SUCCESS
+}

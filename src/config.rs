@@ -84,7 +84,9 @@ impl Config {
 
     /// The part of the configuration that the access rule sees.
     pub fn policy(&self) -> Policy {
-        Policy { reject_expired: self.admission.reject_expired }
+        Policy {
+            reject_expired: self.admission.reject_expired,
+        }
     }
 
     /// Defaults, file and flags together, with all values checked.
@@ -95,7 +97,11 @@ impl Config {
         };
         config.apply(args);
         let problems = config.problems();
-        if problems.is_empty() { Ok(config) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(problems)
+        }
     }
 
     /// Flags win over the file.
@@ -130,26 +136,84 @@ impl Config {
             }
         };
         let (up, lim) = (&self.upstream, &self.limits);
-        check(!self.listen.is_empty(), "listen", &"[]", "at least one ADDR:PORT");
-        let public = self.listen.iter().any(|l| l.port() != 0 && *l == up.address);
-        check(!public, "upstream.address", &up.address, "another address than listen's own");
-        check(up.address.port() != 0, "upstream.address", &up.address, "a port other than 0");
+        check(
+            !self.listen.is_empty(),
+            "listen",
+            &"[]",
+            "at least one ADDR:PORT",
+        );
+        let public = self
+            .listen
+            .iter()
+            .any(|l| l.port() != 0 && *l == up.address);
+        check(
+            !public,
+            "upstream.address",
+            &up.address,
+            "another address than listen's own",
+        );
+        check(
+            up.address.port() != 0,
+            "upstream.address",
+            &up.address,
+            "a port other than 0",
+        );
         let clients = 1..=10_000;
-        check(clients.contains(&up.max_clients), "upstream.max_clients", &up.max_clients, "1 to 10000");
+        check(
+            clients.contains(&up.max_clients),
+            "upstream.max_clients",
+            &up.max_clients,
+            "1 to 10000",
+        );
         let most = up.max_clients.saturating_sub(1);
         let expected = "less than upstream.max_clients";
-        check(up.fast_slots <= most, "upstream.fast_slots", &up.fast_slots, expected);
-        check(up.queue_length >= 1, "upstream.queue_length", &up.queue_length, "at least 1");
-        check(lim.connections >= 1, "limits.connections", &lim.connections, "at least 1");
-        check(lim.handshakes >= 1, "limits.handshakes", &lim.handshakes, "at least 1");
-        check(lim.body >= 1 << 20, "limits.body", &lim.body, "at least 1 MiB");
+        check(
+            up.fast_slots <= most,
+            "upstream.fast_slots",
+            &up.fast_slots,
+            expected,
+        );
+        check(
+            up.queue_length >= 1,
+            "upstream.queue_length",
+            &up.queue_length,
+            "at least 1",
+        );
+        check(
+            lim.connections >= 1,
+            "limits.connections",
+            &lim.connections,
+            "at least 1",
+        );
+        check(
+            lim.handshakes >= 1,
+            "limits.handshakes",
+            &lim.handshakes,
+            "at least 1",
+        );
+        check(
+            lim.body >= 1 << 20,
+            "limits.body",
+            &lim.body,
+            "at least 1 MiB",
+        );
         let expected = "at least 64 KiB, at most limits.body";
         let in_memory = (64 << 10..=lim.body).contains(&lim.body_in_memory);
-        check(in_memory, "limits.body_in_memory", &lim.body_in_memory, expected);
+        check(
+            in_memory,
+            "limits.body_in_memory",
+            &lim.body_in_memory,
+            expected,
+        );
         let expected = "at least 8 times limits.body_in_memory, at most 1 TiB";
         let memory = (lim.body_in_memory.saturating_mul(8)..=1 << 40).contains(&lim.memory);
         check(memory, "limits.memory", &lim.memory, expected);
-        check(lim.body_rate >= 1, "limits.body_rate", &lim.body_rate, "at least 1 byte a second");
+        check(
+            lim.body_rate >= 1,
+            "limits.body_rate",
+            &lim.body_rate,
+            "at least 1 byte a second",
+        );
         for (key, value) in [
             ("upstream.connect_timeout", up.connect_timeout),
             ("upstream.send_timeout", up.send_timeout),
@@ -321,7 +385,10 @@ mod tests {
             .collect();
         let mut all = file::parse(&keys.join("\n"), "sample").unwrap();
         assert_eq!(all.candidate_map.take(), Some(Config::default().map_path()));
-        assert_eq!(all.candidate_certs.take(), Some("/etc/noded-proxy/candidates".into()));
+        assert_eq!(
+            all.candidate_certs.take(),
+            Some("/etc/noded-proxy/candidates".into())
+        );
         assert_eq!(all, Config::default());
     }
 
@@ -331,11 +398,19 @@ mod tests {
         let source = include_str!("config.rs");
         let keys = source.lines().filter_map(|line| {
             let (name, _) = line.strip_prefix("    pub ")?.split_once(':')?;
-            name.chars().all(|c| c.is_ascii_lowercase() || c == '_').then_some(name)
+            name.chars()
+                .all(|c| c.is_ascii_lowercase() || c == '_')
+                .then_some(name)
         });
         let missing: Vec<&str> = keys
-            .filter(|key| !["admission", "upstream", "limits", "tls", "log"].contains(key) || *key == "tls")
-            .filter(|key| !sample.lines().any(|l| l.trim_start_matches('#').starts_with(&format!("{key} ="))))
+            .filter(|key| {
+                !["admission", "upstream", "limits", "tls", "log"].contains(key) || *key == "tls"
+            })
+            .filter(|key| {
+                !sample
+                    .lines()
+                    .any(|l| l.trim_start_matches('#').starts_with(&format!("{key} =")))
+            })
             .collect();
         assert_eq!(missing, Vec::<&str>::new());
     }
@@ -343,11 +418,26 @@ mod tests {
     #[test]
     fn problems_name_key_value_and_expectation() {
         let table = [
-            ("listen = []", r#"listen = []: expected at least one ADDR:PORT"#),
-            ("upstream.address = '[::]:1811'", "upstream.address = [::]:1811: expected another address than listen's own"),
-            ("upstream.max_clients = 0", "upstream.max_clients = 0: expected 1 to 10000"),
-            ("upstream.fast_slots = 20", "upstream.fast_slots = 20: expected less than upstream.max_clients"),
-            ("limits.header_timeout = '0s'", "limits.header_timeout = 0s: expected 1ms to 1day"),
+            (
+                "listen = []",
+                r#"listen = []: expected at least one ADDR:PORT"#,
+            ),
+            (
+                "upstream.address = '[::]:1811'",
+                "upstream.address = [::]:1811: expected another address than listen's own",
+            ),
+            (
+                "upstream.max_clients = 0",
+                "upstream.max_clients = 0: expected 1 to 10000",
+            ),
+            (
+                "upstream.fast_slots = 20",
+                "upstream.fast_slots = 20: expected less than upstream.max_clients",
+            ),
+            (
+                "limits.header_timeout = '0s'",
+                "limits.header_timeout = 0s: expected 1ms to 1day",
+            ),
         ];
         for (text, expected) in table {
             let config = file::parse(text, "test").unwrap();
@@ -369,7 +459,10 @@ mod tests {
         ];
         for (text, key) in table {
             let problem = file::parse(text, "test").unwrap_err().to_string();
-            assert!(problem.contains(key) && !problem.contains('\n'), "{text}: {problem}");
+            assert!(
+                problem.contains(key) && !problem.contains('\n'),
+                "{text}: {problem}"
+            );
         }
     }
 }

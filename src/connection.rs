@@ -36,11 +36,23 @@ pub async fn serve(
 ) {
     let Some(tls) = shared.store.current().tls.clone() else {
         // The service manager holds the port, and this node is in no cluster.
-        refuse(&shared, address, None, reason::NOT_IN_CLUSTER, "this node is in no cluster");
+        refuse(
+            &shared,
+            address,
+            None,
+            reason::NOT_IN_CLUSTER,
+            "this node is in no cluster",
+        );
         return;
     };
     let Ok(unfinished) = handshakes.try_acquire() else {
-        refuse(&shared, address, None, reason::OVER_LIMIT, "too many unfinished handshakes");
+        refuse(
+            &shared,
+            address,
+            None,
+            reason::OVER_LIMIT,
+            "too many unfinished handshakes",
+        );
         return;
     };
     shared.metrics.handshakes.inc();
@@ -48,7 +60,9 @@ pub async fn serve(
     shared.metrics.handshakes.dec();
     drop((unfinished, tls));
     let Some(accepted) = accepted else { return };
-    let Some(permit) = admit(&shared, &accepted, address) else { return };
+    let Some(permit) = admit(&shared, &accepted, address) else {
+        return;
+    };
     shared.metrics.open.inc();
     talk(&shared, accepted, address, permit).await;
     shared.metrics.open.dec();
@@ -74,13 +88,21 @@ async fn shake_hands(
             return None;
         }
         Err(_) => {
-            refuse(shared, address, None, reason::HANDSHAKE_TIMEOUT, "no byte in time");
+            refuse(
+                shared,
+                address,
+                None,
+                reason::HANDSHAKE_TIMEOUT,
+                "no byte in time",
+            );
             return None;
         }
     }
     match timeout_at(deadline, acceptor.accept(tcp)).await {
         Ok(Ok(accepted)) => {
-            metrics.handshake_duration.observe(start.elapsed().as_secs_f64());
+            metrics
+                .handshake_duration
+                .observe(start.elapsed().as_secs_f64());
             Some(accepted)
         }
         Ok(Err(error)) => {
@@ -88,7 +110,13 @@ async fn shake_hands(
             None
         }
         Err(_) => {
-            refuse(shared, address, None, reason::HANDSHAKE_TIMEOUT, "handshake not done in time");
+            refuse(
+                shared,
+                address,
+                None,
+                reason::HANDSHAKE_TIMEOUT,
+                "handshake not done in time",
+            );
             None
         }
     }
@@ -99,11 +127,18 @@ fn failed(shared: &Shared, address: SocketAddr, error: HandshakeError) {
         HandshakeError::Refused(peer) => {
             let denied = shared.store.authorise(&peer).err();
             let name = denied.map_or("unknown_digest", |denied| denied.reason());
-            let why = denied.map_or_else(|| "just left the map".into(), |denied| denied.to_string());
+            let why =
+                denied.map_or_else(|| "just left the map".into(), |denied| denied.to_string());
             refuse(shared, address, Some(&peer), name, &why);
         }
         HandshakeError::NoCertificate => {
-            refuse(shared, address, None, reason::NO_CERTIFICATE, "no client certificate");
+            refuse(
+                shared,
+                address,
+                None,
+                reason::NO_CERTIFICATE,
+                "no client certificate",
+            );
         }
         HandshakeError::PeerClosed(why) => {
             debug!(peer = %address, why, "went away in the handshake");
@@ -122,8 +157,14 @@ fn admit(shared: &Shared, accepted: &Accepted, address: SocketAddr) -> Option<Pe
         Ok(permit) => {
             let metrics = &shared.metrics;
             metrics.connections.with_label_values(&["admitted"]).inc();
-            metrics.tls_versions.with_label_values(&[accepted.version]).inc();
-            metrics.not_after.with_label_values(&["last_admitted_peer"]).set(peer.not_after as f64);
+            metrics
+                .tls_versions
+                .with_label_values(&[accepted.version])
+                .inc();
+            metrics
+                .not_after
+                .with_label_values(&["last_admitted_peer"])
+                .set(peer.not_after as f64);
             if let Some(why) = permit.outside_validity() {
                 metrics.outside_validity.inc();
                 warn!(peer = %address, cn = peer.name(), digest = %peer.digest, %why,
@@ -132,7 +173,13 @@ fn admit(shared: &Shared, accepted: &Accepted, address: SocketAddr) -> Option<Pe
             Some(permit)
         }
         Err(denied) => {
-            refuse(shared, address, Some(peer), denied.reason(), &denied.to_string());
+            refuse(
+                shared,
+                address,
+                Some(peer),
+                denied.reason(),
+                &denied.to_string(),
+            );
             None
         }
     }
@@ -158,7 +205,10 @@ fn refuse(
 
 /// Serves the requests of an admitted peer until it, the map or the drain ends the connection.
 async fn talk(shared: &Arc<Shared>, accepted: Accepted, address: SocketAddr, first: Permit) {
-    let client = Arc::new(rpc::Client { address, peer: accepted.peer });
+    let client = Arc::new(rpc::Client {
+        address,
+        peer: accepted.peer,
+    });
     let service = {
         let (shared, client) = (Arc::clone(shared), Arc::clone(&client));
         service_fn(move |request| rpc::answer(Arc::clone(&shared), Arc::clone(&client), request))

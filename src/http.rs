@@ -13,7 +13,7 @@ use hyper::{Method, StatusCode, Uri, Version};
 
 pub use body::{Body, BodyLimits};
 pub use budget::{Budget, Lease};
-pub use reply::{Chunk, ReplyBody, Replies};
+pub use reply::{Chunk, Replies, ReplyBody};
 
 use crate::authz::Denied;
 
@@ -121,7 +121,7 @@ pub fn procedure<'a>(
 /// Ganeti's clients show to their user (`lib/rpc/node.py`, `src/Ganeti/Rpc.hs`).
 pub fn explanation(host: &str, why: &str) -> Bytes {
     let text = format!("noded-proxy on {host}: {why}");
-    Bytes::from(format!("{}\n", serde_json::json!([false, text])))
+    Bytes::from(format!("[false, {}]\n", serde_json::Value::String(text)))
 }
 
 #[cfg(test)]
@@ -143,8 +143,20 @@ mod tests {
         let long = format!("/{}", "a".repeat(129));
         let table: [(&str, &str, Version, &[&str], Result<&str, Refusal>); 16] = [
             ("POST", "/version", h11, &["node1:1811"], Ok("version")),
-            ("POST", "/blockdev_getmirrorstatus_multi", h10, &[], Ok("blockdev_getmirrorstatus_multi")),
-            ("POST", "/x509_cert_create", h11, &[""], Ok("x509_cert_create")),
+            (
+                "POST",
+                "/blockdev_getmirrorstatus_multi",
+                h10,
+                &[],
+                Ok("blockdev_getmirrorstatus_multi"),
+            ),
+            (
+                "POST",
+                "/x509_cert_create",
+                h11,
+                &[""],
+                Ok("x509_cert_create"),
+            ),
             ("PUT", "/version", h11, &["h"], Err(Refusal::Method)),
             ("GET", "/version", h11, &["h"], Err(Refusal::Method)),
             ("post", "/version", h11, &["h"], Err(Refusal::Method)),
@@ -161,7 +173,11 @@ mod tests {
         ];
         for (method, uri, version, hosts, expected) in table {
             let found = ask(method, uri, version, hosts);
-            assert_eq!(found.as_deref(), expected.as_deref().map_err(|e| e), "{method} {uri}");
+            assert_eq!(
+                found.as_deref(),
+                expected.as_deref().map_err(|e| e),
+                "{method} {uri}"
+            );
         }
     }
 
@@ -169,6 +185,9 @@ mod tests {
     fn explanations_are_json_whatever_the_words() {
         let text = explanation("node1", "a \"quote\", a \n line");
         let read: (bool, String) = serde_json::from_slice(&text).unwrap();
-        assert_eq!(read, (false, "noded-proxy on node1: a \"quote\", a \n line".into()));
+        assert_eq!(
+            read,
+            (false, "noded-proxy on node1: a \"quote\", a \n line".into())
+        );
     }
 }

@@ -23,9 +23,12 @@ pub fn start(config: &LogConfig) -> Result<(), String> {
         LogFormat::Text => registry.with(text.with_ansi(false)).try_init(),
         LogFormat::Json => registry.with(text.json().flatten_event(true)).try_init(),
         LogFormat::Journald => {
-            let journal = tracing_journald::layer()
-                .map_err(|error| format!("log.format = journald: the journal cannot be reached: {error}"))?;
-            registry.with(journal.with_field_prefix(Some("NODED_PROXY".into()))).try_init()
+            let journal = tracing_journald::layer().map_err(|error| {
+                format!("log.format = journald: the journal cannot be reached: {error}")
+            })?;
+            registry
+                .with(journal.with_field_prefix(Some("NODED_PROXY".into())))
+                .try_init()
         }
     };
     started.map_err(|error| error.to_string())

@@ -126,7 +126,9 @@ impl Metrics {
         let rejected: Vec<&str> = denied().chain(reason::ALL).collect();
         let refused: Vec<&str> = denied().chain(crate::http::Refusal::REASONS).collect();
         let build = make.gauges("build_info", "Always 1", &["version", "tls_library"]);
-        build.with_label_values(&[env!("CARGO_PKG_VERSION"), crate::tls::library()]).set(1);
+        build
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), crate::tls::library()])
+            .set(1);
         Self {
             connections: make.counters(
                 "connections_total",
@@ -140,7 +142,10 @@ impl Metrics {
                 "reason",
                 &rejected,
             ),
-            pings: make.counter("tcp_pings_total", "Connections closed by the client without a byte"),
+            pings: make.counter(
+                "tcp_pings_total",
+                "Connections closed by the client without a byte",
+            ),
             open: make.gauge("connections_open", "Open client connections"),
             handshakes: make.gauge("handshakes_open", "Unfinished TLS handshakes"),
             handshake_duration: make.histogram(
@@ -182,7 +187,10 @@ impl Metrics {
             queue_duration: make.histogram("queue_duration_seconds", "Wait of RPCs for a slot"),
             queue_length: make.gauge("queue_length", "RPCs that wait for a slot"),
             slots_in_use: make.gauge("slots_in_use", "Connections to noded in use"),
-            slots: make.gauge("slots", "Connections to noded that may be in use (max_clients)"),
+            slots: make.gauge(
+                "slots",
+                "Connections to noded that may be in use (max_clients)",
+            ),
             upstream_errors: make.counters(
                 "upstream_errors_total",
                 "Failed calls to noded, by kind",
@@ -195,7 +203,10 @@ impl Metrics {
                 "state",
                 &MapFile::STATES,
             ),
-            map_entries: make.gauge("candidate_map_entries", "Entries of the candidate map in force"),
+            map_entries: make.gauge(
+                "candidate_map_entries",
+                "Entries of the candidate map in force",
+            ),
             map_stale: make.gauge(
                 "candidate_map_stale",
                 "1 while the file is faulty and the last good map is in force",
@@ -272,7 +283,12 @@ impl Maker {
         let handle = made.expect("metric names are valid");
         let desc = handle.desc();
         let (name, labels) = (desc[0].fq_name.clone(), desc[0].variable_labels.clone());
-        self.rows.push(Row { name, kind, labels, help: desc[0].help.clone() });
+        self.rows.push(Row {
+            name,
+            kind,
+            labels,
+            help: desc[0].help.clone(),
+        });
         self.collectors.push(Box::new(handle.clone()));
         handle
     }
@@ -294,7 +310,10 @@ impl Maker {
     }
 
     fn counter_pairs(&mut self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.keep(IntCounterVec::new(Self::opts(name, help), labels), "counter")
+        self.keep(
+            IntCounterVec::new(Self::opts(name, help), labels),
+            "counter",
+        )
     }
 
     fn gauge(&mut self, name: &str, help: &str) -> IntGauge {
@@ -326,15 +345,24 @@ impl Maker {
     }
 
     fn histogram_opts(name: &str, help: &str) -> HistogramOpts {
-        HistogramOpts { common_opts: Self::opts(name, help), buckets: DURATIONS.to_vec() }
+        HistogramOpts {
+            common_opts: Self::opts(name, help),
+            buckets: DURATIONS.to_vec(),
+        }
     }
 
     fn histogram(&mut self, name: &str, help: &str) -> Histogram {
-        self.keep(Histogram::with_opts(Self::histogram_opts(name, help)), "histogram")
+        self.keep(
+            Histogram::with_opts(Self::histogram_opts(name, help)),
+            "histogram",
+        )
     }
 
     fn histograms(&mut self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
-        self.keep(HistogramVec::new(Self::histogram_opts(name, help), labels), "histogram")
+        self.keep(
+            HistogramVec::new(Self::histogram_opts(name, help), labels),
+            "histogram",
+        )
     }
 
     fn finish(&mut self) -> Registry {
@@ -356,14 +384,21 @@ mod tests {
     fn every_metric_is_registered_once_and_shown() {
         let metrics = Metrics::new();
         metrics.rpcs.with_label_values(&["version", "200"]).inc();
-        metrics.rpc_duration.with_label_values(&["version"]).observe(0.03);
+        metrics
+            .rpc_duration
+            .with_label_values(&["version"])
+            .observe(0.03);
         let text = metrics.render();
         for row in metrics.rows() {
-            let shown = text.matches(&format!("# TYPE {} {}\n", row.name, row.kind)).count();
+            let shown = text
+                .matches(&format!("# TYPE {} {}\n", row.name, row.kind))
+                .count();
             assert_eq!(shown, 1, "{}", row.name);
         }
         assert!(text.contains("process_resident_memory_bytes"));
-        assert!(text.contains("noded_proxy_rejected_connections_total{reason=\"unknown_digest\"} 0"));
+        assert!(
+            text.contains("noded_proxy_rejected_connections_total{reason=\"unknown_digest\"} 0")
+        );
     }
 
     #[test]
@@ -372,9 +407,20 @@ mod tests {
         let table: String = metrics
             .rows()
             .iter()
-            .map(|r| format!("| `{}` | {} | {} | {} |\n", r.name, r.kind, r.labels.join(", "), r.help))
+            .map(|r| {
+                format!(
+                    "| `{}` | {} | {} | {} |\n",
+                    r.name,
+                    r.kind,
+                    r.labels.join(", "),
+                    r.help
+                )
+            })
             .collect();
         let readme = include_str!("../README.md");
-        assert!(readme.contains(&table), "README.md must have these lines:\n{table}");
+        assert!(
+            readme.contains(&table),
+            "README.md must have these lines:\n{table}"
+        );
     }
 }

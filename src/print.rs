@@ -1,5 +1,9 @@
 //! The small subcommands that print: digests, status, man page, completions.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what they are for")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what they are for"
+)]
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -37,12 +41,18 @@ pub fn status(args: &StatusArgs) -> ExitCode {
     let document = match get(args, "/status") {
         Ok(document) => document,
         Err(error) => {
-            eprintln!("noded-proxy: {}: no answer from a running proxy: {error}", args.admin);
+            eprintln!(
+                "noded-proxy: {}: no answer from a running proxy: {error}",
+                args.admin
+            );
             return ExitCode::FAILURE;
         }
     };
     let Ok(status) = serde_json::from_str::<serde_json::Value>(&document) else {
-        eprintln!("noded-proxy: {}: the answer is not that of a noded-proxy", args.admin);
+        eprintln!(
+            "noded-proxy: {}: the answer is not that of a noded-proxy",
+            args.admin
+        );
         return ExitCode::FAILURE;
     };
     if args.json {
@@ -52,7 +62,11 @@ pub fn status(args: &StatusArgs) -> ExitCode {
     }
     let health = &status["health"];
     let good = health["ready"] == true && health["degraded"] == false;
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn for_people(status: &serde_json::Value) -> String {
@@ -63,23 +77,66 @@ fn for_people(status: &serde_json::Value) -> String {
     let list = |value: &serde_json::Value| {
         let items = value.as_array().map_or(&[][..], Vec::as_slice);
         let items: Vec<String> = items.iter().map(text).collect();
-        if items.is_empty() { "-".into() } else { items.join(", ") }
+        if items.is_empty() {
+            "-".into()
+        } else {
+            items.join(", ")
+        }
     };
     let (health, admission) = (&status["health"], &status["admission"]);
     let upstream = &status["upstream"];
     let mut lines = vec![
-        format!("noded-proxy {} on {}, up {} s", text(&status["version"]), text(&status["host"]), status["uptime_seconds"]),
-        format!("ready:       {} (listening on {})", health["ready"], list(&status["listening"])),
-        format!("degraded:    {} ({})", health["degraded"], list(&health["reasons"])),
-        format!("admission:   {}, {} entries, map file {}, read {} s ago", text(&admission["phase"]), admission["entries"], text(&admission["map_file"]), admission["map_age_seconds"]),
-        format!("server.pem:  {}, expires in {} s", text(&status["server_pem"]["digest"]), status["server_pem"]["expires_in_seconds"]),
-        format!("connections: {} open, {} in handshake", status["connections"]["open"], status["connections"]["handshakes"]),
-        format!("noded:       {}, {} of {} slots in use, {} waiting", text(&upstream["address"]), upstream["slots_in_use"], upstream["slots"], upstream["waiting"]),
+        format!(
+            "noded-proxy {} on {}, up {} s",
+            text(&status["version"]),
+            text(&status["host"]),
+            status["uptime_seconds"]
+        ),
+        format!(
+            "ready:       {} (listening on {})",
+            health["ready"],
+            list(&status["listening"])
+        ),
+        format!(
+            "degraded:    {} ({})",
+            health["degraded"],
+            list(&health["reasons"])
+        ),
+        format!(
+            "admission:   {}, {} entries, map file {}, read {} s ago",
+            text(&admission["phase"]),
+            admission["entries"],
+            text(&admission["map_file"]),
+            admission["map_age_seconds"]
+        ),
+        format!(
+            "server.pem:  {}, expires in {} s",
+            text(&status["server_pem"]["digest"]),
+            status["server_pem"]["expires_in_seconds"]
+        ),
+        format!(
+            "connections: {} open, {} in handshake",
+            status["connections"]["open"], status["connections"]["handshakes"]
+        ),
+        format!(
+            "noded:       {}, {} of {} slots in use, {} waiting",
+            text(&upstream["address"]),
+            upstream["slots_in_use"],
+            upstream["slots"],
+            upstream["waiting"]
+        ),
     ];
-    for refusal in status["last_refusals"].as_array().map_or(&[][..], Vec::as_slice) {
+    for refusal in status["last_refusals"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice)
+    {
         let name = refusal["common_name"].as_str().unwrap_or("-");
         let digest = refusal["digest"].as_str().unwrap_or("-");
-        lines.push(format!("refused:     {} {} {name} {digest}", text(&refusal["peer"]), text(&refusal["reason"])));
+        lines.push(format!(
+            "refused:     {} {} {name} {digest}",
+            text(&refusal["peer"]),
+            text(&refusal["reason"])
+        ));
     }
     lines.join("\n")
 }
@@ -88,7 +145,11 @@ fn for_people(status: &serde_json::Value) -> String {
 fn get(args: &StatusArgs, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&args.admin, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", args.admin)?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n",
+        args.admin
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();

@@ -68,7 +68,10 @@ pub const OTHER: &str = "other";
 
 /// Looks a procedure up by name.
 pub fn find(name: &str) -> Option<&'static Procedure> {
-    TABLE.binary_search_by(|row| row.name.cmp(name)).ok().map(|at| &TABLE[at])
+    TABLE
+        .binary_search_by(|row| row.name.cmp(name))
+        .ok()
+        .map(|at| &TABLE[at])
 }
 
 /// The metric label of a procedure: its name, or [`OTHER`] when it is not in the table.
@@ -80,7 +83,11 @@ use Effect::{Dangerous, Mutating, ReadOnly};
 use Timeout::{Argument, Fast, FourHours, Normal, OneDay, Slow, Urgent};
 
 const fn row(name: &'static str, timeout: Timeout, effect: Effect) -> Procedure {
-    Procedure { name, timeout, effect }
+    Procedure {
+        name,
+        timeout,
+        effect,
+    }
 }
 
 /// All known procedures, sorted by name.
@@ -213,8 +220,14 @@ mod tests {
     #[test]
     fn names_are_found_and_strangers_share_one_label() {
         assert_eq!(find("version").map(|p| p.timeout), Some(Urgent));
-        assert_eq!(find("instance_os_add").map(|p| p.timeout.duration().as_secs()), Some(86_400));
+        assert_eq!(
+            find("instance_os_add").map(|p| p.timeout.duration().as_secs()),
+            Some(86_400)
+        );
         assert_eq!(find("run_oob").map(|p| p.effect), Some(Dangerous));
-        assert_eq!((label("node_info"), label("no_such_method"), label("")), ("node_info", OTHER, OTHER));
+        assert_eq!(
+            (label("node_info"), label("no_such_method"), label("")),
+            ("node_info", OTHER, OTHER)
+        );
     }
 }

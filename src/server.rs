@@ -61,12 +61,17 @@ pub enum StartError {
 pub const EXIT_CONFIG: u8 = 64;
 
 /// `noded-proxy run`, to the exit status: 0 drained, 1 cut or failed, 64 wrong configuration.
-#[allow(clippy::print_stderr, reason = "before logging starts there is only standard error")]
+#[allow(
+    clippy::print_stderr,
+    reason = "before logging starts there is only standard error"
+)]
 pub fn main(args: &RunArgs) -> ExitCode {
     let config = match Config::load(args) {
         Ok(config) => config,
         Err(problems) => {
-            problems.iter().for_each(|problem| eprintln!("noded-proxy: {problem}"));
+            problems
+                .iter()
+                .for_each(|problem| eprintln!("noded-proxy: {problem}"));
             return ExitCode::from(EXIT_CONFIG);
         }
     };
@@ -85,8 +90,20 @@ pub fn main(args: &RunArgs) -> ExitCode {
 }
 
 fn serve(config: &Config) -> Result<Outcome, StartError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(async { Server::build(config)?.run().await });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(async {
+        let mut term = signal(SignalKind::terminate())?;
+        let mut int = signal(SignalKind::interrupt())?;
+        let stop = async {
+            tokio::select! {
+                _ = term.recv() => info!("SIGTERM: draining"),
+                _ = int.recv() => info!("SIGINT: draining"),
+            }
+        };
+        Server::build(config)?.run(stop).await
+    });
     runtime.shutdown_background(); // what still runs was given its time
     outcome
 }
@@ -118,10 +135,16 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         metrics.legacy.set(i64::from(config.tls.legacy));
         if config.tls.legacy {
-            warn!("tls.legacy: TLS 1.0 and 1.1, RSA key exchange, 1024-bit keys and SHA-1 are taken");
+            warn!(
+                "tls.legacy: TLS 1.0 and 1.1, RSA key exchange, 1024-bit keys and SHA-1 are taken"
+            );
         }
         let store = Store::new(config.policy());
-        let profile = if config.tls.legacy { Profile::Legacy } else { Profile::Modern };
+        let profile = if config.tls.legacy {
+            Profile::Legacy
+        } else {
+            Profile::Modern
+        };
         let paths = Paths {
             map: config.map_path(),
             server_pem: config.server_pem.clone(),
@@ -141,23 +164,44 @@ impl Server {
         }
         let admin = Admin::new(Arc::clone(&shared));
         let drain_timeout = config.drain_timeout;
-        Ok(Self { shared, admin, admin_listener, public, reloads, drain_timeout })
+        Ok(Self {
+            shared,
+            admin,
+            admin_listener,
+            public,
+            reloads,
+            drain_timeout,
+        })
     }
 
-    /// Runs until SIGTERM or SIGINT, then drains.
-    pub async fn run(self) -> Result<Outcome, StartError> {
-        let Self { shared, admin, admin_listener, public, reloads, drain_timeout } = self;
-        let mut stop = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    /// Addresses of the public listener (none while there is no `server.pem`) and of the admin listener.
+    pub fn addresses(&self) -> (Vec<SocketAddr>, Option<SocketAddr>) {
+        let public = self
+            .public
+            .open
+            .iter()
+            .filter_map(|l| l.local_addr().ok())
+            .collect();
+        (public, self.admin_listener.local_addr().ok())
+    }
+
+    /// Runs until `stop`, then drains.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Outcome, StartError> {
+        let Self {
+            shared,
+            admin,
+            admin_listener,
+            public,
+            reloads,
+            drain_timeout,
+        } = self;
         let hangup = signal(SignalKind::hangup())?;
         info!(address = %admin_listener.local_addr()?, "admin listener open");
         tokio::spawn(Arc::clone(&admin).serve(admin_listener));
         tokio::spawn(systemd::watchdog());
         let reloading = tokio::spawn(reload_on_hangup(hangup, reloads, Arc::clone(&shared)));
         let accepting = tokio::spawn(public.run(Arc::clone(&shared), admin));
-        tokio::select! {
-            _ = stop.0.recv() => info!("SIGTERM: draining"),
-            _ = stop.1.recv() => info!("SIGINT: draining"),
-        }
+        stop.await;
         reloading.abort(); // the map is still watched; only SIGHUP is not answered any more
         systemd::stopping();
         shared.metrics.draining.set(1);
@@ -178,7 +222,10 @@ async fn drain(shared: &Shared, limit: Duration) -> Outcome {
         }
         Err(_) => {
             let left = shared.tasks.len();
-            error!(left, "the drain timeout has passed, cutting what still runs");
+            error!(
+                left,
+                "the drain timeout has passed, cutting what still runs"
+            );
             Outcome::Cut(left)
         }
     }
@@ -196,7 +243,12 @@ async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads, shared: Arc<Shar
 fn share(config: &Config, store: Arc<Store>, metrics: Arc<Metrics>) -> Arc<Shared> {
     let (tasks, budget) = (TaskTracker::new(), Budget::new(config.limits.memory));
     let up = &config.upstream;
-    let slots = Slots::new(up.max_clients, up.fast_slots, up.queue_length, Arc::clone(&metrics));
+    let slots = Slots::new(
+        up.max_clients,
+        up.fast_slots,
+        up.queue_length,
+        Arc::clone(&metrics),
+    );
     let settings = Settings {
         address: up.address,
         tls: up.tls,
@@ -204,10 +256,18 @@ fn share(config: &Config, store: Arc<Store>, metrics: Arc<Metrics>) -> Arc<Share
         send_timeout: up.send_timeout,
         queue_timeout: up.queue_timeout,
     };
-    let handles = (Arc::clone(&store), budget.clone(), Arc::clone(&metrics), tasks.clone());
+    let handles = (
+        Arc::clone(&store),
+        budget.clone(),
+        Arc::clone(&metrics),
+        tasks.clone(),
+    );
     let upstream = Upstream::new(settings, slots, handles.0, handles.1, handles.2, handles.3);
     Arc::new(Shared {
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        host: rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
         store,
         upstream,
         budget,
@@ -221,7 +281,11 @@ fn share(config: &Config, store: Arc<Store>, metrics: Arc<Metrics>) -> Arc<Share
 }
 
 fn open(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    bind(address).map_err(|source| StartError::Bind { key, address, source })
+    bind(address).map_err(|source| StartError::Bind {
+        key,
+        address,
+        source,
+    })
 }
 
 impl Public {
@@ -234,7 +298,13 @@ impl Public {
         let inherited = !open.is_empty();
         let connections = Arc::new(Semaphore::new(config.limits.connections));
         let handshakes = Arc::new(Semaphore::new(config.limits.handshakes));
-        Ok(Self { addresses: config.listen.clone(), open, inherited, connections, handshakes })
+        Ok(Self {
+            addresses: config.listen.clone(),
+            open,
+            inherited,
+            connections,
+            handshakes,
+        })
     }
 
     /// Listens while there is a `server.pem`, and only then, until the drain.
@@ -249,7 +319,11 @@ impl Public {
             if !joined && !self.inherited {
                 self.open.clear();
             }
-            let addresses: Vec<_> = self.open.iter().filter_map(|l| l.local_addr().ok()).collect();
+            let addresses: Vec<_> = self
+                .open
+                .iter()
+                .filter_map(|l| l.local_addr().ok())
+                .collect();
             if joined {
                 for address in &addresses {
                     info!(%address, "listening");
@@ -334,10 +408,15 @@ impl Public {
 /// The line that `systemctl status` shows.
 fn summary(shared: &Shared) -> String {
     let snapshot = shared.store.snapshot();
-    let fault = snapshot.faults.first().map_or_else(String::new, |fault| format!("; {fault}"));
+    let fault = snapshot
+        .faults
+        .first()
+        .map_or_else(String::new, |fault| format!("; {fault}"));
     match (&snapshot.tls, &snapshot.admission) {
         (None, _) => "waiting for server.pem: this node is in no cluster yet".into(),
-        (Some(_), Admission::Listed(map)) => format!("{} candidates admitted{fault}", map.entries()),
+        (Some(_), Admission::Listed(map)) => {
+            format!("{} candidates admitted{fault}", map.entries())
+        }
         (Some(_), Admission::Bootstrap(_)) => {
             format!("bootstrap phase: the certificate of server.pem is admitted{fault}")
         }

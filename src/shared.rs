@@ -47,7 +47,11 @@ impl Shared {
     /// The bounds of a request body.
     pub fn body_limits(&self) -> BodyLimits {
         let limits = &self.limits;
-        BodyLimits { most: limits.body, in_memory: limits.body_in_memory, rate: limits.body_rate }
+        BodyLimits {
+            most: limits.body,
+            in_memory: limits.body_in_memory,
+            rate: limits.body_rate,
+        }
     }
 
     /// Time since the start.
@@ -97,6 +101,11 @@ impl Refusals {
 
     /// All that are remembered.
     pub fn list(&self) -> Vec<RefusalRecord> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
     }
 }

@@ -38,7 +38,9 @@ pub fn stopping() {
 
 /// Feeds the watchdog for as long as the runtime turns; returns at once when there is none.
 pub async fn watchdog() {
-    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return;
+    };
     let mut beat = tokio::time::interval(limit / 3);
     loop {
         beat.tick().await;

@@ -77,7 +77,11 @@ impl Store {
     /// A store that admits nobody until the first snapshot is published.
     pub fn new(policy: Policy) -> Arc<Self> {
         let current = ArcSwap::from_pointee(Snapshot::before_the_first_load());
-        Arc::new(Self { current, changed: notice::Sender::new(0), policy })
+        Arc::new(Self {
+            current,
+            changed: notice::Sender::new(0),
+            policy,
+        })
     }
 
     /// The snapshot of this moment. Do not hold it across an await; clone the `Arc` for that.
@@ -112,5 +116,7 @@ impl Store {
 
 /// Seconds since 1970.
 fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs() as i64)
 }

@@ -59,7 +59,9 @@ pub enum Error {
     #[error("noded did not read the request in time")]
     SendTimeout,
     /// noded closed without a byte of an answer, as it does for procedures that it does not know.
-    #[error("noded closed the connection without an answer ({0}); it does so for unknown procedures")]
+    #[error(
+        "noded closed the connection without an answer ({0}); it does so for unknown procedures"
+    )]
     EmptyReply(String),
     /// noded closed in the middle of its answer.
     #[error("noded closed the connection in the middle of its answer ({0})")]
@@ -176,7 +178,14 @@ impl Upstream {
         metrics: Arc<Metrics>,
         exchanges: TaskTracker,
     ) -> Arc<Self> {
-        Arc::new(Self { settings, slots, store, budget, metrics, exchanges })
+        Arc::new(Self {
+            settings,
+            slots,
+            store,
+            budget,
+            metrics,
+            exchanges,
+        })
     }
 
     /// noded's address.
@@ -201,16 +210,31 @@ impl Upstream {
         let (lane, patience) = lane(procedure);
         let patience = patience.mul_f64(0.9).min(self.settings.queue_timeout);
         let slot = self.slots.take(lane, start + patience).await;
-        let mut timing = Timing { queue: start.elapsed(), upstream: Duration::ZERO };
-        self.metrics.queue_duration.observe(timing.queue.as_secs_f64());
+        let mut timing = Timing {
+            queue: start.elapsed(),
+            upstream: Duration::ZERO,
+        };
+        self.metrics
+            .queue_duration
+            .observe(timing.queue.as_secs_f64());
         let slot = match slot {
             Ok(slot) => slot,
-            Err(error) => return (Err(error), timing),
+            Err(error) => {
+                self.metrics
+                    .upstream_errors
+                    .with_label_values(&[error.kind()])
+                    .inc();
+                return (Err(error), timing);
+            }
         };
         let (answer, answered) = oneshot::channel();
         let exchange = Arc::clone(self).exchange(slot, procedure.to_owned(), body, answer);
         self.exchanges.spawn(exchange);
-        let lost = || Err(Error::Internal("the exchange with noded ended early".into()));
+        let lost = || {
+            Err(Error::Internal(
+                "the exchange with noded ended early".into(),
+            ))
+        };
         let result = answered.await.unwrap_or_else(|_| lost());
         timing.upstream = start.elapsed() - timing.queue;
         (result, timing)

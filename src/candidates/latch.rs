@@ -112,11 +112,19 @@ pub fn resolve(
         Server::Absent => {
             // Left the cluster: what was learned under the old server.pem counts for nothing.
             let admission = Admission::Nobody(Nobody::NotInCluster);
-            return Resolved { admission, last_good: None, stale: false };
+            return Resolved {
+                admission,
+                last_good: None,
+                stale: false,
+            };
         }
         Server::Faulty => {
             let admission = Admission::Nobody(Nobody::NoIdentity);
-            return Resolved { admission, last_good, stale: false };
+            return Resolved {
+                admission,
+                last_good,
+                stale: false,
+            };
         }
     };
     let kept = last_good.clone();
@@ -124,18 +132,28 @@ pub fn resolve(
         MapFile::Listed(map) => {
             let map = Arc::new(map);
             let admission = Admission::Listed(Arc::clone(&map));
-            Resolved { admission, last_good: Some(LastGood { server, map }), stale: false }
+            Resolved {
+                admission,
+                last_good: Some(LastGood { server, map }),
+                stale: false,
+            }
         }
         MapFile::Absent | MapFile::Empty => match last_good.filter(|good| good.server == server) {
-            Some(good) => {
-                Resolved { admission: Admission::Listed(good.map), last_good: kept, stale: true }
-            }
+            Some(good) => Resolved {
+                admission: Admission::Listed(good.map),
+                last_good: kept,
+                stale: true,
+            },
             None => {
                 let admission = match policy {
                     BootstrapPolicy::Allow => Admission::Bootstrap(server),
                     BootstrapPolicy::Refuse => Admission::Nobody(Nobody::BootstrapRefused),
                 };
-                Resolved { admission, last_good: None, stale: false }
+                Resolved {
+                    admission,
+                    last_good: None,
+                    stale: false,
+                }
             }
         },
         // A fault admits nobody new: the last good map stays, under a renewed server.pem too.
@@ -144,7 +162,11 @@ pub fn resolve(
                 Some(good) => Admission::Listed(good.map),
                 None => Admission::Nobody(Nobody::NoGoodMap),
             };
-            Resolved { admission, last_good: kept, stale: true }
+            Resolved {
+                admission,
+                last_good: kept,
+                stale: true,
+            }
         }
     }
 }
@@ -165,21 +187,41 @@ mod tests {
     }
 
     fn good(server: Digest) -> Option<LastGood> {
-        Some(LastGood { server, map: Arc::new(map(7)) })
+        Some(LastGood {
+            server,
+            map: Arc::new(map(7)),
+        })
     }
 
     fn faults() -> [MapFile; 3] {
-        let error = MapError { line: 1, fault: LineFault::Blank };
-        [MapFile::Unreadable("EACCES".into()), MapFile::Malformed(error), MapFile::TooLarge]
+        let error = MapError {
+            line: 1,
+            fault: LineFault::Blank,
+        };
+        [
+            MapFile::Unreadable("EACCES".into()),
+            MapFile::Malformed(error),
+            MapFile::TooLarge,
+        ]
     }
 
     #[test]
     fn a_listed_map_is_taken_and_remembered() {
         for before in [None, good(OLD), good(NEW)] {
-            let found =
-                resolve(MapFile::Listed(map(9)), Server::Known(NEW), before, BootstrapPolicy::Refuse);
+            let found = resolve(
+                MapFile::Listed(map(9)),
+                Server::Known(NEW),
+                before,
+                BootstrapPolicy::Refuse,
+            );
             assert_eq!(found.admission, Admission::Listed(Arc::new(map(9))));
-            assert_eq!(found.last_good, Some(LastGood { server: NEW, map: Arc::new(map(9)) }));
+            assert_eq!(
+                found.last_good,
+                Some(LastGood {
+                    server: NEW,
+                    map: Arc::new(map(9))
+                })
+            );
             assert!(!found.stale);
         }
     }
@@ -187,8 +229,16 @@ mod tests {
     #[test]
     fn no_map_yet_is_the_bootstrap_phase() {
         for file in [MapFile::Absent, MapFile::Empty] {
-            let open = resolve(file.clone(), Server::Known(NEW), None, BootstrapPolicy::Allow);
-            assert_eq!((open.admission, open.stale), (Admission::Bootstrap(NEW), false));
+            let open = resolve(
+                file.clone(),
+                Server::Known(NEW),
+                None,
+                BootstrapPolicy::Allow,
+            );
+            assert_eq!(
+                (open.admission, open.stale),
+                (Admission::Bootstrap(NEW), false)
+            );
             let shut = resolve(file, Server::Known(NEW), None, BootstrapPolicy::Refuse);
             assert_eq!(shut.admission, Admission::Nobody(Nobody::BootstrapRefused));
         }
@@ -205,16 +255,33 @@ mod tests {
 
     #[test]
     fn another_server_pem_starts_afresh() {
-        let found = resolve(MapFile::Absent, Server::Known(NEW), good(OLD), BootstrapPolicy::Allow);
-        assert_eq!((found.admission, found.last_good), (Admission::Bootstrap(NEW), None));
+        let found = resolve(
+            MapFile::Absent,
+            Server::Known(NEW),
+            good(OLD),
+            BootstrapPolicy::Allow,
+        );
+        assert_eq!(
+            (found.admission, found.last_good),
+            (Admission::Bootstrap(NEW), None)
+        );
     }
 
     #[test]
     fn a_faulty_map_keeps_the_last_good_one_or_admits_nobody() {
         for file in faults() {
             for server in [OLD, NEW] {
-                let kept = resolve(file.clone(), Server::Known(server), good(OLD), BootstrapPolicy::Allow);
-                assert_eq!(kept.admission, Admission::Listed(Arc::new(map(7))), "{file:?}");
+                let kept = resolve(
+                    file.clone(),
+                    Server::Known(server),
+                    good(OLD),
+                    BootstrapPolicy::Allow,
+                );
+                assert_eq!(
+                    kept.admission,
+                    Admission::Listed(Arc::new(map(7))),
+                    "{file:?}"
+                );
                 assert_eq!((kept.last_good, kept.stale), (good(OLD), true));
             }
             let none = resolve(file, Server::Known(NEW), None, BootstrapPolicy::Allow);
@@ -225,14 +292,26 @@ mod tests {
 
     #[test]
     fn without_server_pem_nobody_is_admitted() {
-        for file in faults().into_iter().chain([MapFile::Absent, MapFile::Listed(map(9))]) {
-            let found = resolve(file.clone(), Server::Absent, good(OLD), BootstrapPolicy::Allow);
+        for file in faults()
+            .into_iter()
+            .chain([MapFile::Absent, MapFile::Listed(map(9))])
+        {
+            let found = resolve(
+                file.clone(),
+                Server::Absent,
+                good(OLD),
+                BootstrapPolicy::Allow,
+            );
             assert_eq!(found.admission, Admission::Nobody(Nobody::NotInCluster));
             assert_eq!((found.last_good, found.stale), (None, false));
 
             let found = resolve(file, Server::Faulty, good(OLD), BootstrapPolicy::Allow);
             assert_eq!(found.admission, Admission::Nobody(Nobody::NoIdentity));
-            assert_eq!(found.last_good, good(OLD), "a server.pem that cannot be read forgets nothing");
+            assert_eq!(
+                found.last_good,
+                good(OLD),
+                "a server.pem that cannot be read forgets nothing"
+            );
         }
     }
 }

@@ -26,13 +26,20 @@ pub(super) fn read(path: &Path) -> Result<Config, Vec<Problem>> {
 
 /// Reads a configuration file that may be absent: the defaults then.
 pub(super) fn read_if_present(path: &Path) -> Result<Config, Vec<Problem>> {
-    if path.exists() { read(path) } else { Ok(Config::default()) }
+    if path.exists() {
+        read(path)
+    } else {
+        Ok(Config::default())
+    }
 }
 
 pub(super) fn parse(text: &str, name: &str) -> Result<Config, Problem> {
     let at = |error: &toml::de::Error| match error.span() {
         Some(span) => {
-            format!("{name}, line {}", text[..span.start].matches('\n').count() + 1)
+            format!(
+                "{name}, line {}",
+                text[..span.start].matches('\n').count() + 1
+            )
         }
         None => name.to_owned(),
     };
@@ -41,6 +48,11 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Config, Problem> {
         .map_err(|e| Problem(format!("{}: {}", at(&e), one_line(e.message()))))?;
     serde_path_to_error::deserialize(document).map_err(|e| {
         let inner = e.inner();
-        Problem(format!("{}: {}: {}", at(inner), e.path(), one_line(inner.message())))
+        Problem(format!(
+            "{}: {}: {}",
+            at(inner),
+            e.path(),
+            one_line(inner.message())
+        ))
     })
 }

@@ -77,8 +77,16 @@ impl Body {
         if known.is_some_and(|length| length > limits.most) {
             return Err(Refusal::BodyTooLarge(limits.most));
         }
-        let in_memory = if known.is_some() { limits.in_memory } else { limits.most };
-        let mut meter = Meter { start: Instant::now(), received: 0, rate: limits.rate };
+        let in_memory = if known.is_some() {
+            limits.in_memory
+        } else {
+            limits.most
+        };
+        let mut meter = Meter {
+            start: Instant::now(),
+            received: 0,
+            rate: limits.rate,
+        };
         let mut body = Self {
             length: 0,
             sent: 0,
@@ -104,7 +112,11 @@ impl Body {
         body.length = known.unwrap_or(meter.received);
         if meter.received < body.length {
             let alarm = Box::pin(sleep_until(meter.due().min(Instant::now() + SILENCE)));
-            body.rest = Some(Rest { incoming, meter, alarm });
+            body.rest = Some(Rest {
+                incoming,
+                meter,
+                alarm,
+            });
         }
         Ok(body)
     }
@@ -132,7 +144,9 @@ impl Body {
     }
 
     fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Refusal>>> {
-        let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
+        let Some(rest) = &mut self.rest else {
+            return Poll::Ready(None);
+        };
         match Pin::new(&mut rest.incoming).poll_frame(context) {
             Poll::Ready(frame) => {
                 let data = chunk(frame).transpose();
@@ -143,7 +157,11 @@ impl Body {
                 }
                 Poll::Ready(data)
             }
-            Poll::Pending => rest.alarm.as_mut().poll(context).map(|()| Some(Err(Refusal::SlowBody))),
+            Poll::Pending => rest
+                .alarm
+                .as_mut()
+                .poll(context)
+                .map(|()| Some(Err(Refusal::SlowBody))),
         }
     }
 }

@@ -19,7 +19,9 @@ impl Budget {
     /// A budget of so many bytes.
     pub fn new(bytes: u64) -> Self {
         let steps = usize::try_from(bytes / STEP).unwrap_or(usize::MAX);
-        Self(Arc::new(Semaphore::new(steps.clamp(1, Semaphore::MAX_PERMITS))))
+        Self(Arc::new(Semaphore::new(
+            steps.clamp(1, Semaphore::MAX_PERMITS),
+        )))
     }
 
     /// Waits, first come first served, until so many bytes are free.
@@ -27,7 +29,10 @@ impl Budget {
         let steps = (bytes as u64).div_ceil(STEP).min(u64::from(u32::MAX)) as u32;
         // The semaphore is never closed.
         #[allow(clippy::expect_used)]
-        let permit = Arc::clone(&self.0).acquire_many_owned(steps).await.expect("never closed");
+        let permit = Arc::clone(&self.0)
+            .acquire_many_owned(steps)
+            .await
+            .expect("never closed");
         Lease(permit)
     }
 

@@ -46,7 +46,13 @@ impl ReplyBody {
     }
 
     fn new(left: u64, source: Source) -> Self {
-        Self { left, sent: 0, source, ended: None, error: None }
+        Self {
+            left,
+            sent: 0,
+            source,
+            ended: None,
+            error: None,
+        }
     }
 
     /// Tells `replies` when this body has ended.

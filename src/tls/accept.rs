@@ -57,10 +57,17 @@ impl Acceptor {
                 None => why(&error),
             });
         }
-        let certificate = stream.ssl().peer_certificate().ok_or(HandshakeError::NoCertificate)?;
+        let certificate = stream
+            .ssl()
+            .peer_certificate()
+            .ok_or(HandshakeError::NoCertificate)?;
         let peer = peer_identity(&certificate).map_err(internal)?;
         let version = version(stream.ssl());
-        Ok(Accepted { stream, peer, version })
+        Ok(Accepted {
+            stream,
+            peer,
+            version,
+        })
     }
 }
 
@@ -88,9 +95,10 @@ async fn linger(tcp: &mut TcpStream) {
 fn why(error: &openssl::ssl::Error) -> HandshakeError {
     let reasons = error.ssl_error().map_or(&[][..], ErrorStack::errors);
     let told = |text: &str| {
-        reasons.iter().filter_map(|e| e.reason()).any(|reason| {
-            reason.to_ascii_lowercase().replace('_', " ").contains(text)
-        })
+        reasons
+            .iter()
+            .filter_map(|e| e.reason())
+            .any(|reason| reason.to_ascii_lowercase().replace('_', " ").contains(text))
     };
     match error.code() {
         _ if told("peer did not return a certificate") => HandshakeError::NoCertificate,

@@ -46,10 +46,18 @@ impl Credentials {
         let mut chain = stack(pem)?;
         let key = PKey::private_key_from_pem(pem).map_err(CredentialsError::Key)?;
         let fits = |c: &X509| c.public_key().is_ok_and(|public| public.public_eq(&key));
-        let leaf = chain.iter().position(fits).ok_or(CredentialsError::Mismatch(chain.len()))?;
+        let leaf = chain
+            .iter()
+            .position(fits)
+            .ok_or(CredentialsError::Mismatch(chain.len()))?;
         let certificate = chain.remove(leaf);
         let info = CertificateInfo::of(&certificate)?;
-        Ok(Self { key, certificate, chain, info })
+        Ok(Self {
+            key,
+            certificate,
+            chain,
+            info,
+        })
     }
 
     /// The certificate as plain values.
@@ -96,12 +104,19 @@ impl CertificateInfo {
 /// The certificates in PEM text, in their order; keys and other blocks are skipped.
 pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateInfo>, CredentialsError> {
     let all = stack(pem)?;
-    Ok(all.iter().map(|c| CertificateInfo::of(c)).collect::<Result<_, _>>()?)
+    Ok(all
+        .iter()
+        .map(|c| CertificateInfo::of(c))
+        .collect::<Result<_, _>>()?)
 }
 
 fn stack(pem: &[u8]) -> Result<Vec<X509>, CredentialsError> {
     let all = X509::stack_from_pem(pem).map_err(CredentialsError::Certificate)?;
-    if all.is_empty() { Err(CredentialsError::NoCertificate) } else { Ok(all) }
+    if all.is_empty() {
+        Err(CredentialsError::NoCertificate)
+    } else {
+        Ok(all)
+    }
 }
 
 /// Copies what the rooms behind need out of a certificate, once.

@@ -41,7 +41,8 @@ impl Profile {
         match self {
             Self::Modern => {
                 context.set_min_proto_version(Some(SslVersion::TLS1_2))?;
-                context.set_cipher_list("ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!MD5:!PSK")?;
+                context
+                    .set_cipher_list("ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!MD5:!PSK")?;
             }
             Self::Legacy => {
                 context.set_min_proto_version(Some(SslVersion::TLS1))?;
@@ -59,7 +60,8 @@ impl Profile {
 pub(super) type Refused = Arc<OnceLock<PeerIdentity>>;
 
 /// Where an [`Ssl`] carries its [`Refused`] cell.
-static REFUSED: LazyLock<Result<Index<Ssl, Refused>, ErrorStack>> = LazyLock::new(Ssl::new_ex_index);
+static REFUSED: LazyLock<Result<Index<Ssl, Refused>, ErrorStack>> =
+    LazyLock::new(Ssl::new_ex_index);
 
 /// Makes the server side of TLS sessions.
 #[derive(Clone)]
@@ -69,7 +71,11 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// An acceptor with the identity of `server.pem` that asks `gate` about each peer.
-    pub fn new(credentials: &Credentials, profile: Profile, gate: Gate) -> Result<Self, ErrorStack> {
+    pub fn new(
+        credentials: &Credentials,
+        profile: Profile,
+        gate: Gate,
+    ) -> Result<Self, ErrorStack> {
         let mut context = profile.builder(SslMethod::tls_server())?;
         identify(&mut context, credentials)?;
         // An empty list is legal (RFC 5246 7.4.4, RFC 8446 4.2.4) and lets any client offer what it has.
@@ -80,7 +86,9 @@ impl Acceptor {
         context.set_alpn_select_callback(|_, offered| {
             select_next_proto(b"\x08http/1.1", offered).ok_or(AlpnError::NOACK)
         });
-        Ok(Self { context: context.build() })
+        Ok(Self {
+            context: context.build(),
+        })
     }
 
     /// A new session, and the cell in which a refused peer is found afterwards.
@@ -103,7 +111,10 @@ impl fmt::Debug for Acceptor {
 /// The verify callback. OpenSSL calls it once for each thing it finds wrong with the chain, and at least once;
 /// what it found does not matter, the leaf alone does.
 fn verify_peer(gate: &Gate, session: &mut X509StoreContextRef) -> bool {
-    let leaf = session.chain().and_then(|chain| chain.get(0)).map(peer_identity);
+    let leaf = session
+        .chain()
+        .and_then(|chain| chain.get(0))
+        .map(peer_identity);
     let refused = match leaf {
         Some(Ok(peer)) if gate(&peer) => return true,
         Some(Ok(peer)) => Some(peer),
@@ -137,10 +148,15 @@ impl Connector {
         identify(&mut context, credentials)?;
         let pinned = credentials.info().der;
         context.set_verify_callback(SslVerifyMode::PEER, move |_, session| {
-            let leaf = session.chain().and_then(|chain| chain.get(0)).map(|leaf| leaf.to_der());
+            let leaf = session
+                .chain()
+                .and_then(|chain| chain.get(0))
+                .map(|leaf| leaf.to_der());
             matches!(leaf, Some(Ok(der)) if *der == *pinned)
         });
-        Ok(Self { context: context.build() })
+        Ok(Self {
+            context: context.build(),
+        })
     }
 
     pub(super) fn session(&self) -> Result<Ssl, ErrorStack> {
@@ -158,5 +174,8 @@ fn identify(context: &mut SslContextBuilder, credentials: &Credentials) -> Resul
     context.set_certificate(&credentials.certificate)?;
     context.set_private_key(&credentials.key)?;
     context.check_private_key()?;
-    credentials.chain.iter().try_for_each(|c: &X509| context.add_extra_chain_cert(c.clone()))
+    credentials
+        .chain
+        .iter()
+        .try_for_each(|c: &X509| context.add_extra_chain_cert(c.clone()))
 }

@@ -61,7 +61,10 @@ pub(super) fn read(path: &Path, limit: usize) -> Found {
 
 fn read_whole(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
     let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC).bits() as i32;
-    let file: File = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file: File = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
     let before = file.metadata()?;
     if !before.is_file() {
         return Err(io::Error::other("not a regular file"));
@@ -90,7 +93,13 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         assert!(matches!(read(&path, 10), Found::Unreadable(why) if why.contains("regular")));
         std::fs::remove_dir(&path).unwrap();
-        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
         assert!(matches!(read(&path, 10), Found::Unreadable(why) if why.contains("regular")));
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, b"0123456789").unwrap();

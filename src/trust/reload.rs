@@ -73,7 +73,9 @@ impl Reloader {
         };
         let admission = Arc::downgrade(&store);
         let gate: Gate = Arc::new(move |peer| {
-            admission.upgrade().is_some_and(|store| store.authorise(peer).is_ok())
+            admission
+                .upgrade()
+                .is_some_and(|store| store.authorise(peer).is_ok())
         });
         Self {
             paths,
@@ -98,7 +100,10 @@ impl Reloader {
 
     /// Stamps of the watched files, to notice changes that no event told.
     pub(super) fn stamps(&self) -> [Option<Stamp>; 2] {
-        [Stamp::of(&self.paths.map), Stamp::of(&self.paths.server_pem)]
+        [
+            Stamp::of(&self.paths.map),
+            Stamp::of(&self.paths.server_pem),
+        ]
     }
 
     /// Reads everything again and publishes it if it says something new. Returns whether all is well;
@@ -109,11 +114,21 @@ impl Reloader {
         let map = self.read_map();
         let map_state = map.state();
         let found = map.to_string();
-        let policy = if self.latch_damaged { BootstrapPolicy::Refuse } else { self.bootstrap };
+        let policy = if self.latch_damaged {
+            BootstrapPolicy::Refuse
+        } else {
+            self.bootstrap
+        };
         let resolved = resolve(map, server, self.last_good.take(), policy);
         if resolved.stale {
-            faults.push(format!("candidate map {}: {found}", self.paths.map.display()));
-            self.metrics.reload_failures.with_label_values(&["candidate_map"]).inc();
+            faults.push(format!(
+                "candidate map {}: {found}",
+                self.paths.map.display()
+            ));
+            self.metrics
+                .reload_failures
+                .with_label_values(&["candidate_map"])
+                .inc();
         }
         self.publish(&resolved, map_state, identity_changed, &faults);
         self.report(&resolved.admission, server, &faults);
@@ -152,8 +167,14 @@ impl Reloader {
             Found::TooLarge => format!("the file has more than {MAX_PEM} bytes"),
             Found::Unreadable(why) => format!("the file cannot be read: {why}"),
         };
-        faults.push(format!("server.pem {}: {fault}", self.paths.server_pem.display()));
-        self.metrics.reload_failures.with_label_values(&["server_pem"]).inc();
+        faults.push(format!(
+            "server.pem {}: {fault}",
+            self.paths.server_pem.display()
+        ));
+        self.metrics
+            .reload_failures
+            .with_label_values(&["server_pem"])
+            .inc();
         (known(&self.identity), false)
     }
 
@@ -195,7 +216,10 @@ impl Reloader {
         }
         let tls = self.identity.as_ref().map(|i| i.tls.clone());
         let not_after = tls.as_ref().map_or(0, |tls| tls.server.not_after);
-        metrics.not_after.with_label_values(&["server_pem"]).set(not_after as f64);
+        metrics
+            .not_after
+            .with_label_values(&["server_pem"])
+            .set(not_after as f64);
         if !same_rule {
             metrics.reloads.inc();
         }
@@ -246,12 +270,18 @@ impl Reloader {
         let kept = match (self.latch_damaged, server) {
             // A damaged file still says that there once was a map; it counts until there is a new one.
             (true, Server::Known(_) | Server::Faulty) if self.last_good.is_none() => return,
-            (true, _) => self.state.forget().and_then(|()| self.state.keep(self.last_good.as_ref())),
+            (true, _) => self
+                .state
+                .forget()
+                .and_then(|()| self.state.keep(self.last_good.as_ref())),
             (false, _) => self.state.keep(self.last_good.as_ref()),
         };
         self.latch_damaged = false;
         if let Err(error) = kept {
-            self.metrics.reload_failures.with_label_values(&["state"]).inc();
+            self.metrics
+                .reload_failures
+                .with_label_values(&["state"])
+                .inc();
             warn!(file = %self.state.path().display(), %error,
                 "the last good candidate map could not be kept; it holds until this process ends");
         }

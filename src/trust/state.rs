@@ -39,7 +39,10 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(dir: &Path) -> Self {
-        Self { path: dir.join(NAME), written: None }
+        Self {
+            path: dir.join(NAME),
+            written: None,
+        }
     }
 
     /// Reads what was kept.
@@ -86,7 +89,12 @@ impl State {
     fn write(&self, good: &LastGood) -> io::Result<()> {
         let new = self.path.with_extension("new");
         let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?;
         write!(file, "{HEAD}{}\n{}", good.server, good.map)?;
         file.sync_all()?;
         fs::rename(&new, &self.path)
@@ -102,9 +110,16 @@ fn remove(path: &Path) -> io::Result<()> {
 
 fn decode(content: &[u8]) -> Option<LastGood> {
     let end = content.iter().position(|b| *b == b'\n')?;
-    let server = std::str::from_utf8(&content[..end]).ok()?.strip_prefix(HEAD)?.parse().ok()?;
+    let server = std::str::from_utf8(&content[..end])
+        .ok()?
+        .strip_prefix(HEAD)?
+        .parse()
+        .ok()?;
     match parse(&content[end + 1..]) {
-        MapFile::Listed(map) => Some(LastGood { server, map: Arc::new(map) }),
+        MapFile::Listed(map) => Some(LastGood {
+            server,
+            map: Arc::new(map),
+        }),
         _ => None,
     }
 }
@@ -115,9 +130,16 @@ mod tests {
     use crate::identity::Digest;
 
     fn good(server: u8) -> LastGood {
-        let text = format!("u1={}\nu2={}\n", Digest::from_bytes([1; 20]), Digest::from_bytes([2; 20]));
+        let text = format!(
+            "u1={}\nu2={}\n",
+            Digest::from_bytes([1; 20]),
+            Digest::from_bytes([2; 20])
+        );
         match parse(text.as_bytes()) {
-            MapFile::Listed(map) => LastGood { server: Digest::from_bytes([server; 20]), map: Arc::new(map) },
+            MapFile::Listed(map) => LastGood {
+                server: Digest::from_bytes([server; 20]),
+                map: Arc::new(map),
+            },
             other => panic!("{other:?}"),
         }
     }
@@ -141,7 +163,10 @@ mod tests {
         let whole = fs::read(state.path()).unwrap();
         for cut in [0, 10, HEAD.len() + 59, whole.len() - 5] {
             fs::write(state.path(), &whole[..cut]).unwrap();
-            assert!(matches!(State::new(dir.path()).load(), Remembered::Damaged(_)), "cut at {cut}");
+            assert!(
+                matches!(State::new(dir.path()).load(), Remembered::Damaged(_)),
+                "cut at {cut}"
+            );
         }
     }
 }

@@ -64,7 +64,15 @@ pub fn spawn(mut reloader: Reloader, store: &Arc<Store>) -> (Reloads, Arc<Snapsh
     let stamps = reloader.stamps();
     let good = reloader.reload();
     let first = store.snapshot();
-    let watch = move || Watch { reloader, watches, stamps, failures: usize::from(!good) }.run(&wakes);
+    let watch = move || {
+        Watch {
+            reloader,
+            watches,
+            stamps,
+            failures: usize::from(!good),
+        }
+        .run(&wakes)
+    };
     if let Err(error) = thread::Builder::new().name("trust".into()).spawn(watch) {
         warn!(%error, "no thread for watching the files: they are not read again");
     }
@@ -99,7 +107,11 @@ impl Watch {
             }
             // Stamps before the reading: a change in between is seen by the next poll.
             self.stamps = self.reloader.stamps();
-            self.failures = if self.reloader.reload() { 0 } else { self.failures + 1 };
+            self.failures = if self.reloader.reload() {
+                0
+            } else {
+                self.failures + 1
+            };
             for done in waiting {
                 let _ = done.send(());
             }
@@ -132,18 +144,30 @@ struct Watches {
 
 impl Watches {
     fn new(reloader: &Reloader, sender: Sender<Wake>) -> Self {
-        let files = [reloader.paths().map.clone(), reloader.paths().server_pem.clone()];
+        let files = [
+            reloader.paths().map.clone(),
+            reloader.paths().server_pem.clone(),
+        ];
         let mut directories: Vec<PathBuf> = files.iter().map(|f| directory(f)).collect();
         directories.sort();
         directories.dedup();
-        let names: Vec<_> = files.iter().filter_map(|f| f.file_name().map(ToOwned::to_owned)).collect();
+        let names: Vec<_> = files
+            .iter()
+            .filter_map(|f| f.file_name().map(ToOwned::to_owned))
+            .collect();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let ours = match &event {
                 // Reading (our own too) says nothing; everything else on our names does.
-                Ok(event) if matches!(event.kind, EventKind::Access(access) if !written(access)) => false,
+                Ok(event) if matches!(event.kind, EventKind::Access(access) if !written(access)) => {
+                    false
+                }
                 Ok(event) => {
                     event.need_rescan()
-                        || event.paths.iter().filter_map(|p| p.file_name()).any(|n| names.iter().any(|o| o == n))
+                        || event
+                            .paths
+                            .iter()
+                            .filter_map(|p| p.file_name())
+                            .any(|n| names.iter().any(|o| o == n))
                 }
                 Err(_) => true,
             };
@@ -152,15 +176,22 @@ impl Watches {
             }
         });
         let watcher = watcher
-            .inspect_err(|error| warn!(%error, "no inotify: changes are found by the poll every 5 s"))
+            .inspect_err(
+                |error| warn!(%error, "no inotify: changes are found by the poll every 5 s"),
+            )
             .ok();
         let directories = directories.into_iter().map(|d| (d, false)).collect();
-        Self { watcher, directories }
+        Self {
+            watcher,
+            directories,
+        }
     }
 
     /// Watches the directories that are not watched yet; one that was removed and made again is watched anew.
     fn renew(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
         for (directory, watched) in &mut self.directories {
             if *watched && directory.is_dir() {
                 continue;

@@ -50,7 +50,10 @@ impl Upstream {
         drop(slot);
         if let Err((error, answer)) = result {
             let error = fault.get().cloned().map_or(error, Error::Client);
-            self.metrics.upstream_errors.with_label_values(&[error.kind()]).inc();
+            self.metrics
+                .upstream_errors
+                .with_label_values(&[error.kind()])
+                .inc();
             if let Some(answer) = answer {
                 let _ = answer.send(Err(error));
             }
@@ -77,10 +80,19 @@ impl Upstream {
             .await
             .map_err(|error| Error::Internal(error.to_string()))?;
         let connection = tokio::spawn(async move {
-            connection.without_shutdown().await.map(|parts| parts.read_buf)
+            connection
+                .without_shutdown()
+                .await
+                .map(|parts| parts.read_buf)
         });
-        let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
-        self.metrics.body_bytes.with_label_values(&["request"]).inc_by(length);
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| failed(&error))?;
+        self.metrics
+            .body_bytes
+            .with_label_values(&["request"])
+            .inc_by(length);
         Ok((response, connection))
     }
 
@@ -95,12 +107,17 @@ impl Upstream {
         tcp.set_nodelay(true).map_err(internal)?;
         // The kernel gives up when noded takes nothing for so long (RFC 5482, tcp(7)).
         let send_timeout = Some(self.settings.send_timeout);
-        SockRef::from(&tcp).set_tcp_user_timeout(send_timeout).map_err(internal)?;
+        SockRef::from(&tcp)
+            .set_tcp_user_timeout(send_timeout)
+            .map_err(internal)?;
         if !self.settings.tls {
             return Ok(Box::pin(tcp));
         }
         let snapshot = self.store.snapshot();
-        let tls = snapshot.tls.as_ref().ok_or_else(|| Error::Tls(address, "no server.pem".into()))?;
+        let tls = snapshot
+            .tls
+            .as_ref()
+            .ok_or_else(|| Error::Tls(address, "no server.pem".into()))?;
         let stream = timeout_at(deadline, tls.connector.connect(tcp))
             .await
             .map_err(|_| Error::ConnectTimeout(address, limit))?
@@ -128,14 +145,20 @@ impl Upstream {
             return match and_nothing_behind(whole, connection).await {
                 Ok(data) => {
                     self.count_reply(data.len());
-                    let _ = answer.send(Ok(Reply { status, body: ReplyBody::whole(data) }));
+                    let _ = answer.send(Ok(Reply {
+                        status,
+                        body: ReplyBody::whole(data),
+                    }));
                     Ok(())
                 }
                 Err(error) => Err((error, Some(answer))),
             };
         }
         let (chunks, received) = mpsc::unbounded_channel();
-        let reply = Reply { status, body: ReplyBody::stream(length, received) };
+        let reply = Reply {
+            status,
+            body: ReplyBody::stream(length, received),
+        };
         let _ = answer.send(Ok(reply));
         let whole = self.pump(body, &chunks).await;
         match and_nothing_behind(whole, connection).await {
@@ -155,7 +178,9 @@ impl Upstream {
     ) -> Result<(), Error> {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| Error::CutReply(error.to_string()))?;
-            let Ok(data) = frame.into_data() else { continue };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
             self.count_reply(data.len());
             if !chunks.is_closed() {
                 tokio::select! {
@@ -170,7 +195,10 @@ impl Upstream {
     }
 
     fn count_reply(&self, bytes: usize) {
-        self.metrics.body_bytes.with_label_values(&["reply"]).inc_by(bytes as u64);
+        self.metrics
+            .body_bytes
+            .with_label_values(&["reply"])
+            .inc_by(bytes as u64);
     }
 }
 
@@ -178,7 +206,9 @@ async fn gather(mut body: Incoming, length: u64) -> Result<Bytes, Error> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Error::CutReply(error.to_string()))?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if data.len() as u64 == length {
             return Ok(data); // the usual case: all in one piece, nothing to copy
         }

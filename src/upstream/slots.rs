@@ -66,7 +66,13 @@ impl Slots {
     pub fn new(most: usize, fast: usize, longest_queue: usize, metrics: Arc<Metrics>) -> Arc<Self> {
         metrics.slots.set(most as i64);
         let most_slow = most.saturating_sub(fast).max(1);
-        Arc::new(Self { inner: Mutex::default(), most, most_slow, longest_queue, metrics })
+        Arc::new(Self {
+            inner: Mutex::default(),
+            most,
+            most_slow,
+            longest_queue,
+            metrics,
+        })
     }
 
     /// Slots in use, requests that wait.
@@ -90,21 +96,34 @@ impl Slots {
             }
             let waiting = inner.fast.len() + inner.slow.len();
             if waiting >= self.longest_queue {
-                return Err(Error::QueueFull { waiting, in_use: inner.in_use });
+                return Err(Error::QueueFull {
+                    waiting,
+                    in_use: inner.in_use,
+                });
             }
             let ticket = inner.next_ticket;
             inner.next_ticket += 1;
             let (hand_over, waited) = oneshot::channel();
-            inner.queue(lane).push_back(Waiting { ticket, lane, hand_over });
+            inner.queue(lane).push_back(Waiting {
+                ticket,
+                lane,
+                hand_over,
+            });
             self.show(&inner);
             (waited, ticket)
         };
-        let _place = Place { slots: self, ticket };
+        let _place = Place {
+            slots: self,
+            ticket,
+        };
         match timeout_at(deadline, waited).await {
             Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) | Err(_) => {
                 let (in_use, waiting) = self.load();
-                Err(Error::QueueTimeout { waiting: waiting.saturating_sub(1), in_use })
+                Err(Error::QueueTimeout {
+                    waiting: waiting.saturating_sub(1),
+                    in_use,
+                })
             }
         }
     }
@@ -118,7 +137,10 @@ impl Slots {
         inner.in_use += 1;
         inner.slow_in_use += usize::from(lane == Lane::Slow);
         self.show(inner);
-        Slot { slots: Arc::clone(self), lane }
+        Slot {
+            slots: Arc::clone(self),
+            lane,
+        }
     }
 
     /// Hands free slots to those who wait, the longest waiting first among those who may have one.
@@ -135,7 +157,9 @@ impl Slots {
                 (Some(_), _) => Lane::Fast,
                 (None, Some(_)) => Lane::Slow,
             };
-            let Some(next) = inner.queue(lane).pop_front() else { break };
+            let Some(next) = inner.queue(lane).pop_front() else {
+                break;
+            };
             let slot = self.occupy(&mut inner, next.lane);
             if let Err(slot) = next.hand_over.send(slot) {
                 refused.push(slot);
@@ -148,7 +172,9 @@ impl Slots {
 
     fn show(&self, inner: &Inner) {
         self.metrics.slots_in_use.set(inner.in_use as i64);
-        self.metrics.queue_length.set((inner.fast.len() + inner.slow.len()) as i64);
+        self.metrics
+            .queue_length
+            .set((inner.fast.len() + inner.slow.len()) as i64);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -232,8 +258,16 @@ mod tests {
         for _ in 0..3 {
             slow.push(slots.take(Lane::Slow, soon()).await.unwrap());
         }
-        let refused = slots.take(Lane::Slow, Instant::now() + Duration::from_millis(5)).await;
-        assert_eq!(refused.unwrap_err(), Error::QueueTimeout { waiting: 0, in_use: 3 });
+        let refused = slots
+            .take(Lane::Slow, Instant::now() + Duration::from_millis(5))
+            .await;
+        assert_eq!(
+            refused.unwrap_err(),
+            Error::QueueTimeout {
+                waiting: 0,
+                in_use: 3
+            }
+        );
         let fast = slots.take(Lane::Fast, soon()).await.unwrap();
         assert_eq!(slots.load(), (4, 0));
         drop(fast);
@@ -251,7 +285,13 @@ mod tests {
         });
         tokio::task::yield_now().await;
         let full = slots.take(Lane::Fast, soon()).await.unwrap_err();
-        assert_eq!(full, Error::QueueFull { waiting: 1, in_use: 1 });
+        assert_eq!(
+            full,
+            Error::QueueFull {
+                waiting: 1,
+                in_use: 1
+            }
+        );
         waiting.abort();
         let _ = waiting.await;
         assert_eq!(slots.load(), (1, 0));
