@@ -20,7 +20,7 @@ pub const MAX_BYTES: usize = 16 << 20;
 const MAX_KEY: usize = 256;
 
 /// The candidate map: which certificate digests belong to master candidates.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct CandidateMap {
     /// Sorted by digest.
     entries: Box<[Entry]>,
@@ -65,6 +65,15 @@ impl CandidateMap {
         &self.keys[start..start + entry.len as usize]
     }
 }
+
+/// The same candidates, in whatever order the file has them.
+impl PartialEq for CandidateMap {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries() == other.entries() && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for CandidateMap {}
 
 impl fmt::Debug for CandidateMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

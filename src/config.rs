@@ -165,13 +165,12 @@ impl Config {
             &up.max_clients,
             "1 to 10000",
         );
-        let most = up.max_clients.saturating_sub(1);
-        let expected = "less than upstream.max_clients";
+        let fast = self.upstream.fast_slots();
         check(
-            up.fast_slots <= most,
+            fast < up.max_clients.max(1),
             "upstream.fast_slots",
-            &up.fast_slots,
-            expected,
+            &fast,
+            "less than upstream.max_clients",
         );
         check(
             up.queue_length >= 1,
@@ -248,8 +247,8 @@ pub struct UpstreamConfig {
     pub tls: bool,
     /// Connections to noded at a time; noded's own `--max-clients`.
     pub max_clients: usize,
-    /// Of these, kept for procedures whose client waits a minute at most.
-    pub fast_slots: usize,
+    /// Of these, kept for procedures whose client waits a minute at most; by default a fifth.
+    pub fast_slots: Option<usize>,
     /// Requests that may wait for a slot.
     pub queue_length: usize,
     /// Longest wait for a slot; the client's own time limit for the procedure bounds it too.
@@ -263,13 +262,20 @@ pub struct UpstreamConfig {
     pub send_timeout: Duration,
 }
 
+impl UpstreamConfig {
+    /// Slots that are kept for the fast lane.
+    pub fn fast_slots(&self) -> usize {
+        self.fast_slots.unwrap_or(self.max_clients / 5)
+    }
+}
+
 impl Default for UpstreamConfig {
     fn default() -> Self {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 11811)),
             tls: false,
             max_clients: 20,
-            fast_slots: 4,
+            fast_slots: None,
             queue_length: 1024,
             queue_timeout: Duration::from_secs(900),
             connect_timeout: Duration::from_secs(5),
@@ -388,6 +394,10 @@ mod tests {
         assert_eq!(
             all.candidate_certs.take(),
             Some("/etc/noded-proxy/candidates".into())
+        );
+        assert_eq!(
+            all.upstream.fast_slots.take(),
+            Some(Config::default().upstream.fast_slots())
         );
         assert_eq!(all, Config::default());
     }

@@ -245,7 +245,7 @@ fn share(config: &Config, store: Arc<Store>, metrics: Arc<Metrics>) -> Arc<Share
     let up = &config.upstream;
     let slots = Slots::new(
         up.max_clients,
-        up.fast_slots,
+        up.fast_slots(),
         up.queue_length,
         Arc::clone(&metrics),
     );
