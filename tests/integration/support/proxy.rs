@@ -1,0 +1,379 @@
+//! The proxy under test: the real program, in a directory of its own, on ports of its own.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::client::{Response, try_read_response};
+use super::pki::{Identity, Pki, map_text};
+use super::{PATIENCE, wait_until};
+
+/// A proxy to be started.
+pub(crate) struct Builder {
+    server_pem: Option<String>,
+    map: Option<String>,
+    upstream: SocketAddr,
+    config: String,
+    args: Vec<String>,
+    wrapper: Vec<String>,
+}
+
+/// A running proxy. It is killed when this is dropped; if the test failed, its log is printed.
+pub(crate) struct Proxy {
+    dir: TempDir,
+    command: Vec<String>,
+    runs: usize,
+    child: Child,
+    admin: SocketAddr,
+}
+
+impl Proxy {
+    /// A proxy with this cluster's `server.pem`, no candidate map, and nothing listening upstream.
+    pub(crate) fn with(pki: &Pki) -> Builder {
+        Builder {
+            server_pem: Some(pki.server_pem()),
+            map: None,
+            upstream: SocketAddr::from(([127, 0, 0, 1], 1)),
+            config: String::new(),
+            args: Vec::new(),
+            wrapper: Vec::new(),
+        }
+    }
+}
+
+impl Builder {
+    /// The candidate map: keys and the certificates listed under them.
+    pub(crate) fn candidates(mut self, candidates: &[(&str, &Identity)]) -> Self {
+        self.map = Some(map_text(candidates));
+        self
+    }
+
+    /// The candidate map, as text.
+    pub(crate) fn map_text(mut self, text: &str) -> Self {
+        self.map = Some(text.into());
+        self
+    }
+
+    /// Where noded is.
+    pub(crate) fn upstream(mut self, address: SocketAddr) -> Self {
+        self.upstream = address;
+        self
+    }
+
+    /// Lines of the configuration file. It may be said more than once.
+    pub(crate) fn config(mut self, toml: &str) -> Self {
+        self.config += toml;
+        self.config.push('\n');
+        self
+    }
+
+    /// A further argument of `noded-proxy run`.
+    pub(crate) fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// The node is in no cluster yet.
+    pub(crate) fn no_server_pem(mut self) -> Self {
+        self.server_pem = None;
+        self
+    }
+
+    /// Root without its power to read every file, as a service with an ordinary user is.
+    pub(crate) fn unprivileged(mut self) -> Self {
+        if rustix::process::geteuid().is_root() {
+            let drop = "--bounding-set=-dac_override,-dac_read_search";
+            self.wrapper = ["setpriv", drop, "--inh-caps=-all"]
+                .map(String::from)
+                .into();
+        }
+        self
+    }
+
+    /// Starts it and waits until it listens (or says that it waits for `server.pem`).
+    pub(crate) fn start(self) -> Proxy {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        fs::create_dir(root.join("ganeti")).unwrap();
+        fs::create_dir(root.join("state")).unwrap();
+        if let Some(pem) = &self.server_pem {
+            fs::write(root.join("ganeti/server.pem"), pem).unwrap();
+        }
+        if let Some(map) = &self.map {
+            fs::write(root.join("ganeti").join(MAP), map).unwrap();
+        }
+        fs::write(root.join("config.toml"), &self.config).unwrap();
+        let path = |name: &str| root.join(name).display().to_string();
+        let flags = [
+            ("--config", path("config.toml")),
+            ("--listen", "127.0.0.1:0".into()),
+            ("--admin", "127.0.0.1:0".into()),
+            ("--upstream", self.upstream.to_string()),
+            ("--server-pem", path("ganeti/server.pem")),
+            ("--ssconf-dir", path("ganeti")),
+            ("--state-dir", path("state")),
+            ("--log-format", "json".into()),
+        ];
+        let mut command = self.wrapper;
+        command.extend([env!("CARGO_BIN_EXE_noded-proxy").into(), "run".into()]);
+        command.extend(
+            flags
+                .into_iter()
+                .flat_map(|(flag, value)| [flag.into(), value]),
+        );
+        command.extend(self.args);
+        let child = spawn(&command, root, 1);
+        let admin = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut proxy = Proxy {
+            dir,
+            command,
+            runs: 1,
+            child,
+            admin,
+        };
+        proxy.wait_for_start();
+        proxy
+    }
+}
+
+/// The candidate map's name in the ssconf directory.
+const MAP: &str = "ssconf_master_candidates_certs";
+
+fn spawn(command: &[String], root: &Path, run: usize) -> Child {
+    let log = File::create(root.join(format!("log-{run}"))).unwrap();
+    let mut process = Command::new(&command[0]);
+    process
+        .args(&command[1..])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
+    process.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS");
+    process.spawn().unwrap()
+}
+
+impl Proxy {
+    fn wait_for_start(&mut self) {
+        wait_until("the proxy starts", || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the proxy ended at its start: {status}\n{}", self.log());
+            }
+            self.address_in_log("admin listener open").is_some()
+                && (self.logged("listening") || self.log().contains("waiting for server.pem"))
+        });
+        self.admin = self.address_in_log("admin listener open").unwrap();
+    }
+
+    /// The last address that was logged with this message.
+    fn address_in_log(&self, message: &str) -> Option<SocketAddr> {
+        let lines = self.log_lines();
+        let line = lines.iter().rev().find(|line| line["message"] == message)?;
+        line["address"].as_str()?.parse().ok()
+    }
+
+    /// The public listener's address; the last one if it was opened again.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.address_in_log("listening")
+            .expect("the public listener is open")
+    }
+
+    /// The admin listener's address.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The directory of this proxy: `ganeti`, `state` and its log.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The candidate map.
+    pub(crate) fn map_path(&self) -> PathBuf {
+        self.dir().join("ganeti").join(MAP)
+    }
+
+    /// `server.pem`.
+    pub(crate) fn server_pem_path(&self) -> PathBuf {
+        self.dir().join("ganeti/server.pem")
+    }
+
+    /// The file in which the last good map is kept.
+    pub(crate) fn state_path(&self) -> PathBuf {
+        self.dir().join("state/last-good-map")
+    }
+
+    /// Writes the candidate map as noded does: a temporary file renamed over the old one.
+    pub(crate) fn write_map(&self, candidates: &[(&str, &Identity)]) {
+        replace(&self.map_path(), map_text(candidates).as_bytes(), 0o644);
+    }
+
+    /// Writes the candidate map as `scp -p` does: in place, with this mode.
+    pub(crate) fn write_map_in_place(&self, text: &[u8], mode: u32) {
+        overwrite(&self.map_path(), text, mode);
+    }
+
+    /// One sample of `/metrics`, named as it stands there: `name` or `name{label="value"}`.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").text();
+        let sample = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        match text.lines().find_map(sample) {
+            Some(value) => value,
+            // These have no samples before the first RPC.
+            None if name.starts_with("noded_proxy_rpc") => 0.0,
+            None => panic!("no metric {name} in\n{text}"),
+        }
+    }
+
+    /// Refused connections with this reason.
+    pub(crate) fn rejected(&self, reason: &str) -> f64 {
+        self.metric(&format!(
+            "noded_proxy_rejected_connections_total{{reason=\"{reason}\"}}"
+        ))
+    }
+
+    /// `/status`.
+    pub(crate) fn status(&self) -> Value {
+        self.get("/status").json()
+    }
+
+    /// `/healthz`: HTTP status and document.
+    pub(crate) fn health(&self) -> (u16, Value) {
+        let response = self.get("/healthz");
+        (response.status, response.json())
+    }
+
+    /// GET from the admin listener.
+    pub(crate) fn get(&self, path: &str) -> Response {
+        self.ask_admin("GET", path)
+    }
+
+    /// Any request to the admin listener.
+    pub(crate) fn ask_admin(&self, method: &str, path: &str) -> Response {
+        let mut stream = TcpStream::connect(self.admin).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        try_read_response(&mut stream).unwrap()
+    }
+
+    /// The log of the present run.
+    pub(crate) fn log(&self) -> String {
+        let mut log = String::new();
+        let mut file = File::open(self.dir().join(format!("log-{}", self.runs))).unwrap();
+        file.read_to_string(&mut log).unwrap();
+        log
+    }
+
+    /// The log's complete lines, parsed.
+    pub(crate) fn log_lines(&self) -> Vec<Value> {
+        let log = self.log();
+        let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or(Value::String(line.into()));
+        whole.lines().map(parse).collect()
+    }
+
+    /// Whether a line with this message was logged.
+    pub(crate) fn logged(&self, message: &str) -> bool {
+        self.log_lines()
+            .iter()
+            .any(|line| line["message"] == message)
+    }
+
+    /// The lines with this message.
+    pub(crate) fn lines_with(&self, message: &str) -> Vec<Value> {
+        self.log_lines()
+            .into_iter()
+            .filter(|line| line["message"] == message)
+            .collect()
+    }
+
+    /// Waits until a condition holds.
+    pub(crate) fn wait_for(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        wait_until(what, || is_so(self));
+    }
+
+    /// Sends SIGHUP and waits until the files were read again.
+    pub(crate) fn sighup(&self) {
+        let told = || {
+            self.lines_with("SIGHUP: reading candidate map and server.pem again")
+                .len()
+        };
+        let before = told();
+        self.signal(Signal::HUP);
+        wait_until("SIGHUP is noticed", || told() > before);
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait_exit(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("the proxy ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Ends it, lets `meanwhile` change the files, and starts it again in the same directory.
+    pub(crate) fn restart(&mut self, meanwhile: impl FnOnce(&Self)) {
+        self.terminate();
+        self.wait_exit();
+        meanwhile(self);
+        self.runs += 1;
+        self.child = spawn(&self.command, self.dir.path(), self.runs);
+        self.wait_for_start();
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("log of the proxy:\n{}", self.log());
+        }
+    }
+}
+
+/// Replaces a file as noded does: a temporary file in the same directory, renamed over it.
+pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) {
+    let new = path.with_extension("new");
+    let mut file = create(&new, mode);
+    file.write_all(content).unwrap();
+    drop(file);
+    fs::rename(&new, path).unwrap();
+}
+
+/// Overwrites a file in place, with a new mode.
+pub(crate) fn overwrite(path: &Path, content: &[u8], mode: u32) {
+    create(path, mode).write_all(content).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn create(path: &Path, mode: u32) -> File {
+    let mut options = fs::OpenOptions::new();
+    options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(path)
+        .unwrap()
+}
