@@ -18,6 +18,8 @@ mod pki;
 mod stats;
 mod stub;
 
+use serde_json::Value;
+use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: load MODE [--option value]...
@@ -41,7 +43,10 @@ fn main() -> ExitCode {
     // AWS-LC gathers entropy for 40 ms at its first use, which is nothing to measure.
     openssl::rand::rand_bytes(&mut [0]).expect("random bytes");
     let result = match mode.as_str() {
-        "certs" => pki::certs(&args),
+        "certs" => {
+            pki::certs(Path::new(args.need("dir")), args.get("candidates", 8));
+            Value::Null
+        }
         "stub" => stub::stub(&args),
         "rpc" => modes::rpc(&args),
         "mix" => modes::mix(&args),

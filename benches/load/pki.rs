@@ -1,7 +1,6 @@
 //! The cluster's certificates as Ganeti makes them: X.509 v1, RSA 2048, a self-signed
 //! `server.pem` that signs one client certificate for each node.
 
-use crate::args::Args;
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::error::ErrorStack;
@@ -10,7 +9,6 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::x509::{X509, X509Name};
-use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -57,10 +55,8 @@ impl Identity {
 }
 
 /// Writes `server.pem`, `client/N.pem`, `unlisted.pem` (signed by server.pem, but in no
-/// map) and the candidate `map`, in the order of the clients, into `--dir`.
-pub(crate) fn certs(args: &Args) -> Value {
-    let dir = Path::new(args.need("dir"));
-    let candidates = args.get("candidates", 8);
+/// map) and the candidate `map`, in the order of the clients, into `dir`.
+pub(crate) fn certs(dir: &Path, candidates: u32) {
     fs::create_dir_all(dir.join("client")).expect("folder");
     let save = |name: &str, id: &Identity| {
         fs::write(dir.join(name), id.pem().expect("pem")).expect("write");
@@ -78,5 +74,4 @@ pub(crate) fn certs(args: &Args) -> Value {
     fs::write(dir.join("map"), map).expect("map");
     let rogue = Identity::new("node99.example.com", 99, Some(&server)).expect("certificate");
     save("unlisted.pem", &rogue);
-    json!({"candidates": candidates})
 }
