@@ -148,10 +148,14 @@ impl Identity {
         }
     }
 
-    /// The same certificate with somebody else's key: what a thief of the certificate alone has.
-    pub(crate) fn with_key_of(&self, other: &Self) -> Self {
+    /// The same certificate with a key that pretends to be its own: what a thief of the certificate alone can
+    /// make. Both keys are on P-256.
+    pub(crate) fn with_key_behind(&self, other: &Self) -> Self {
+        let (mine, theirs) = (self.key.ec_key().unwrap(), other.key.ec_key().unwrap());
+        let (group, public) = (mine.group(), mine.public_key());
+        let forged = EcKey::from_private_components(group, theirs.private_key(), public).unwrap();
         Self {
-            key: other.key.clone(),
+            key: PKey::from_ec_key(forged).unwrap(),
             ..self.clone()
         }
     }

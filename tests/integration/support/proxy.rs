@@ -2,7 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -23,12 +24,14 @@ pub(crate) struct Builder {
     config: String,
     args: Vec<String>,
     wrapper: Vec<String>,
+    stdin: Option<TcpListener>,
 }
 
 /// A running proxy. It is killed when this is dropped; if the test failed, its log is printed.
 pub(crate) struct Proxy {
     dir: TempDir,
     command: Vec<String>,
+    stdin: Option<TcpListener>,
     runs: usize,
     child: Child,
     admin: SocketAddr,
@@ -44,6 +47,7 @@ impl Proxy {
             config: String::new(),
             args: Vec::new(),
             wrapper: Vec::new(),
+            stdin: None,
         }
     }
 }
@@ -84,6 +88,25 @@ impl Builder {
     pub(crate) fn no_server_pem(mut self) -> Self {
         self.server_pem = None;
         self
+    }
+
+    /// Another cluster's `server.pem`.
+    pub(crate) fn server_pem(mut self, pem: &str) -> Self {
+        self.server_pem = Some(pem.into());
+        self
+    }
+
+    /// Started through another program, which must become it in the end.
+    pub(crate) fn through(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().copied().map(String::from).collect();
+        self
+    }
+
+    /// Started with a listening socket that somebody else holds (systemd.socket(5)).
+    pub(crate) fn inheriting(mut self, listener: &TcpListener) -> Self {
+        let script = "export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$@\" 3<&0 </dev/null";
+        self.stdin = Some(listener.try_clone().unwrap());
+        self.through(&["sh", "-c", script, "sh"])
     }
 
     /// Root without its power to read every file, as a service with an ordinary user is.
@@ -129,11 +152,12 @@ impl Builder {
                 .flat_map(|(flag, value)| [flag.into(), value]),
         );
         command.extend(self.args);
-        let child = spawn(&command, root, 1);
+        let child = spawn(&command, self.stdin.as_ref(), root, 1);
         let admin = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut proxy = Proxy {
             dir,
             command,
+            stdin: self.stdin,
             runs: 1,
             child,
             admin,
@@ -146,12 +170,15 @@ impl Builder {
 /// The candidate map's name in the ssconf directory.
 const MAP: &str = "ssconf_master_candidates_certs";
 
-fn spawn(command: &[String], root: &Path, run: usize) -> Child {
+fn spawn(command: &[String], stdin: Option<&TcpListener>, root: &Path, run: usize) -> Child {
     let log = File::create(root.join(format!("log-{run}"))).unwrap();
+    let stdin = stdin.map_or_else(Stdio::null, |l| {
+        OwnedFd::from(l.try_clone().unwrap()).into()
+    });
     let mut process = Command::new(&command[0]);
     process
         .args(&command[1..])
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(Stdio::null())
         .stderr(log);
     process.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS");
@@ -317,7 +344,8 @@ impl Proxy {
         self.signal(Signal::TERM);
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
@@ -337,7 +365,12 @@ impl Proxy {
         self.wait_exit();
         meanwhile(self);
         self.runs += 1;
-        self.child = spawn(&self.command, self.dir.path(), self.runs);
+        self.child = spawn(
+            &self.command,
+            self.stdin.as_ref(),
+            self.dir.path(),
+            self.runs,
+        );
         self.wait_for_start();
     }
 }
