@@ -22,7 +22,7 @@ demo: setup ## the proxy at work in a minute, with throwaway certificates and a 
 	$(CARGO) run --release --locked -- demo
 
 test: setup ## all tests, those with the real node daemon too
-	NODED_PROXY_REAL_NODED=1 $(CARGO) test --locked
+	NODED_PROXY_REQUIRE_LAB=1 $(CARGO) test --locked
 
 e2e: setup ## a real three-node cluster under systemd, as root; about nine minutes
 	@tests/lab/setup --e2e
