@@ -140,6 +140,9 @@ impl Admin {
             }
             Some(_) => {}
         }
+        if let Some(why) = self.shared.upstream.down() {
+            reasons.push(why);
+        }
         if draining {
             reasons.push("draining".into());
         }
@@ -197,6 +200,8 @@ impl Admin {
                 "slots": shared.upstream.slots().most(),
                 "slots_in_use": in_use,
                 "waiting": waiting,
+                "warm": shared.upstream.slots().warm(),
+                "down": shared.upstream.down(),
             },
             "last_refusals": shared.refusals.list(),
         })

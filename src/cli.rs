@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{LogFormat, LogLevel};
+use crate::config::{LogFormat, LogLevel, Warm};
 
 /// Mutual TLS proxy in front of Ganeti's node daemon.
 ///
@@ -39,6 +39,12 @@ pub enum Command {
     Status(StatusArgs),
     /// Show the main job with throwaway certificates and an embedded stand-in for noded.
     Demo(DemoArgs),
+    /// Exit with 0 if a TCP connection to ADDR:PORT is accepted (`check` runs it as another user).
+    #[command(hide = true)]
+    Probe {
+        /// The address.
+        address: SocketAddr,
+    },
     /// Print the man page (roff) on standard output.
     #[command(hide = true)]
     Man,
@@ -85,6 +91,9 @@ pub struct RunArgs {
     /// Connections to the node daemon at a time [default: 20]
     #[arg(long, value_name = "N")]
     pub max_clients: Option<usize>,
+    /// Open connections to the node daemon in advance while RPCs arrive [default: auto]
+    #[arg(long, value_name = "WHEN")]
+    pub warm: Option<Warm>,
     /// Form of the log [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -102,6 +111,9 @@ pub struct CheckArgs {
     /// Print one JSON document instead of text
     #[arg(long)]
     pub json: bool,
+    /// Where Ganeti's NODED_ARGS are set
+    #[arg(long, value_name = "FILE", default_value = "/etc/default/ganeti")]
+    pub noded_defaults: PathBuf,
     /// Only what needs no other process: no port is tried and the node daemon is not asked
     #[arg(long)]
     pub offline: bool,

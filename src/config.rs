@@ -120,6 +120,7 @@ impl Config {
         set(&mut self.state_dir, &args.state_dir);
         set(&mut self.upstream.address, &args.upstream);
         set(&mut self.upstream.max_clients, &args.max_clients);
+        set(&mut self.upstream.warm, &args.warm);
         set(&mut self.log.format, &args.log_format);
         set(&mut self.log.level, &args.log_level);
         self.upstream.tls |= args.upstream_tls;
@@ -249,6 +250,8 @@ pub struct UpstreamConfig {
     pub max_clients: usize,
     /// Of these, kept for procedures whose client waits a minute at most; by default a fifth.
     pub fast_slots: Option<usize>,
+    /// Open connections to noded in advance while RPCs arrive.
+    pub warm: Warm,
     /// Requests that may wait for a slot.
     pub queue_length: usize,
     /// Longest wait for a slot; the client's own time limit for the procedure bounds it too.
@@ -260,6 +263,17 @@ pub struct UpstreamConfig {
     /// Time without progress while a request is sent to noded.
     #[serde(deserialize_with = "duration")]
     pub send_timeout: Duration,
+}
+
+/// Whether connections to noded are opened in advance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Warm {
+    /// As many as the recent rate of RPCs is worth, none when it is quiet.
+    #[default]
+    Auto,
+    /// None.
+    Off,
 }
 
 impl UpstreamConfig {
@@ -276,6 +290,7 @@ impl Default for UpstreamConfig {
             tls: false,
             max_clients: 20,
             fast_slots: None,
+            warm: Warm::Auto,
             queue_length: 1024,
             queue_timeout: Duration::from_secs(900),
             connect_timeout: Duration::from_secs(5),

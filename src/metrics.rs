@@ -96,6 +96,14 @@ pub struct Metrics {
     pub slots_in_use: IntGauge,
     /// Connections to noded that may be in use.
     pub slots: IntGauge,
+    /// Warm connections that wait to be used.
+    pub warm_connections: IntGauge,
+    /// Warm connections that nobody used.
+    pub warm_spent: IntCounter,
+    /// Connections to noded: opened, and of these used warm.
+    pub upstream_connections: IntCounterVec,
+    /// 1 while noded can be reached.
+    pub upstream_up: IntGauge,
     /// Failed calls to noded by kind.
     pub upstream_errors: IntCounterVec,
     /// 1 for the state in which the map file was found last.
@@ -190,6 +198,24 @@ impl Metrics {
             slots: make.gauge(
                 "slots",
                 "Connections to noded that may be in use (max_clients)",
+            ),
+            warm_connections: make.gauge(
+                "warm_connections",
+                "Connections to noded opened in advance that wait to be used",
+            ),
+            warm_spent: make.counter(
+                "warm_spent_total",
+                "Connections opened in advance that nobody used, spent on a version call",
+            ),
+            upstream_connections: make.counters(
+                "upstream_connections_total",
+                "Connections to noded: opened, and of these used by an RPC when warm",
+                "kind",
+                &["opened", "warm"],
+            ),
+            upstream_up: make.gauge(
+                "upstream_up",
+                "1 unless noded could not be reached at the last contact",
             ),
             upstream_errors: make.counters(
                 "upstream_errors_total",

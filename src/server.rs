@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use crate::admin::Admin;
 use crate::candidates::Admission;
 use crate::cli::RunArgs;
-use crate::config::Config;
+use crate::config::{Config, Warm};
 use crate::http::Budget;
 use crate::listener::{bind, raise_file_limit};
 use crate::metrics::Metrics;
@@ -242,6 +242,7 @@ async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads, shared: Arc<Shar
 
 fn share(config: &Config, store: Arc<Store>, metrics: Arc<Metrics>) -> Arc<Shared> {
     let (tasks, budget) = (TaskTracker::new(), Budget::new(config.limits.memory));
+    let drain = CancellationToken::new();
     let up = &config.upstream;
     let slots = Slots::new(
         up.max_clients,
@@ -255,6 +256,8 @@ fn share(config: &Config, store: Arc<Store>, metrics: Arc<Metrics>) -> Arc<Share
         connect_timeout: up.connect_timeout,
         send_timeout: up.send_timeout,
         queue_timeout: up.queue_timeout,
+        warm: up.warm == Warm::Auto,
+        closing: drain.clone(),
     };
     let handles = (
         Arc::clone(&store),
@@ -273,7 +276,7 @@ fn share(config: &Config, store: Arc<Store>, metrics: Arc<Metrics>) -> Arc<Share
         budget,
         metrics,
         limits: config.limits.clone(),
-        drain: CancellationToken::new(),
+        drain,
         tasks,
         refusals: Refusals::default(),
         started: Instant::now(),

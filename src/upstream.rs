@@ -6,15 +6,18 @@
 
 mod exchange;
 mod slots;
+mod warm;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::StatusCode;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
 
 use crate::authz::Permit;
 use crate::http::{Body, Budget, Refusal, ReplyBody};
@@ -22,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::procedures::{self, Timeout};
 use crate::trust::Store;
 
+pub use exchange::Connected;
 pub use slots::{Lane, Slot, Slots};
 
 /// Why noded gave no whole answer.
@@ -112,6 +116,14 @@ impl Error {
         "internal",
     ];
 
+    /// Whether it says that noded cannot be reached at all.
+    fn is_down(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect(..) | Self::ConnectTimeout(..) | Self::Tls(..)
+        )
+    }
+
     /// The HTTP status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {
@@ -155,29 +167,38 @@ pub struct Settings {
     pub send_timeout: Duration,
     /// Longest wait for a slot.
     pub queue_timeout: Duration,
+    /// Open connections in advance while RPCs arrive.
+    pub warm: bool,
+    /// Cancelled when no connection is to be opened in advance any more.
+    pub closing: CancellationToken,
 }
 
 /// The local node daemon.
 #[derive(Debug)]
 pub struct Upstream {
     settings: Settings,
-    slots: Arc<Slots>,
+    slots: Arc<Slots<Connected>>,
     store: Arc<Store>,
     budget: Budget,
     metrics: Arc<Metrics>,
     exchanges: TaskTracker,
+    arrivals: warm::Arrivals,
+    /// What the last contact said: noded answers, or why not.
+    health: Mutex<Option<String>>,
 }
 
 impl Upstream {
     /// The node daemon behind its slots. Exchanges run as tasks of `exchanges`.
     pub fn new(
         settings: Settings,
-        slots: Arc<Slots>,
+        slots: Arc<Slots<Connected>>,
         store: Arc<Store>,
         budget: Budget,
         metrics: Arc<Metrics>,
         exchanges: TaskTracker,
     ) -> Arc<Self> {
+        metrics.upstream_up.set(1);
+        let (arrivals, health) = (warm::Arrivals::default(), Mutex::default());
         Arc::new(Self {
             settings,
             slots,
@@ -185,6 +206,8 @@ impl Upstream {
             budget,
             metrics,
             exchanges,
+            arrivals,
+            health,
         })
     }
 
@@ -194,8 +217,35 @@ impl Upstream {
     }
 
     /// The slots, for their numbers.
-    pub fn slots(&self) -> &Slots {
+    pub fn slots(&self) -> &Slots<Connected> {
         &self.slots
+    }
+
+    /// Why noded was not reached at the last contact; `None` while it is.
+    pub fn down(&self) -> Option<String> {
+        self.lock_health().clone()
+    }
+
+    fn lock_health(&self) -> MutexGuard<'_, Option<String>> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.settings.closing.is_cancelled()
+    }
+
+    /// noded's health follows from each contact; one log line at each change.
+    fn note_health(&self, error: Option<&Error>) {
+        let down = error.filter(|e| e.is_down()).map(ToString::to_string);
+        let mut health = self.lock_health();
+        if health.is_some() != down.is_some() {
+            self.metrics.upstream_up.set(i64::from(down.is_none()));
+            match &down {
+                Some(why) => warn!(why, "noded is down"),
+                None => info!(address = %self.settings.address, "noded is up again"),
+            }
+        }
+        *health = down;
     }
 
     /// Sends one admitted request and waits for the answer. Dropping the future before a slot was had leaves
@@ -207,6 +257,7 @@ impl Upstream {
         body: Body,
     ) -> (Result<Reply, Error>, Timing) {
         let start = Instant::now();
+        self.arrivals.note(start);
         let (lane, patience) = lane(procedure);
         let patience = patience.mul_f64(0.9).min(self.settings.queue_timeout);
         let slot = self.slots.take(lane, start + patience).await;
@@ -228,7 +279,8 @@ impl Upstream {
             }
         };
         let (answer, answered) = oneshot::channel();
-        let exchange = Arc::clone(self).exchange(slot, procedure.to_owned(), body, answer);
+        let procedure = procedure.to_owned();
+        let exchange = Arc::clone(self).exchange(slot, procedure, body, answer, exchange::AGENT);
         self.exchanges.spawn(exchange);
         let lost = || {
             Err(Error::Internal(

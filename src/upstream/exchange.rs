@@ -1,6 +1,6 @@
 //! One exchange with noded: connect, send, take the answer off at full speed, close.
 
-use std::pin::Pin;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
+use tokio_openssl::SslStream;
 
 use super::{Error, Reply, Slot, Upstream};
 use crate::http::{Body, Chunk, ReplyBody};
@@ -25,10 +26,30 @@ use crate::http::{Body, Chunk, ReplyBody};
 const WHOLE: u64 = 256 << 10;
 
 /// What we call ourselves towards noded.
-const AGENT: &str = concat!("noded-proxy/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("noded-proxy/", env!("CARGO_PKG_VERSION"));
+/// The same for calls that no client asked for.
+pub(super) const PROBE_AGENT: &str = concat!("noded-proxy/", env!("CARGO_PKG_VERSION"), " probe");
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+/// A connection to noded that has carried nothing yet.
+#[derive(Debug)]
+pub enum Connected {
+    /// Plain TCP.
+    Plain(TcpStream),
+    /// TLS with `server.pem` on both sides.
+    Tls(Box<SslStream<TcpStream>>),
+}
+
+impl Connected {
+    /// Whether noded still holds its end open. Not a byte is due before a request was sent.
+    fn is_open(&self) -> bool {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref(),
+        };
+        let nothing = SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]);
+        matches!(nothing, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+}
 
 /// The task that drives the connection. It returns the bytes that noded sent behind its answer.
 type Connection = JoinHandle<Result<Bytes, hyper::Error>>;
@@ -37,17 +58,34 @@ impl Upstream {
     /// Holds `slot` until noded has answered or closed, whether or not anybody waits for `answer`.
     pub(super) async fn exchange(
         self: Arc<Self>,
-        slot: Slot,
+        mut slot: Slot<Connected>,
         procedure: String,
         body: Body,
         answer: oneshot::Sender<Result<Reply, Error>>,
+        agent: &'static str,
     ) {
         let fault = body.fault();
-        let result = match self.send(&procedure, body).await {
+        let stream = match slot.warm().filter(Connected::is_open) {
+            Some(warm) => {
+                self.count_connection("warm");
+                Ok(warm)
+            }
+            None => self.connect().await,
+        };
+        let sent = match stream {
+            Ok(stream) => self.send(stream, &procedure, body, agent).await,
+            Err(error) => Err(error),
+        };
+        let result = match sent {
             Ok((response, connection)) => self.receive(response, connection, answer).await,
             Err(error) => Err((error, Some(answer))),
         };
         drop(slot);
+        let error = result.as_ref().err().map(|(error, _)| error);
+        self.note_health(error);
+        if error.is_none() && agent != PROBE_AGENT {
+            self.warm_up();
+        }
         if let Err((error, answer)) = result {
             let error = fault.get().cloned().map_or(error, Error::Client);
             self.metrics
@@ -60,31 +98,26 @@ impl Upstream {
         }
     }
 
-    /// Connects and sends; returns when the head of the answer is there.
+    /// Sends; returns when the head of the answer is there.
     async fn send(
         &self,
+        stream: Connected,
         procedure: &str,
         body: Body,
+        agent: &'static str,
     ) -> Result<(Response<Incoming>, Connection), Error> {
-        let stream = self.connect().await?;
         let length = body.length();
         let request = Request::post(format!("/{procedure}"))
             .header(HOST, self.settings.address.to_string())
-            .header(USER_AGENT, AGENT)
+            .header(USER_AGENT, agent)
             .header(CONTENT_TYPE, "application/json")
             .header(CONTENT_LENGTH, length)
             .body(body)
             .map_err(|error| Error::Internal(error.to_string()))?;
-        let (mut sender, connection) = http1::Builder::new()
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| Error::Internal(error.to_string()))?;
-        let connection = tokio::spawn(async move {
-            connection
-                .without_shutdown()
-                .await
-                .map(|parts| parts.read_buf)
-        });
+        let (mut sender, connection) = match stream {
+            Connected::Plain(tcp) => drive(tcp).await?,
+            Connected::Tls(tls) => drive(*tls).await?,
+        };
         let response = sender
             .send_request(request)
             .await
@@ -96,8 +129,9 @@ impl Upstream {
         Ok((response, connection))
     }
 
-    async fn connect(&self) -> Result<Pin<Box<dyn Stream>>, Error> {
+    pub(super) async fn connect(&self) -> Result<Connected, Error> {
         let (address, limit) = (self.settings.address, self.settings.connect_timeout);
+        self.count_connection("opened");
         let deadline = Instant::now() + limit;
         let tcp = timeout_at(deadline, TcpStream::connect(address))
             .await
@@ -111,7 +145,7 @@ impl Upstream {
             .set_tcp_user_timeout(send_timeout)
             .map_err(internal)?;
         if !self.settings.tls {
-            return Ok(Box::pin(tcp));
+            return Ok(Connected::Plain(tcp));
         }
         let snapshot = self.store.snapshot();
         let tls = snapshot
@@ -122,7 +156,7 @@ impl Upstream {
             .await
             .map_err(|_| Error::ConnectTimeout(address, limit))?
             .map_err(|why| Error::Tls(address, why))?;
-        Ok(Box::pin(stream))
+        Ok(Connected::Tls(Box::new(stream)))
     }
 
     /// Takes the answer off noded. A short one is handed on whole; a long one in pieces, out of a buffer that the
@@ -194,12 +228,33 @@ impl Upstream {
         Ok(())
     }
 
+    fn count_connection(&self, kind: &str) {
+        self.metrics
+            .upstream_connections
+            .with_label_values(&[kind])
+            .inc();
+    }
+
     fn count_reply(&self, bytes: usize) {
         self.metrics
             .body_bytes
             .with_label_values(&["reply"])
             .inc_by(bytes as u64);
     }
+}
+
+/// Starts HTTP on a connection; a task of its own drives it.
+async fn drive<S>(stream: S) -> Result<(http1::SendRequest<Body>, Connection), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| Error::Internal(error.to_string()))?;
+    let connection = connection.without_shutdown();
+    let driven = tokio::spawn(async move { connection.await.map(|parts| parts.read_buf) });
+    Ok((sender, driven))
 }
 
 async fn gather(mut body: Incoming, length: u64) -> Result<Bytes, Error> {

@@ -3,6 +3,9 @@
 //! noded forks a child for each connection and stops accepting beyond `--max-clients`. A part of the slots is
 //! kept for procedures whose client waits a minute at most (the fast lane), so that hour-long RPCs cannot
 //! starve `version`. A [`Slot`] is given back when it is dropped, and goes to whoever waits longest.
+//!
+//! A slot may carry a warm connection: one that was opened in advance and waits here to be used. Warm connections
+//! count as slots in use, are handed out before anything is opened anew, and go to those who wait first.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,52 +25,63 @@ pub enum Lane {
     Slow,
 }
 
-/// The slots and the queues in front of them.
+/// The slots and the queues in front of them, for connections of type `C`.
 #[derive(Debug)]
-pub struct Slots {
-    inner: Mutex<Inner>,
+pub struct Slots<C> {
+    inner: Mutex<Inner<C>>,
     most: usize,
     most_slow: usize,
     longest_queue: usize,
     metrics: Arc<Metrics>,
 }
 
-#[derive(Debug, Default)]
-struct Inner {
+#[derive(Debug)]
+struct Inner<C> {
     in_use: usize,
     slow_in_use: usize,
     next_ticket: u64,
-    fast: VecDeque<Waiting>,
-    slow: VecDeque<Waiting>,
+    fast: VecDeque<Waiting<C>>,
+    slow: VecDeque<Waiting<C>>,
+    /// Oldest first; each counts in `in_use`.
+    warm: VecDeque<(u64, C)>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Waiting<C> {
     ticket: u64,
-    lane: Lane,
-    hand_over: oneshot::Sender<Slot>,
+    hand_over: oneshot::Sender<Slot<C>>,
 }
 
 /// The right to have one connection to noded.
 #[derive(Debug)]
-pub struct Slot {
-    slots: Arc<Slots>,
-    lane: Lane,
+pub struct Slot<C> {
+    slots: Arc<Slots<C>>,
+    /// `None` for a connection that is opened in advance and serves no request yet.
+    lane: Option<Lane>,
+    warm: Option<C>,
 }
 
 /// Gives up the place in the queue when the waiting future is dropped.
-struct Place<'a> {
-    slots: &'a Slots,
+struct Place<'a, C> {
+    slots: &'a Slots<C>,
     ticket: u64,
 }
 
-impl Slots {
+impl<C> Slots<C> {
     /// `most` slots, of which `fast` are kept for the fast lane, and a queue of `longest_queue` places.
     pub fn new(most: usize, fast: usize, longest_queue: usize, metrics: Arc<Metrics>) -> Arc<Self> {
         metrics.slots.set(most as i64);
         let most_slow = most.saturating_sub(fast).max(1);
+        let inner = Inner {
+            in_use: 0,
+            slow_in_use: 0,
+            next_ticket: 0,
+            fast: VecDeque::new(),
+            slow: VecDeque::new(),
+            warm: VecDeque::new(),
+        };
         Arc::new(Self {
-            inner: Mutex::default(),
+            inner: Mutex::new(inner),
             most,
             most_slow,
             longest_queue,
@@ -75,10 +89,15 @@ impl Slots {
         })
     }
 
-    /// Slots in use, requests that wait.
+    /// Slots in use (warm connections among them), requests that wait.
     pub fn load(&self) -> (usize, usize) {
         let inner = self.lock();
         (inner.in_use, inner.fast.len() + inner.slow.len())
+    }
+
+    /// Warm connections that wait to be used.
+    pub fn warm(&self) -> usize {
+        self.lock().warm.len()
     }
 
     /// Slots in all.
@@ -87,12 +106,12 @@ impl Slots {
     }
 
     /// Waits for a slot until `deadline`. Dropping the future gives up the place.
-    pub async fn take(self: &Arc<Self>, lane: Lane, deadline: Instant) -> Result<Slot, Error> {
+    pub async fn take(self: &Arc<Self>, lane: Lane, deadline: Instant) -> Result<Slot<C>, Error> {
         let (waited, ticket) = {
             let mut inner = self.lock();
             let behind_others = !inner.queue(lane).is_empty();
-            if !behind_others && self.free(&inner, lane) {
-                return Ok(self.occupy(&mut inner, lane));
+            if !behind_others && let Some(slot) = self.occupy(&mut inner, lane) {
+                return Ok(slot);
             }
             let waiting = inner.fast.len() + inner.slow.len();
             if waiting >= self.longest_queue {
@@ -101,14 +120,9 @@ impl Slots {
                     in_use: inner.in_use,
                 });
             }
-            let ticket = inner.next_ticket;
-            inner.next_ticket += 1;
+            let ticket = inner.next_ticket();
             let (hand_over, waited) = oneshot::channel();
-            inner.queue(lane).push_back(Waiting {
-                ticket,
-                lane,
-                hand_over,
-            });
+            inner.queue(lane).push_back(Waiting { ticket, hand_over });
             self.show(&inner);
             (waited, ticket)
         };
@@ -128,19 +142,63 @@ impl Slots {
         }
     }
 
-    fn free(&self, inner: &Inner, lane: Lane) -> bool {
-        let lane_free = lane == Lane::Fast || inner.slow_in_use < self.most_slow;
-        inner.in_use < self.most && lane_free
+    /// A slot for a connection in advance, if one is free that nobody waits for.
+    pub fn spare(self: &Arc<Self>) -> Option<Slot<C>> {
+        let mut inner = self.lock();
+        let waited_for = !inner.fast.is_empty() || !inner.slow.is_empty();
+        if waited_for || inner.in_use >= self.most {
+            return None;
+        }
+        inner.in_use += 1;
+        self.show(&inner);
+        Some(Slot {
+            slots: Arc::clone(self),
+            lane: None,
+            warm: None,
+        })
     }
 
-    fn occupy(self: &Arc<Self>, inner: &mut Inner, lane: Lane) -> Slot {
-        inner.in_use += 1;
+    /// Lays a warm connection ready under the slot it was opened for; the ticket names it.
+    pub fn lay_ready(self: &Arc<Self>, slot: Slot<C>, connection: C) -> u64 {
+        let ticket = {
+            let mut inner = self.lock();
+            let ticket = inner.next_ticket();
+            inner.warm.push_back((ticket, connection));
+            ticket
+        };
+        slot.stays_in_use();
+        self.serve();
+        ticket
+    }
+
+    /// Takes a certain warm connection back, if it still waits to be used.
+    pub fn take_back(self: &Arc<Self>, ticket: u64) -> Option<Slot<C>> {
+        let mut inner = self.lock();
+        let at = inner.warm.iter().position(|(t, _)| *t == ticket)?;
+        let (_, connection) = inner.warm.remove(at)?;
+        self.show(&inner);
+        Some(Slot {
+            slots: Arc::clone(self),
+            lane: None,
+            warm: Some(connection),
+        })
+    }
+
+    /// A slot for a request, with a warm connection if there is one.
+    fn occupy(self: &Arc<Self>, inner: &mut Inner<C>, lane: Lane) -> Option<Slot<C>> {
+        let lane_free = lane == Lane::Fast || inner.slow_in_use < self.most_slow;
+        if !lane_free || (inner.warm.is_empty() && inner.in_use >= self.most) {
+            return None;
+        }
+        let warm = inner.warm.pop_front().map(|(_, connection)| connection);
+        inner.in_use += usize::from(warm.is_none());
         inner.slow_in_use += usize::from(lane == Lane::Slow);
         self.show(inner);
-        Slot {
+        Some(Slot {
             slots: Arc::clone(self),
-            lane,
-        }
+            lane: Some(lane),
+            warm,
+        })
     }
 
     /// Hands free slots to those who wait, the longest waiting first among those who may have one.
@@ -148,19 +206,25 @@ impl Slots {
         let mut refused = Vec::new(); // slots whose taker has left: dropped outside the lock
         let mut inner = self.lock();
         loop {
-            let first = |queue: &VecDeque<Waiting>| queue.front().map(|w| w.ticket);
-            let fast = first(&inner.fast).filter(|_| self.free(&inner, Lane::Fast));
-            let slow = first(&inner.slow).filter(|_| self.free(&inner, Lane::Slow));
-            let lane = match (fast, slow) {
+            let first = |queue: &VecDeque<Waiting<C>>| queue.front().map(|w| w.ticket);
+            let (fast, slow) = (first(&inner.fast), first(&inner.slow));
+            let order = match (fast, slow) {
                 (None, None) => break,
-                (Some(fast), Some(slow)) if slow < fast => Lane::Slow,
-                (Some(_), _) => Lane::Fast,
-                (None, Some(_)) => Lane::Slow,
+                (Some(fast), Some(slow)) if slow < fast => [Lane::Slow, Lane::Fast],
+                _ => [Lane::Fast, Lane::Slow],
             };
+            let waited_for = order
+                .into_iter()
+                .filter(|lane| !inner.queue(*lane).is_empty());
+            let waited_for: Vec<Lane> = waited_for.collect();
+            let found = waited_for
+                .into_iter()
+                .find_map(|lane| self.occupy(&mut inner, lane).map(|slot| (lane, slot)));
+            let Some((lane, slot)) = found else { break };
             let Some(next) = inner.queue(lane).pop_front() else {
+                refused.push(slot);
                 break;
             };
-            let slot = self.occupy(&mut inner, next.lane);
             if let Err(slot) = next.hand_over.send(slot) {
                 refused.push(slot);
             }
@@ -170,29 +234,50 @@ impl Slots {
         drop(refused);
     }
 
-    fn show(&self, inner: &Inner) {
+    fn show(&self, inner: &Inner<C>) {
         self.metrics.slots_in_use.set(inner.in_use as i64);
         self.metrics
             .queue_length
             .set((inner.fast.len() + inner.slow.len()) as i64);
+        self.metrics.warm_connections.set(inner.warm.len() as i64);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner<C>> {
         // Nothing panics while the lock is held; if it did, the counts would still be whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
-    fn queue(&mut self, lane: Lane) -> &mut VecDeque<Waiting> {
+impl<C> Inner<C> {
+    fn queue(&mut self, lane: Lane) -> &mut VecDeque<Waiting<C>> {
         match lane {
             Lane::Fast => &mut self.fast,
             Lane::Slow => &mut self.slow,
         }
     }
+
+    fn next_ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
 }
 
-impl Drop for Place<'_> {
+impl<C> Slot<C> {
+    /// The warm connection that came with the slot, if one did.
+    pub fn warm(&mut self) -> Option<C> {
+        self.warm.take()
+    }
+
+    /// The connection under this slot lives on among the warm ones: nothing is given back.
+    fn stays_in_use(mut self) {
+        self.warm = None;
+        let mut inner = self.slots.lock();
+        inner.in_use += 1; // evens out the drop below, under one lock or two
+        drop(inner);
+    }
+}
+
+impl<C> Drop for Place<'_, C> {
     fn drop(&mut self) {
         let mut inner = self.slots.lock();
         inner.fast.retain(|w| w.ticket != self.ticket);
@@ -201,12 +286,12 @@ impl Drop for Place<'_> {
     }
 }
 
-impl Drop for Slot {
+impl<C> Drop for Slot<C> {
     fn drop(&mut self) {
         {
             let mut inner = self.slots.lock();
             inner.in_use -= 1;
-            inner.slow_in_use -= usize::from(self.lane == Lane::Slow);
+            inner.slow_in_use -= usize::from(self.lane == Some(Lane::Slow));
         }
         self.slots.serve();
     }
@@ -217,7 +302,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn slots(most: usize, fast: usize, queue: usize) -> Arc<Slots> {
+    fn slots(most: usize, fast: usize, queue: usize) -> Arc<Slots<&'static str>> {
         Slots::new(most, fast, queue, Arc::default())
     }
 
@@ -297,5 +382,59 @@ mod tests {
         assert_eq!(slots.load(), (1, 0));
         drop(held);
         assert_eq!(slots.load(), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn warm_connections_count_as_slots_and_yield_to_requests() {
+        let slots = slots(2, 0, 10);
+        slots.lay_ready(slots.spare().unwrap(), "first");
+        let second = slots.lay_ready(slots.spare().unwrap(), "second");
+        assert!(slots.spare().is_none(), "never above the slots");
+        assert_eq!((slots.load(), slots.warm()), ((2, 0), 2));
+        let mut a = slots.take(Lane::Slow, soon()).await.unwrap();
+        assert_eq!(a.warm(), Some("first"));
+        assert_eq!((slots.load(), slots.warm()), ((2, 0), 1));
+        let mut back = slots.take_back(second).unwrap();
+        assert_eq!(
+            (back.warm(), slots.take_back(second).is_none()),
+            (Some("second"), true)
+        );
+        drop((a, back));
+        assert_eq!(slots.load(), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_gets_ready_goes_to_who_waits() {
+        let slots = slots(1, 0, 10);
+        let opening = slots.spare().unwrap();
+        let waiting = tokio::spawn({
+            let slots = Arc::clone(&slots);
+            async move {
+                slots
+                    .take(Lane::Fast, soon())
+                    .await
+                    .map(|mut slot| slot.warm())
+            }
+        });
+        tokio::task::yield_now().await;
+        assert!(slots.spare().is_none(), "not while somebody waits");
+        slots.lay_ready(opening, "ready");
+        assert_eq!(waiting.await.unwrap().unwrap(), Some("ready"));
+        assert_eq!(slots.load(), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_slow_lane_leaves_warm_connections_to_the_fast_one() {
+        let slots = slots(2, 1, 10);
+        let _slow = slots.take(Lane::Slow, soon()).await.unwrap();
+        slots.lay_ready(slots.spare().unwrap(), "warm");
+        let late = slots
+            .take(Lane::Slow, Instant::now() + Duration::from_millis(5))
+            .await;
+        assert!(late.is_err());
+        assert_eq!(
+            slots.take(Lane::Fast, soon()).await.unwrap().warm(),
+            Some("warm")
+        );
     }
 }
