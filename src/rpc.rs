@@ -81,7 +81,8 @@ impl Record {
     async fn forward(mut self, permit: &Permit, body: Body) -> Response<ReplyBody> {
         self.request_bytes = body.length();
         let upstream = Arc::clone(&self.shared.upstream);
-        let (result, timing) = upstream.call(permit, &self.procedure, body).await;
+        let peer = &self.client.peer;
+        let (result, timing) = upstream.call(permit, peer, &self.procedure, body).await;
         self.timing = timing;
         match result {
             Ok(reply) => {

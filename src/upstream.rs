@@ -21,6 +21,7 @@ use tracing::{info, warn};
 
 use crate::authz::Permit;
 use crate::http::{Body, Budget, Refusal, ReplyBody};
+use crate::identity::PeerIdentity;
 use crate::metrics::Metrics;
 use crate::procedures::{self, Timeout};
 use crate::trust::Store;
@@ -73,7 +74,7 @@ pub enum Error {
     /// The answer is not what noded sends.
     #[error("noded's answer is not understood: {0}")]
     BadReply(String),
-    /// The request broke off on the client's side while it was passed on.
+    /// The request broke off on the client's side while it was passed on, or its sender was demoted before.
     #[error("{0}")]
     Client(Refusal),
     /// Our own fault.
@@ -253,6 +254,7 @@ impl Upstream {
     pub async fn call(
         self: &Arc<Self>,
         _permit: &Permit,
+        peer: &PeerIdentity,
         procedure: &str,
         body: Body,
     ) -> (Result<Reply, Error>, Timing) {
@@ -278,6 +280,10 @@ impl Upstream {
                 return (Err(error), timing);
             }
         };
+        // Body and queue may have taken hours: the map of this moment decides.
+        if let Err(denied) = self.store.authorise(peer) {
+            return (Err(Error::Client(Refusal::Denied(denied))), timing);
+        }
         let (answer, answered) = oneshot::channel();
         let procedure = procedure.to_owned();
         let exchange = Arc::clone(self).exchange(slot, procedure, body, answer, exchange::AGENT);
