@@ -48,12 +48,16 @@ impl Acceptor {
     /// Performs the server's side of the handshake. It has no deadline of its own.
     pub async fn accept(&self, tcp: TcpStream) -> Result<Accepted, HandshakeError> {
         let internal = |error: ErrorStack| HandshakeError::Protocol(error.to_string());
-        let (ssl, refused) = self.session().map_err(internal)?;
+        let (ssl, verdict) = self.session().map_err(internal)?;
         let mut stream = SslStream::new(ssl, tcp).map_err(internal)?;
         if let Err(error) = Pin::new(&mut stream).accept().await {
             linger(stream.get_mut()).await;
-            return Err(match refused.get() {
-                Some(peer) => HandshakeError::Refused(Box::new(peer.clone())),
+            let refused = verdict
+                .get()
+                .filter(|v| !v.admitted)
+                .and_then(|v| v.peer.clone());
+            return Err(match refused {
+                Some(peer) => HandshakeError::Refused(Box::new(peer)),
                 None => why(&error),
             });
         }

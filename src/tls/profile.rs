@@ -34,7 +34,12 @@ impl Profile {
         context.set_options(options | SslOptions::NO_RENEGOTIATION);
         #[cfg(not(feature = "aws-lc"))]
         context.set_options(SslOptions::NO_COMPRESSION); // AWS-LC has none
-        context.set_mode(SslMode::RELEASE_BUFFERS | SslMode::ENABLE_PARTIAL_WRITE);
+        // hyper moves its write buffer between two tries, which the library must be told to expect.
+        context.set_mode(
+            SslMode::RELEASE_BUFFERS
+                | SslMode::ENABLE_PARTIAL_WRITE
+                | SslMode::ACCEPT_MOVING_WRITE_BUFFER,
+        );
         context.set_session_cache_mode(SslSessionCacheMode::OFF);
         #[cfg(not(feature = "aws-lc"))]
         context.set_num_tickets(0)?; // OpenSSL sends TLS 1.3 tickets otherwise; AWS-LC obeys NO_TICKET
@@ -56,11 +61,18 @@ impl Profile {
     }
 }
 
-/// What the verify callback leaves for the code after the handshake: the peer that the gate refused.
-pub(super) type Refused = Arc<OnceLock<PeerIdentity>>;
+/// What the verify callback said of the peer.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) admitted: bool,
+    pub(super) peer: Option<PeerIdentity>,
+}
 
-/// Where an [`Ssl`] carries its [`Refused`] cell.
-static REFUSED: LazyLock<Result<Index<Ssl, Refused>, ErrorStack>> =
+/// Where the verify callback leaves its verdict for the code after the handshake.
+pub(super) type VerdictCell = Arc<OnceLock<Verdict>>;
+
+/// Where an [`Ssl`] carries its [`VerdictCell`] cell.
+static VERDICT: LazyLock<Result<Index<Ssl, VerdictCell>, ErrorStack>> =
     LazyLock::new(Ssl::new_ex_index);
 
 /// Makes the server side of TLS sessions.
@@ -91,14 +103,14 @@ impl Acceptor {
         })
     }
 
-    /// A new session, and the cell in which a refused peer is found afterwards.
-    pub(super) fn session(&self) -> Result<(Ssl, Refused), ErrorStack> {
+    /// A new session, and the cell in which the verdict is found afterwards.
+    pub(super) fn session(&self) -> Result<(Ssl, VerdictCell), ErrorStack> {
         let mut ssl = Ssl::new(&self.context)?;
-        let refused = Refused::default();
-        if let Ok(index) = &*REFUSED {
-            ssl.set_ex_data(*index, Arc::clone(&refused));
+        let verdict = VerdictCell::default();
+        if let Ok(index) = &*VERDICT {
+            ssl.set_ex_data(*index, Arc::clone(&verdict));
         }
-        Ok((ssl, refused))
+        Ok((ssl, verdict))
     }
 }
 
@@ -108,31 +120,42 @@ impl fmt::Debug for Acceptor {
     }
 }
 
-/// The verify callback. OpenSSL calls it once for each thing it finds wrong with the chain, and at least once;
-/// what it found does not matter, the leaf alone does.
+/// The verify callback. OpenSSL calls it once for each thing it finds wrong with the chain; what it found does not
+/// matter, the leaf alone does, and the answer of the first call holds for the others.
 fn verify_peer(gate: &Gate, session: &mut X509StoreContextRef) -> bool {
-    let leaf = session
-        .chain()
-        .and_then(|chain| chain.get(0))
-        .map(peer_identity);
-    let refused = match leaf {
-        Some(Ok(peer)) if gate(&peer) => return true,
-        Some(Ok(peer)) => Some(peer),
-        Some(Err(_)) | None => None,
-    };
-    let cell = X509StoreContext::ssl_idx().ok().and_then(|index| {
-        let refused_index = (*REFUSED).as_ref().ok()?;
-        session.ex_data(index)?.ex_data(*refused_index)
+    let verdict = verdict(session);
+    let told = verdict.get_or_init(|| {
+        match session
+            .chain()
+            .and_then(|chain| chain.get(0))
+            .map(peer_identity)
+        {
+            Some(Ok(peer)) => Verdict {
+                admitted: gate(&peer),
+                peer: Some(peer),
+            },
+            Some(Err(_)) | None => Verdict {
+                admitted: false,
+                peer: None,
+            },
+        }
     });
-    if let (Some(peer), Some(cell)) = (refused, cell) {
-        let _ = cell.set(peer);
-    }
     // The trust store is empty, so the first thing found wrong is always the unknown issuer. Left as it is,
     // it becomes the alert unknown_ca, the one that noded sends.
-    if session.error() == X509VerifyResult::OK {
+    if !told.admitted && session.error() == X509VerifyResult::OK {
         session.set_error(X509VerifyResult::APPLICATION_VERIFICATION);
     }
-    false
+    told.admitted
+}
+
+/// The cell of the session that is being verified; a fresh one (which refuses nobody else) if it has none.
+fn verdict(session: &X509StoreContextRef) -> VerdictCell {
+    let index = X509StoreContext::ssl_idx().ok();
+    let cell = index.and_then(|index| {
+        let verdict = (*VERDICT).as_ref().ok()?;
+        session.ex_data(index)?.ex_data(*verdict)
+    });
+    cell.map_or_else(VerdictCell::default, Arc::clone)
 }
 
 /// Makes the client side of TLS sessions towards noded: shows `server.pem` and accepts only `server.pem`.

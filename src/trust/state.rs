@@ -20,7 +20,7 @@ const NAME: &str = "last-good-map";
 
 /// What the state directory remembers.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Remembered {
+pub(crate) enum Remembered {
     /// Nothing.
     Nothing,
     /// The last good map.
@@ -32,13 +32,13 @@ pub(super) enum Remembered {
 
 /// The state file.
 #[derive(Debug)]
-pub(super) struct State {
+pub(crate) struct State {
     path: PathBuf,
     written: Option<LastGood>,
 }
 
 impl State {
-    pub(super) fn new(dir: &Path) -> Self {
+    pub(crate) fn new(dir: &Path) -> Self {
         Self {
             path: dir.join(NAME),
             written: None,
@@ -46,7 +46,7 @@ impl State {
     }
 
     /// Reads what was kept.
-    pub(super) fn load(&mut self) -> Remembered {
+    pub(crate) fn load(&mut self) -> Remembered {
         let remembered = match files::read(&self.path, MAX_BYTES + 1024) {
             Found::Absent => Remembered::Nothing,
             Found::TooLarge => Remembered::Damaged("it is too large".into()),
@@ -82,7 +82,7 @@ impl State {
     }
 
     /// The file's path, for messages.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -95,7 +95,8 @@ impl State {
             .truncate(true)
             .mode(0o600)
             .open(&new)?;
-        write!(file, "{HEAD}{}\n{}", good.server, good.map)?;
+        let text = format!("{HEAD}{}\n{}", good.server, good.map);
+        file.write_all(text.as_bytes())?; // in one piece: a large map has many lines
         file.sync_all()?;
         fs::rename(&new, &self.path)
     }
