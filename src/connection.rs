@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -203,6 +204,17 @@ fn refuse(
     }
 }
 
+/// hyper as it parses client bytes, with the bounds on a request's head. The fuzz target uses it too.
+pub fn parser(header_timeout: Duration) -> http1::Builder {
+    let mut parser = http1::Builder::new();
+    parser
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(HEAD_BUFFER)
+        .max_headers(MAX_HEADERS);
+    parser
+}
+
 /// Serves the requests of an admitted peer until it, the map or the drain ends the connection.
 async fn talk(shared: &Arc<Shared>, accepted: Accepted, address: SocketAddr, first: Permit) {
     let client = Arc::new(rpc::Client {
@@ -213,11 +225,7 @@ async fn talk(shared: &Arc<Shared>, accepted: Accepted, address: SocketAddr, fir
         let (shared, client) = (Arc::clone(shared), Arc::clone(&client));
         service_fn(move |request| rpc::answer(Arc::clone(&shared), Arc::clone(&client), request))
     };
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(shared.limits.header_timeout)
-        .max_buf_size(HEAD_BUFFER)
-        .max_headers(MAX_HEADERS)
+    let connection = parser(shared.limits.header_timeout)
         .serve_connection(TokioIo::new(accepted.stream), service);
     let mut connection = pin!(connection);
     let mut changes = shared.store.subscribe();

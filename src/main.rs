@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         Command::Digest(args) => print::digests(&args),
         Command::Status(args) => print::status(&args),
         Command::Demo(args) => demo::main(&args),
+        Command::Probe { address } => check::probe(address),
         Command::Man => print::man(),
         Command::Completions { shell } => print::completions(shell),
     }

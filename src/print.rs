@@ -6,7 +6,7 @@
 )]
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub fn digests(args: &DigestArgs) -> ExitCode {
 /// `noded-proxy status`: what the admin listener of a running proxy says, for people. Exit status 0 when it is
 /// ready and not degraded, 1 otherwise.
 pub fn status(args: &StatusArgs) -> ExitCode {
-    let document = match get(args, "/status") {
+    let document = match get(args.admin, "/status") {
         Ok(document) => document,
         Err(error) => {
             eprintln!(
@@ -142,14 +142,10 @@ fn for_people(status: &serde_json::Value) -> String {
 }
 
 /// One GET on the admin listener; the body of the answer.
-fn get(args: &StatusArgs, path: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&args.admin, Duration::from_secs(5))?;
+pub(crate) fn get(admin: SocketAddr, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&admin, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n",
-        args.admin
-    )?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {admin}\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();

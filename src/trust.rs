@@ -21,7 +21,9 @@ use crate::candidates::{Admission, Nobody};
 use crate::identity::PeerIdentity;
 use crate::tls::{Acceptor, CertificateInfo, Connector};
 
+pub(crate) use files::{Found, read};
 pub use reload::{Paths, Reloader};
+pub(crate) use state::{Remembered, State};
 pub use watch::{Reloads, spawn as watch};
 
 /// One consistent state of trust.

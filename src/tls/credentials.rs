@@ -5,7 +5,7 @@ use std::sync::Arc;
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{Id, PKey, Private};
 use openssl::x509::{X509, X509Ref};
 
 use crate::identity::{Digest, PeerIdentity};
@@ -60,6 +60,11 @@ impl Credentials {
         })
     }
 
+    /// Whether the key of `issuer` made the signature of this certificate.
+    pub fn signed_by(&self, issuer: &Self) -> bool {
+        self.certificate.verify(&issuer.key).unwrap_or(false)
+    }
+
     /// The certificate as plain values.
     pub fn info(&self) -> CertificateInfo {
         self.info.clone()
@@ -81,13 +86,21 @@ pub struct CertificateInfo {
     pub not_after: i64,
     /// Size of the public key in bits.
     pub key_bits: u32,
-    /// Subject and issuer are the same name.
-    pub self_issued: bool,
+    /// Whether that is an RSA key (whose bits count for less than those of other kinds).
+    pub rsa: bool,
+    /// Algorithm of the issuer's signature, in OpenSSL's long form (`sha256WithRSAEncryption`).
+    pub signature: String,
+    /// The subject, DER: names are compared as encoded bytes, for string types differ.
+    pub subject: Arc<[u8]>,
+    /// The issuer's name, DER.
+    pub issuer: Arc<[u8]>,
 }
 
 impl CertificateInfo {
     pub(super) fn of(certificate: &X509Ref) -> Result<Self, ErrorStack> {
         let peer = peer_identity(certificate)?;
+        let key = certificate.public_key()?;
+        let algorithm = certificate.signature_algorithm().object().nid();
         let (subject, issuer) = (certificate.subject_name(), certificate.issuer_name());
         Ok(Self {
             digest: peer.digest,
@@ -95,8 +108,11 @@ impl CertificateInfo {
             common_name: peer.common_name,
             not_before: peer.not_before,
             not_after: peer.not_after,
-            key_bits: certificate.public_key()?.bits(),
-            self_issued: subject.to_der()? == issuer.to_der()?,
+            key_bits: key.bits(),
+            rsa: key.id() == Id::RSA,
+            signature: algorithm.long_name().unwrap_or("unknown").to_owned(),
+            subject: subject.to_der()?.into(),
+            issuer: issuer.to_der()?.into(),
         })
     }
 }

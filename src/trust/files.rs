@@ -38,7 +38,7 @@ impl From<&Metadata> for Stamp {
 
 /// What was found at a path.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// Nothing.
     Absent,
     /// More bytes than the limit.
@@ -50,7 +50,7 @@ pub(super) enum Found {
 }
 
 /// Reads a regular file of at most `limit` bytes. Never blocks on a FIFO or device.
-pub(super) fn read(path: &Path, limit: usize) -> Found {
+pub(crate) fn read(path: &Path, limit: usize) -> Found {
     match read_whole(path, limit) {
         Ok(Some(content)) => Found::Content(content),
         Ok(None) => Found::TooLarge,
