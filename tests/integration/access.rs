@@ -1,0 +1,489 @@
+//! Who is admitted as time goes by: the bootstrap phase, the latch that ends it, restarts, demotion.
+
+use std::fs;
+use std::io::{Read, Write};
+
+use crate::handshake::{assert_refused, proxy_for};
+use crate::support::client::{
+    Tls, admitted, alert, connect, read_response, refusal, request, send, try_read_response,
+};
+use crate::support::pki::{Identity, Pki, map_text};
+use crate::support::proxy::{Proxy, replace};
+use crate::support::stub::StubNoded;
+use crate::support::wait_until;
+
+const NAME: &str = "node1.example.com";
+
+/// Whether this is the bootstrap phase: `server.pem` is admitted, and no `client.pem`.
+#[track_caller]
+fn assert_bootstrap(proxy: &Proxy, pki: &Pki, node: &Identity) {
+    assert!(
+        admitted(proxy.addr(), pki.server()),
+        "server.pem in the bootstrap phase"
+    );
+    assert_refused(proxy, node, NAME, "bootstrap_refused", alert::UNKNOWN_CA);
+    assert_eq!(proxy.status()["admission"]["phase"], "bootstrap");
+}
+
+/// Whether the map is in force that lists `node` and not `other`, and the bootstrap phase is over.
+#[track_caller]
+fn assert_listed(proxy: &Proxy, pki: &Pki, node: &Identity) {
+    assert!(admitted(proxy.addr(), node), "the candidate");
+    assert!(
+        !admitted(proxy.addr(), pki.server()),
+        "server.pem once there was a map"
+    );
+    assert_eq!(proxy.status()["admission"]["phase"], "listed");
+}
+
+/// Whether a fault of the map is told everywhere.
+#[track_caller]
+fn assert_degraded(proxy: &Proxy, why: &str) {
+    proxy.wait_for("the map is stale", |p| {
+        p.metric("noded_proxy_candidate_map_stale") == 1.0
+    });
+    proxy.wait_for("the fault is shown", |p| {
+        p.health().1["reasons"].to_string().contains(why)
+    });
+    let (status, health) = proxy.health();
+    assert_eq!(
+        (status, &health["ready"], &health["degraded"]),
+        (200, &true.into(), &true.into())
+    );
+    assert!(proxy.metric("noded_proxy_reload_failures_total{file=\"candidate_map\"}") >= 1.0);
+    let told = "file refused, what was in force stays in force";
+    proxy.wait_for("the fault is logged", |p| {
+        p.lines_with(told)
+            .iter()
+            .any(|l| l["level"] == "ERROR" && l["fault"].to_string().contains(why))
+    });
+}
+
+#[track_caller]
+fn assert_recovered(proxy: &Proxy) {
+    proxy.wait_for("all is well", |p| {
+        p.metric("noded_proxy_candidate_map_stale") == 0.0
+    });
+    proxy.wait_for("health is good", |p| p.health().1["degraded"] == false);
+    proxy.wait_for("it is logged", |p| p.logged("all files are good again"));
+}
+
+#[test]
+fn without_a_map_server_pem_alone_is_admitted() {
+    let pki = Pki::new();
+    let node = pki.client(NAME);
+    let proxy = Proxy::with(&pki).start();
+    assert_bootstrap(&proxy, &pki, &node);
+    assert_eq!(
+        proxy.metric("noded_proxy_candidate_map_state{state=\"absent\"}"),
+        1.0
+    );
+    assert_eq!(proxy.metric("noded_proxy_candidate_map_stale"), 0.0);
+}
+
+#[test]
+fn with_an_empty_map_server_pem_alone_is_admitted() {
+    for text in ["", "\n"] {
+        let pki = Pki::new();
+        let node = pki.client(NAME);
+        let proxy = Proxy::with(&pki).map_text(text).start();
+        assert_bootstrap(&proxy, &pki, &node);
+        assert_eq!(
+            proxy.metric("noded_proxy_candidate_map_state{state=\"empty\"}"),
+            1.0
+        );
+    }
+}
+
+#[test]
+fn the_first_map_ends_the_bootstrap_phase() {
+    let pki = Pki::new();
+    let node = pki.client(NAME);
+    let proxy = Proxy::with(&pki).start();
+    assert_bootstrap(&proxy, &pki, &node);
+    proxy.write_map(&[("uuid-1", &node)]);
+    wait_until("the map is in force", || admitted(proxy.addr(), &node));
+    assert_listed(&proxy, &pki, &node);
+}
+
+#[test]
+fn bootstrap_refuse_admits_nobody_without_a_map() {
+    let pki = Pki::new();
+    let node = pki.client(NAME);
+    let proxy = Proxy::with(&pki)
+        .config("admission.bootstrap = 'refuse'")
+        .start();
+    let cn = "ganeti.example.com";
+    assert_refused(
+        &proxy,
+        pki.server(),
+        cn,
+        "nobody_admitted",
+        alert::UNKNOWN_CA,
+    );
+    assert_refused(&proxy, &node, NAME, "nobody_admitted", alert::UNKNOWN_CA);
+    proxy.write_map(&[("uuid-1", &node)]);
+    wait_until("the map is in force", || admitted(proxy.addr(), &node));
+}
+
+#[test]
+fn a_malformed_first_map_admits_nobody() {
+    let pki = Pki::new();
+    let node = pki.client(NAME);
+    let proxy = Proxy::with(&pki).map_text("uuid-1=AA:BB\n").start();
+    let cn = "ganeti.example.com";
+    assert_refused(
+        &proxy,
+        pki.server(),
+        cn,
+        "nobody_admitted",
+        alert::UNKNOWN_CA,
+    );
+    assert_refused(&proxy, &node, NAME, "nobody_admitted", alert::UNKNOWN_CA);
+    assert_degraded(&proxy, "line 1");
+}
+
+/// Once there was a map, this fault keeps it in force, is told, and is over when the file is good again.
+pub(crate) fn keeps_the_last_good_map(state: &str, why: &str, spoil: impl Fn(&Proxy)) {
+    let pki = Pki::new();
+    let (node, new) = (pki.client(NAME), pki.client("node2.example.com"));
+    let mut proxy = proxy_for(&pki, &node).start();
+    assert_listed(&proxy, &pki, &node);
+    let is_state = format!("noded_proxy_candidate_map_state{{state=\"{state}\"}}");
+    spoil(&proxy);
+    proxy.wait_for("the fault is seen", |p| p.metric(&is_state) == 1.0);
+    assert_degraded(&proxy, why);
+    assert_listed(&proxy, &pki, &node);
+    assert!(!admitted(proxy.addr(), &new));
+    assert_eq!(proxy.metric("noded_proxy_candidate_map_entries"), 1.0);
+
+    // A restart cannot be used to fall back to the bootstrap phase.
+    proxy.restart(|_| {});
+    assert_listed(&proxy, &pki, &node);
+    assert_degraded(&proxy, why);
+
+    if proxy.map_path().is_dir() {
+        fs::remove_dir(proxy.map_path()).unwrap();
+    }
+    proxy.write_map(&[("uuid-2", &new)]);
+    assert_recovered(&proxy);
+    assert_listed(&proxy, &pki, &new);
+    assert!(!admitted(proxy.addr(), &node));
+}
+
+#[test]
+fn a_map_that_vanishes_keeps_the_last_good_one() {
+    keeps_the_last_good_map("absent", "absent", |p| {
+        fs::remove_file(p.map_path()).unwrap()
+    });
+}
+
+#[test]
+fn a_map_that_becomes_empty_keeps_the_last_good_one() {
+    keeps_the_last_good_map("empty", "empty", |p| p.write_map(&[]));
+    keeps_the_last_good_map("empty", "empty", |p| p.write_map_in_place(b"\n", 0o644));
+}
+
+#[test]
+fn a_torn_map_keeps_the_last_good_one() {
+    keeps_the_last_good_map("malformed", "line 1", |p| {
+        let text = fs::read(p.map_path()).unwrap();
+        p.write_map_in_place(&text[..text.len() - 10], 0o644);
+    });
+}
+
+#[test]
+fn one_bad_line_keeps_the_last_good_map() {
+    let pki = Pki::new();
+    let other = map_text(&[("uuid-2", &pki.client("node2.example.com"))]);
+    keeps_the_last_good_map("malformed", "line 2", |p| {
+        replace(&p.map_path(), format!("{other}garbage\n").as_bytes(), 0o644);
+    });
+}
+
+#[test]
+fn garbage_for_a_map_keeps_the_last_good_one() {
+    keeps_the_last_good_map("malformed", "line 1", |p| {
+        replace(&p.map_path(), &[0xff; 300], 0o644)
+    });
+}
+
+#[test]
+fn a_directory_for_a_map_keeps_the_last_good_one() {
+    keeps_the_last_good_map("unreadable", "not a regular file", |p| {
+        fs::remove_file(p.map_path()).unwrap();
+        fs::create_dir(p.map_path()).unwrap();
+    });
+}
+
+#[test]
+fn a_fifo_for_a_map_keeps_the_last_good_one() {
+    keeps_the_last_good_map("unreadable", "not a regular file", |p| {
+        fs::remove_file(p.map_path()).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(p.map_path())
+            .status()
+            .unwrap();
+        assert!(made.success());
+    });
+}
+
+#[test]
+fn a_map_that_is_too_large_keeps_the_last_good_one() {
+    keeps_the_last_good_map("too_large", "16777216 bytes", |p| {
+        let large = fs::File::create(p.dir().join("large")).unwrap();
+        large.set_len((16 << 20) + 1).unwrap();
+        fs::rename(p.dir().join("large"), p.map_path()).unwrap();
+    });
+}
+
+#[test]
+fn a_map_that_cannot_be_read_keeps_the_last_good_one() {
+    let pki = Pki::new();
+    let (node, new) = (pki.client(NAME), pki.client("node2.example.com"));
+    let proxy = proxy_for(&pki, &node).unprivileged().start();
+    proxy.write_map_in_place(map_text(&[("uuid-2", &new)]).as_bytes(), 0o000);
+    // Between the writing and the change of the mode the new map may have been read.
+    proxy.wait_for("it is unreadable", |p| {
+        p.metric("noded_proxy_candidate_map_state{state=\"unreadable\"}") == 1.0
+    });
+    assert_degraded(&proxy, "Permission denied");
+    assert!(!admitted(proxy.addr(), pki.server()));
+    proxy.write_map(&[("uuid-2", &new)]);
+    assert_recovered(&proxy);
+    assert_listed(&proxy, &pki, &new);
+}
+
+#[test]
+fn a_file_made_unreadable_at_once_changes_nothing() {
+    let pki = Pki::new();
+    let (node, new) = (pki.client(NAME), pki.client("node2.example.com"));
+    let proxy = proxy_for(&pki, &node).unprivileged().start();
+    replace(
+        &proxy.map_path(),
+        map_text(&[("uuid-2", &new)]).as_bytes(),
+        0o000,
+    );
+    assert_degraded(&proxy, "Permission denied");
+    assert_listed(&proxy, &pki, &node);
+    assert!(!admitted(proxy.addr(), &new));
+}
+
+#[test]
+fn a_damaged_state_file_keeps_the_bootstrap_phase_closed() {
+    let pki = Pki::new();
+    let node = pki.client(NAME);
+    let mut proxy = proxy_for(&pki, &node).start();
+    assert_listed(&proxy, &pki, &node);
+    proxy.restart(|p| {
+        fs::remove_file(p.map_path()).unwrap();
+        let text = fs::read(p.state_path()).unwrap();
+        fs::write(p.state_path(), &text[..text.len() / 2]).unwrap();
+    });
+    assert!(!admitted(proxy.addr(), pki.server()), "server.pem");
+    assert!(
+        !admitted(proxy.addr(), &node),
+        "nobody knows the candidates any more"
+    );
+    assert!(proxy.metric("noded_proxy_reload_failures_total{file=\"state\"}") >= 1.0);
+    // ... and a second restart changes nothing
+    proxy.restart(|_| {});
+    assert!(!admitted(proxy.addr(), pki.server()), "server.pem");
+    proxy.write_map(&[("uuid-1", &node)]);
+    wait_until("a good map is taken", || admitted(proxy.addr(), &node));
+    assert_listed(&proxy, &pki, &node);
+}
+
+#[test]
+fn another_server_pem_starts_afresh() {
+    let (pki, other) = (Pki::new(), Pki::new());
+    let node = pki.client(NAME);
+    let proxy = proxy_for(&pki, &node).start();
+    assert_listed(&proxy, &pki, &node);
+    fs::remove_file(proxy.map_path()).unwrap();
+    assert_degraded(&proxy, "absent");
+    replace(
+        &proxy.server_pem_path(),
+        other.server_pem().as_bytes(),
+        0o400,
+    );
+    wait_until("the new cluster's bootstrap phase", || {
+        admitted(proxy.addr(), other.server())
+    });
+    assert!(
+        !admitted(proxy.addr(), &node),
+        "a candidate of the old cluster"
+    );
+    assert!(!admitted(proxy.addr(), pki.server()), "the old server.pem");
+    assert_recovered(&proxy);
+}
+
+#[test]
+fn another_server_pem_at_a_restart_starts_afresh() {
+    let (pki, other) = (Pki::new(), Pki::new());
+    let node = pki.client(NAME);
+    let mut proxy = proxy_for(&pki, &node).start();
+    assert_listed(&proxy, &pki, &node);
+    proxy.restart(|p| {
+        fs::remove_file(p.map_path()).unwrap();
+        fs::write(p.server_pem_path(), other.server_pem()).unwrap();
+    });
+    assert_bootstrap(&proxy, &other, &node);
+}
+
+// The stories of a demoted candidate are told here and run by `threats`.
+
+/// A candidate that is demoted: its idle connection is closed, a new one refused.
+pub(crate) fn a_demoted_candidate_loses_its_idle_connection_at_once() {
+    let pki = Pki::new();
+    let (node, other) = (pki.client(NAME), pki.client("node2.example.com"));
+    let stub = StubNoded::usual();
+    let proxy = Proxy::with(&pki)
+        .candidates(&[("uuid-1", &node), ("uuid-2", &other)])
+        .upstream(stub.address())
+        .config("limits.header_timeout = '1h'")
+        .start();
+    let mut kept = connect(proxy.addr(), Some(&other), Tls::Any).unwrap();
+    let mut demoted: Vec<_> = Tls::BOTH
+        .map(|tls| connect(proxy.addr(), Some(&node), tls).unwrap())
+        .into_iter()
+        .collect();
+    for stream in demoted.iter_mut().chain([&mut kept]) {
+        send(stream, request("version", "[]"));
+        assert_eq!(read_response(stream).status, 200);
+    }
+    proxy.write_map(&[("uuid-2", &other)]);
+    for stream in &mut demoted {
+        assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "closed, and politely");
+    }
+    assert_refused(&proxy, &node, NAME, "unknown_digest", alert::UNKNOWN_CA);
+    let told = "no longer admitted: closing its connection";
+    assert_eq!(proxy.lines_with(told).len(), 2);
+    assert_eq!(proxy.lines_with(told)[0]["digest"], node.digest.as_str());
+    // Who is still listed noticed nothing.
+    send(&mut kept, request("version", "[]"));
+    assert_eq!(read_response(&mut kept).status, 200);
+    assert_eq!(stub.seen().len(), 4);
+}
+
+/// A connection that never sent a request is no better.
+#[test]
+fn a_demoted_candidates_unused_connection_is_closed() {
+    let pki = Pki::new();
+    let (node, other) = (pki.client(NAME), pki.client("node2.example.com"));
+    let proxy = proxy_for(&pki, &node)
+        .config("limits.header_timeout = '1h'")
+        .start();
+    let mut unused = connect(proxy.addr(), Some(&node), Tls::Any).unwrap();
+    let mut halfway = connect(proxy.addr(), Some(&node), Tls::Any).unwrap();
+    send(&mut halfway, "POST /version HTTP/1.1\r\nHost: n");
+    proxy.wait_for("both are open", |p| {
+        p.metric("noded_proxy_connections_open") == 2.0
+    });
+    proxy.write_map(&[("uuid-2", &other)]);
+    assert_eq!(unused.read(&mut [0; 1]).unwrap(), 0);
+    let _ = halfway.write_all(b"ode1\r\nContent-Length: 2\r\n\r\n[]");
+    match try_read_response(&mut halfway) {
+        Ok(answer) => assert_eq!(answer.status, 403),
+        Err(_closed) => {}
+    }
+    proxy.wait_for("none is open", |p| {
+        p.metric("noded_proxy_connections_open") == 0.0
+    });
+}
+
+/// What runs ends well; what comes behind it on the same connection does not run.
+pub(crate) fn a_demoted_candidates_running_request_is_its_last() {
+    let pki = Pki::new();
+    let (node, other) = (pki.client(NAME), pki.client("node2.example.com"));
+    let stub = StubNoded::holding();
+    let proxy = proxy_for(&pki, &node).upstream(stub.address()).start();
+    let mut stream = connect(proxy.addr(), Some(&node), Tls::Any).unwrap();
+    send(
+        &mut stream,
+        request("version", "[]") + &request("powercycle_node", "[]"),
+    );
+    stub.wait_holding(1);
+    proxy.write_map(&[("uuid-2", &other)]);
+    let told = "no longer admitted: closing its connection";
+    proxy.wait_for("the demotion is noticed", |p| p.logged(told));
+    stub.release_all();
+    let answer = read_response(&mut stream);
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (200, "[true, \"version\"]")
+    );
+    match try_read_response(&mut stream) {
+        Ok(next) => assert_eq!(next.status, 403),
+        Err(_closed) => {}
+    }
+    assert_eq!(stub.procedures(), ["version"]);
+    assert!(!admitted(proxy.addr(), &node));
+}
+
+/// A request that has not come to its end when its sender is demoted never reaches noded.
+pub(crate) fn a_candidate_demoted_while_it_sends_a_request_is_refused() {
+    let pki = Pki::new();
+    let (node, other) = (pki.client(NAME), pki.client("node2.example.com"));
+    let stub = StubNoded::usual();
+    let proxy = proxy_for(&pki, &node).upstream(stub.address()).start();
+    let mut stream = connect(proxy.addr(), Some(&node), Tls::Any).unwrap();
+    let whole = request("powercycle_node", "[\"kvm\", {}]");
+    let (before, behind) = whole.split_at(whole.len() - 4);
+    send(&mut stream, before);
+    proxy.wait_for("it is open", |p| {
+        p.metric("noded_proxy_connections_open") == 1.0
+    });
+    proxy.write_map(&[("uuid-2", &other)]);
+    let told = "no longer admitted: closing its connection";
+    proxy.wait_for("the demotion is noticed", |p| p.logged(told));
+    let _ = stream.write_all(behind.as_bytes());
+    match try_read_response(&mut stream) {
+        Ok(answer) => assert_eq!(answer.status, 403, "{}", answer.text()),
+        Err(_closed) => {}
+    }
+    assert!(stub.seen().is_empty());
+}
+
+/// A request that waits for a slot has not begun: demotion refuses it.
+pub(crate) fn a_candidate_demoted_in_the_queue_is_refused() {
+    let pki = Pki::new();
+    let (node, other) = (pki.client(NAME), pki.client("node2.example.com"));
+    let stub = StubNoded::holding();
+    let proxy = Proxy::with(&pki)
+        .candidates(&[("uuid-1", &node), ("uuid-2", &other)])
+        .upstream(stub.address())
+        .config("upstream.max_clients = 1\nupstream.fast_slots = 0")
+        .start();
+    let mut running = connect(proxy.addr(), Some(&other), Tls::Any).unwrap();
+    send(&mut running, request("version", "[]"));
+    stub.wait_holding(1);
+    let mut queued = connect(proxy.addr(), Some(&node), Tls::Any).unwrap();
+    send(&mut queued, request("powercycle_node", "[]"));
+    proxy.wait_for("it waits", |p| p.metric("noded_proxy_queue_length") == 1.0);
+    proxy.write_map(&[("uuid-2", &other)]);
+    let told = "no longer admitted: closing its connection";
+    proxy.wait_for("the demotion is noticed", |p| p.logged(told));
+    stub.release_all();
+    assert_eq!(read_response(&mut running).status, 200);
+    let answer = read_response(&mut queued);
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    let refused = "noded_proxy_refused_requests_total{reason=\"unknown_digest\"}";
+    proxy.wait_for("it is counted", |p| p.metric(refused) == 1.0);
+    assert_eq!(stub.procedures(), ["version"]);
+}
+
+#[test]
+fn a_candidate_promoted_again_is_admitted() {
+    let pki = Pki::new();
+    let (node, other) = (pki.client(NAME), pki.client("node2.example.com"));
+    let proxy = proxy_for(&pki, &node).start();
+    assert!(admitted(proxy.addr(), &node));
+    proxy.write_map(&[("uuid-2", &other)]);
+    wait_until("it is demoted", || {
+        refusal(proxy.addr(), Some(&node), Tls::Any).is_some()
+    });
+    proxy.write_map(&[("uuid-2", &other), ("uuid-1", &node)]);
+    wait_until("it is promoted", || admitted(proxy.addr(), &node));
+    assert!(admitted(proxy.addr(), &other));
+}
