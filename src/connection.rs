@@ -229,6 +229,7 @@ async fn talk(shared: &Arc<Shared>, accepted: Accepted, address: SocketAddr, fir
         .serve_connection(TokioIo::new(accepted.stream), service);
     let mut connection = pin!(connection);
     let mut changes = shared.store.subscribe();
+    changes.mark_changed(); // the map may have changed since the decision: look once
     let mut closing = false;
     drop(first); // each request asks anew
     loop {
