@@ -358,7 +358,7 @@ fn s_client(proxy: &Proxy, node: &Identity, options: &[&str], input: &str) -> St
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// No session identifier, no ticket, and no session taken up again.
+/// No session identifier, no ticket, and no session taken up again. (A row of `threats`.)
 pub(crate) fn no_session_is_resumed(tls: Tls) {
     let pki = Pki::new();
     let node = pki.client("node1.example.com");
@@ -392,16 +392,6 @@ pub(crate) fn no_session_is_resumed(tls: Tls) {
             "{told}"
         );
     }
-}
-
-#[test]
-fn no_session_is_resumed_in_tls_1_2() {
-    no_session_is_resumed(Tls::V12);
-}
-
-#[test]
-fn no_session_is_resumed_in_tls_1_3() {
-    no_session_is_resumed(Tls::V13);
 }
 
 #[test]
