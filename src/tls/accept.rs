@@ -110,7 +110,12 @@ fn why(error: &openssl::ssl::Error) -> HandshakeError {
             let cause = error.io_error().map(ToString::to_string);
             HandshakeError::PeerClosed(cause.unwrap_or_else(|| "connection closed".into()))
         }
-        _ => HandshakeError::Protocol(error.to_string()),
+        _ => {
+            // The library's own words for it, without its file names and line numbers.
+            let words = reasons.iter().find_map(|e| e.reason());
+            let spoken = words.map(|words| words.to_ascii_lowercase().replace('_', " "));
+            HandshakeError::Protocol(spoken.unwrap_or_else(|| error.to_string()))
+        }
     }
 }
 
