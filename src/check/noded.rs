@@ -1,6 +1,6 @@
 //! Is noded there, does it answer, and can others reach it behind the proxy's back?
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
@@ -31,6 +31,10 @@ const MOST: usize = 64 << 10;
 const AGENT: &str = concat!("noded-proxy/", env!("CARGO_PKG_VERSION"), " probe");
 /// nobody and nogroup, on every Linux.
 const NOBODY: u32 = 65_534;
+
+/// What may be wrong when noded is asked over TLS.
+const NO_TLS: &str = "a noded with --no-ssl needs upstream.tls = false; one with TLS takes server.pem only \
+                      while its candidate map is empty, and up to Ganeti 2.10";
 
 /// What became of a call of `version`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,8 +130,15 @@ where
         .header(CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from_static(b"[]")))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    let response = sender.send_request(request).await?;
+    let connection = tokio::spawn(connection);
+    let response = match sender.send_request(request).await {
+        Ok(response) => response,
+        // TLS 1.3: a refused certificate shows only now, and the connection knows why.
+        Err(error) => match connection.await {
+            Ok(Err(cause)) => return Err(cause.into()),
+            _ => return Err(error.into()),
+        },
+    };
     let status = response.status();
     let body = Limited::new(response.into_body(), MOST)
         .collect()
@@ -152,15 +163,13 @@ fn judge(upstream: SocketAddr, plain: bool, joined: bool, call: &Call) -> Vec<Fi
             vec![Finding::error(listens, format!("{name}: {why}: {todo}"))]
         }
         Call::NoTls(why) => {
-            let todo = "a noded with --no-ssl needs upstream.tls = false; one with TLS takes server.pem \
-                        only while its candidate map is empty, and up to Ganeti 2.10";
-            let text = format!("{name}: no TLS session with noded: {why}: {todo}");
+            let text = format!("{name}: no TLS session with noded: {why}: {NO_TLS}");
             vec![there(), Finding::error(answers, text)]
         }
         Call::NoAnswer(why) => {
             let todo = match plain {
                 true => "is --no-ssl in NODED_ARGS, and is it noded that listens there?",
-                false => "see noded's log, /var/log/ganeti/node-daemon.log",
+                false => NO_TLS,
             };
             let text = format!("{name}: no answer to `version`: {why}: {todo}");
             vec![there(), Finding::error(answers, text)]
@@ -232,9 +241,9 @@ fn exposure(upstream: SocketAddr, plain: bool, listeners: Option<&[Listener]>) -
 enum Attempt {
     /// Only root can try as somebody else.
     NotRoot,
-    /// Nobody was let in.
+    /// The user was let in.
     Accepted,
-    /// Nobody was kept out.
+    /// The user was kept out.
     Refused,
     /// It could not be tried.
     Failed(String),
@@ -271,9 +280,12 @@ fn guard(upstream: SocketAddr, attempt: &Attempt) -> Finding {
     match attempt {
         Attempt::Accepted => {
             let text = "any local user can command noded";
-            Finding::warning(id, format!("{name}: nobody can connect, so {text}: {load}"))
+            Finding::warning(
+                id,
+                format!("{name}: the user nobody can connect, so {text}: {load}"),
+            )
         }
-        Attempt::Refused => Finding::ok(id, format!("{name}: nobody is kept out")),
+        Attempt::Refused => Finding::ok(id, format!("{name}: the user nobody is kept out")),
         Attempt::NotRoot => {
             let text = "whether local users are kept out can be tried by root alone";
             Finding::warning(id, format!("{name}: {text}: run this check as root"))
@@ -287,13 +299,22 @@ fn guard(upstream: SocketAddr, attempt: &Attempt) -> Finding {
 
 /// `noded-proxy probe ADDR:PORT`: exit status 0 when a connection is accepted, 1 when not.
 pub fn probe(address: SocketAddr) -> ExitCode {
-    let connection: io::Result<StdStream> =
-        StdStream::connect_timeout(&address, Duration::from_secs(2));
-    if connection.is_ok() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    match StdStream::connect_timeout(&address, Duration::from_secs(2)) {
+        Err(_) => ExitCode::FAILURE,
+        Ok(stream) => {
+            let _ = ask_and_leave(stream, address); // it is in already
+            ExitCode::SUCCESS
+        }
     }
+}
+
+/// An ordinary call of `version`: a connection closed without one is a traceback in noded's log.
+fn ask_and_leave(mut stream: StdStream, address: SocketAddr) -> io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let head = format!("POST /version HTTP/1.1\r\nHost: {address}\r\nUser-Agent: {AGENT}");
+    write!(stream, "{head}\r\nContent-Length: 2\r\n\r\n[]")?;
+    io::copy(&mut stream.take(MOST as u64), &mut io::sink())?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,271 @@
+//! `noded-proxy check`: what is wrong is found and named, what is good is not complained about.
+
+mod live;
+mod node;
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::support::pki::map_text;
+use crate::support::stub::StubNoded;
+use node::{Node, PROGRAM, host, nowhere};
+
+#[test]
+fn a_good_node_has_no_errors() {
+    let stub = StubNoded::start(|call| call.answer(b"[true, 3000000]\n"));
+    let node = Node::new(stub.address());
+    let report = node.check(&[]);
+    report.assert("noded_answers", "ok", &["3000000"]);
+    report.assert("client_pem_listed", "ok", &["candidate"]);
+    assert_eq!(
+        report.ids("error"),
+        Vec::<&str>::new(),
+        "{:#}",
+        report.document
+    );
+    // The stub has no guard in front of it.
+    assert_eq!(
+        report.ids("warning"),
+        ["loopback_guard"],
+        "{:#}",
+        report.document
+    );
+    let seen = &stub.seen()[0];
+    assert!(seen.header("user-agent").unwrap().ends_with(" probe"));
+    assert!(
+        node.path("state").read_dir().unwrap().next().is_none(),
+        "check changes nothing"
+    );
+}
+
+#[test]
+fn the_text_has_one_line_for_each_finding_and_a_sum() {
+    let node = Node::new(nowhere());
+    node.write_map("");
+    let output = node.run(&mut Command::new(PROGRAM), &["--offline"]);
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let (sum, findings) = lines.split_last().unwrap();
+    assert!(
+        findings
+            .iter()
+            .all(|l| ["ok      ", "warning ", "error   "].contains(&&l[..8])),
+        "{text}"
+    );
+    assert!(
+        findings
+            .iter()
+            .any(|l| l.starts_with("warning  admission: bootstrap phase")),
+        "{text}"
+    );
+    assert!(
+        sum.starts_with(&format!("{} checks, 0 errors, ", findings.len())),
+        "{text}"
+    );
+}
+
+#[test]
+fn offline_tries_no_port_and_asks_nobody() {
+    let stub = StubNoded::usual();
+    let mut node = Node::new(stub.address());
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    node.set("--listen", taken.local_addr().unwrap());
+    let report = node.offline();
+    assert_eq!(
+        report.ids("error"),
+        Vec::<&str>::new(),
+        "{:#}",
+        report.document
+    );
+    for id in [
+        "listen",
+        "admin",
+        "noded_listens",
+        "noded_answers",
+        "loopback_guard",
+    ] {
+        assert_eq!(report.finding(id), None);
+    }
+    assert_eq!(stub.accepted(), 0);
+}
+
+#[test]
+fn a_wrong_configuration_is_said_as_run_says_it() {
+    let node = Node::new(nowhere());
+    node.write(
+        "config.toml",
+        "upstream.max_clients = 0\nlimits.connections = 0\n",
+        0o644,
+    );
+    let output = node.run(&mut Command::new(PROGRAM), &[]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(64), 0));
+    let config = node.path("config.toml");
+    let run = Command::new(PROGRAM)
+        .arg("run")
+        .arg("--config")
+        .arg(config)
+        .output()
+        .unwrap();
+    let first = |output: &Output| {
+        String::from_utf8_lossy(&output.stderr)
+            .lines()
+            .next()
+            .map(String::from)
+    };
+    assert_eq!(first(&output), first(&run));
+    let report = node.check(&[]);
+    assert_eq!(
+        (report.status, &report.document["ok"]),
+        (Some(64), &Value::Bool(false))
+    );
+    assert_eq!(report.finding("configuration").unwrap().0, "error");
+}
+
+#[test]
+fn server_pem_before_the_cluster_is_waited_for() {
+    let node = Node::new(nowhere());
+    fs::remove_file(node.path("ganeti/server.pem")).unwrap();
+    let report = node.check(&[]);
+    report.assert("server_pem", "warning", &["waits"]);
+    report.assert("noded_listens", "warning", &["joined"]);
+    assert_eq!(report.status, Some(0));
+}
+
+#[test]
+fn faults_of_server_pem_are_told_apart() {
+    let node = Node::new(nowhere());
+    let own = node.pki.server();
+    let mismatch = node
+        .client
+        .pem
+        .replace(&node.client.cert_pem, &own.cert_pem);
+    let table = [
+        (
+            own.cert_pem.clone(),
+            0o440,
+            "server_pem",
+            "error",
+            "no private key",
+        ),
+        (mismatch, 0o440, "server_pem", "error", "fits none"),
+        (
+            own.pem[..own.pem.len() / 2].to_owned(),
+            0o440,
+            "server_pem",
+            "error",
+            "server.pem",
+        ),
+        (own.pem.clone(), 0o444, "server_pem_mode", "error", "0444"),
+        (
+            node.pki.renewed_server(20).pem,
+            0o400,
+            "server_pem_expiry",
+            "warning",
+            "renew-crypto",
+        ),
+        (
+            node.pki.renewed_server(5).pem,
+            0o400,
+            "server_pem_expiry",
+            "error",
+            "renew-crypto",
+        ),
+    ];
+    for (pem, mode, id, verdict, word) in table {
+        node.write("ganeti/server.pem", &pem, mode);
+        node.offline().assert(id, verdict, &[word, "server.pem"]);
+    }
+}
+
+#[test]
+fn faults_of_the_map_are_told_apart() {
+    let node = Node::new(nowhere());
+    let good = map_text(&[("uuid-1", &node.client)]);
+    let both = map_text(&[("uuid-1", &node.client), ("uuid-2", &node.client)]);
+    let left = map_text(&[("uuid-1", &node.client), ("bootstrap", &node.client)]);
+    let table = [
+        (good.replace(':', ""), "candidate_map", "error", "line 1"),
+        (
+            both.clone(),
+            "candidate_map_duplicates",
+            "error",
+            "uuid-1 and uuid-2",
+        ),
+        (both, "candidate_map_count", "warning", "2 entries, but 1"),
+        (left, "candidate_map_leftovers", "warning", "bootstrap"),
+        (String::new(), "admission", "warning", "bootstrap phase"),
+    ];
+    for (text, id, verdict, word) in table {
+        node.write_map(&text);
+        node.offline().assert(id, verdict, &[word]);
+    }
+}
+
+#[test]
+fn the_own_certificate_stands_in_the_map_exactly_if_the_node_is_a_candidate() {
+    let node = Node::new(nowhere());
+    let other = node.pki.client("other.example.com");
+    node.write_map(&map_text(&[("uuid-2", &other)]));
+    node.offline().assert(
+        "client_pem_listed",
+        "error",
+        &["master candidate", "not in the map"],
+    );
+    node.write(
+        "ganeti/ssconf_master_candidates",
+        "other.example.com\n",
+        0o444,
+    );
+    node.offline()
+        .assert("client_pem_listed", "ok", &["normal node"]);
+    node.write_map(&map_text(&[("uuid-1", &node.client)]));
+    node.offline()
+        .assert("client_pem_listed", "error", &["no master candidate"]);
+}
+
+#[test]
+fn the_own_certificate_is_signed_by_the_present_server_pem() {
+    let node = Node::new(nowhere());
+    node.write("ganeti/client.pem", &node.pki.foreign(&host()).pem, 0o440);
+    node.offline()
+        .assert("client_pem_issuer", "warning", &["same name"]);
+    node.write("ganeti/client.pem", &node.pki.server_pem(), 0o440);
+    node.offline()
+        .assert("client_pem_issuer", "error", &["every node holds"]);
+    fs::remove_file(node.path("ganeti/client.pem")).unwrap();
+    node.offline()
+        .assert("client_pem", "error", &["absent", "candidate"]);
+}
+
+#[test]
+fn the_state_directory_must_be_writable() {
+    let mut node = Node::new(nowhere());
+    node.set("--state-dir", "/proc/1");
+    let report = node.offline();
+    if !rustix::process::geteuid().is_root() {
+        report.assert("state_dir", "error", &["/proc/1"]);
+    }
+    node.set("--state-dir", node.path("nowhere").display());
+    node.offline().assert("state_dir", "error", &["nowhere"]);
+    node.set("--state-dir", node.path("config.toml").display());
+    node.offline()
+        .assert("state_dir", "error", &["not a directory"]);
+}
+
+#[test]
+fn noded_args_are_compared_with_the_configuration() {
+    let node = Node::new(nowhere());
+    node.write("defaults", "NODED_ARGS=\"\"\n", 0o644);
+    node.offline()
+        .assert("noded_args", "warning", &["-b 127.0.0.1 -p 1 --no-ssl"]);
+    let short = "NODED_ARGS=\"-b 127.0.0.1 -p 1 --no-ssl --max-clients 5\"\n";
+    node.write("defaults", short, 0o644);
+    node.offline()
+        .assert("noded_max_clients", "error", &["= 20", "5"]);
+    fs::remove_file(node.path("defaults")).unwrap();
+    node.offline().assert("noded_args", "warning", &["absent"]);
+}
