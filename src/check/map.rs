@@ -5,8 +5,11 @@ use std::path::Path;
 use super::Finding;
 use super::certificates::{Pem, Role};
 use crate::candidates::{Admission, BootstrapPolicy, LastGood, MapFile, Nobody, Server, resolve};
-use crate::tls::CertificateInfo;
+use crate::identity::Digest;
 use crate::trust::Remembered;
+
+/// Makes each node's certificate and the map anew.
+const RENEW: &str = "gnt-cluster renew-crypto --new-node-certificates";
 
 /// The map file as found.
 #[derive(Debug)]
@@ -210,65 +213,67 @@ fn outcome(
 
 /// Findings on whether this node's own certificate stands in the map exactly if it is a candidate.
 pub(super) fn own_entry(path: &Path, client: &Pem, map: &Map, role: &Role) -> Option<Finding> {
-    let id = "client_pem_listed";
     let MapFile::Listed(listed) = &map.file else {
         return None;
     };
     let name = path.display();
-    let renew = "gnt-cluster renew-crypto --new-node-certificates";
-    let info: &CertificateInfo = match (client, role) {
-        (Pem::Good(info, _), _) => info,
+    match (client, role) {
+        (Pem::Good(info, _), _) => {
+            let (digest, is_listed) = (info.digest, listed.contains(&info.digest));
+            let renewal = map.lines.iter().any(|(key, _)| is_leftover(key));
+            Some(agreement(
+                &name.to_string(),
+                digest,
+                is_listed,
+                role,
+                renewal,
+            ))
+        }
         (Pem::Absent, Role::Candidate) => {
             let text = "absent: this master candidate has no certificate for its own RPCs";
-            return Some(Finding::error(
+            Some(Finding::error(
                 "client_pem",
-                format!("{name}: {text}: {renew}"),
-            ));
+                format!("{name}: {text}: {RENEW}"),
+            ))
         }
-        (Pem::Absent, Role::Normal | Role::Unknown(_)) => {
-            return Some(Finding::warning(
-                "client_pem",
-                format!("{name}: absent: {renew}"),
-            ));
-        }
-        (Pem::Faulty(_), _) => return None,
+        (Pem::Absent, Role::Normal | Role::Unknown(_)) => Some(Finding::warning(
+            "client_pem",
+            format!("{name}: absent: {RENEW}"),
+        )),
+        (Pem::Faulty(_), _) => None,
+    }
+}
+
+fn agreement(name: &str, digest: Digest, is_listed: bool, role: &Role, renewal: bool) -> Finding {
+    let id = "client_pem_listed";
+    let state = if is_listed {
+        "in the map"
+    } else {
+        "not in the map"
     };
-    let renewal = map.lines.iter().any(|(key, _)| is_leftover(key));
-    let (is_listed, digest) = (listed.contains(&info.digest), info.digest);
-    Some(match (role, is_listed) {
+    match (role, is_listed) {
         (Role::Unknown(why), _) => {
-            let state = if is_listed {
-                "in the map"
-            } else {
-                "not in the map"
-            };
-            Finding::warning(
-                id,
-                format!("{name}: {state}; whether it should be cannot be told: {why}"),
-            )
+            let text = "whether it should be cannot be told";
+            Finding::warning(id, format!("{name}: {state}; {text}: {why}"))
         }
-        (Role::Candidate, true) => {
-            Finding::ok(id, format!("{name}: in the map, as of a candidate"))
+        (Role::Candidate, true) => Finding::ok(id, format!("{name}: {state}, as of a candidate")),
+        (Role::Normal, false) => Finding::ok(id, format!("{name}: {state}, as of a normal node")),
+        (Role::Candidate, false) if renewal => {
+            let text = format!("{digest} is {state} yet: a renewal is at work");
+            Finding::warning(id, format!("{name}: {text}"))
         }
-        (Role::Normal, false) => {
-            Finding::ok(id, format!("{name}: not in the map, as of a normal node"))
-        }
-        (Role::Candidate, false) if renewal => Finding::warning(
-            id,
-            format!("{name}: {digest} is not in the map yet: a renewal is at work"),
-        ),
         (Role::Candidate, false) => {
-            let text = format!("this node is a master candidate, but {digest} is not in the map");
-            Finding::error(id, format!("{name}: {text}, its RPCs are refused: {renew}"))
+            let text = format!("this node is a master candidate, but {digest} is {state}");
+            Finding::error(id, format!("{name}: {text}, its RPCs are refused: {RENEW}"))
         }
         (Role::Normal, true) => {
-            let text = "this node is no master candidate, but its certificate is in the map";
+            let text = format!("this node is no master candidate, but its certificate is {state}");
             Finding::error(
                 id,
-                format!("{name}: {text}: gnt-cluster verify, then {renew}"),
+                format!("{name}: {text}: gnt-cluster verify, then {RENEW}"),
             )
         }
-    })
+    }
 }
 
 #[cfg(test)]

@@ -49,7 +49,8 @@ fn the_file_as_a_table() {
 #[test]
 fn entries_as_a_table() {
     // entries, candidates; verdicts on leftovers, duplicates, count
-    let table: [(&[(&str, u8)], usize, [Verdict; 3]); 7] = [
+    type Case = (&'static [(&'static str, u8)], usize, [Verdict; 3]);
+    let table: [Case; 7] = [
         (&[("u1", 1), ("u2", 2)], 2, [Ok, Ok, Ok]),
         (&[("u1", 1), ("u2", 2)], 3, [Ok, Ok, Warning]),
         (&[("bootstrap", 1)], 1, [Warning, Ok, Warning]),
