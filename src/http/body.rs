@@ -77,11 +77,8 @@ impl Body {
         if known.is_some_and(|length| length > limits.most) {
             return Err(Refusal::BodyTooLarge(limits.most));
         }
-        let in_memory = if known.is_some() {
-            limits.in_memory
-        } else {
-            limits.most
-        };
+        // Without a length the end is only where the last chunk says so, at the limit too.
+        let in_memory = known.map_or(u64::MAX, |_| limits.in_memory);
         let mut meter = Meter {
             start: Instant::now(),
             received: 0,
