@@ -7,7 +7,11 @@ use noded_proxy::cli::{Cli, Command};
 use noded_proxy::{check, demo, print, server};
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(told) => return usage(&told),
+    };
+    match command {
         Command::Run(args) => server::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Digest(args) => print::digests(&args),
@@ -17,4 +21,31 @@ fn main() -> ExitCode {
         Command::Man => print::man(),
         Command::Completions { shell } => print::completions(shell),
     }
+}
+
+/// Help and version go to standard output; what was typed wrongly is one line, as a wrong value in the file is.
+#[allow(
+    clippy::print_stderr,
+    reason = "before logging starts there is only standard error"
+)]
+fn usage(told: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand as Nothing;
+    if !told.use_stderr() || told.kind() == Nothing {
+        let _ = told.print();
+        return ExitCode::from(if told.use_stderr() {
+            server::EXIT_CONFIG
+        } else {
+            0
+        });
+    }
+    let text = told.to_string();
+    let lines = text.lines().map(str::trim);
+    let lines =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let words: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    eprintln!(
+        "noded-proxy: {}",
+        words.join(" ").trim_start_matches("error: ")
+    );
+    ExitCode::from(server::EXIT_CONFIG)
 }
