@@ -93,7 +93,10 @@ impl Record {
                 response
             }
             Err(Error::Client(refusal)) => self.refuse(refusal),
-            Err(error) => self.explain(error.status(), error.to_string()),
+            Err(error) => {
+                let why = self.shared.upstream.describe(&error);
+                self.explain(error.status(), why)
+            }
         }
     }
 

@@ -29,7 +29,7 @@ use crate::trust::Store;
 pub use exchange::Connected;
 pub use slots::{Lane, Slot, Slots};
 
-/// Why noded gave no whole answer.
+/// Why noded gave no whole answer. The words follow "noded at ADDR:PORT: ", see [`Upstream::describe`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The queue in front of the slots is full.
@@ -49,30 +49,28 @@ pub enum Error {
         in_use: usize,
     },
     /// The connection was refused or failed.
-    #[error("noded at {0} cannot be reached: {1}")]
-    Connect(SocketAddr, String),
+    #[error("cannot be reached: {0}")]
+    Connect(String),
     /// The connection was not accepted in time.
-    #[error("noded at {0} did not accept the connection within {1:?}")]
-    ConnectTimeout(SocketAddr, Duration),
+    #[error("did not accept the connection within {0:?}")]
+    ConnectTimeout(Duration),
     /// The TLS handshake with noded failed, or there is no `server.pem` for it.
-    #[error("TLS to noded at {0}: {1}")]
-    Tls(SocketAddr, String),
+    #[error("TLS: {0}")]
+    Tls(String),
     /// The request could not be sent whole.
-    #[error("the request could not be sent to noded: {0}")]
+    #[error("the request could not be sent: {0}")]
     Send(String),
     /// noded took no more of the request for `send_timeout`.
-    #[error("noded did not read the request in time")]
+    #[error("did not read the request in time")]
     SendTimeout,
     /// noded closed without a byte of an answer, as it does for procedures that it does not know.
-    #[error(
-        "noded closed the connection without an answer ({0}); it does so for unknown procedures"
-    )]
+    #[error("closed the connection without an answer ({0}); it does so for unknown procedures")]
     EmptyReply(String),
     /// noded closed in the middle of its answer.
-    #[error("noded closed the connection in the middle of its answer ({0})")]
+    #[error("closed the connection in the middle of its answer ({0})")]
     CutReply(String),
     /// The answer is not what noded sends.
-    #[error("noded's answer is not understood: {0}")]
+    #[error("its answer is not understood: {0}")]
     BadReply(String),
     /// The request broke off on the client's side while it was passed on, or its sender was demoted before.
     #[error("{0}")]
@@ -222,6 +220,11 @@ impl Upstream {
         &self.slots
     }
 
+    /// The error in the words that a person reads, with noded's address.
+    pub fn describe(&self, error: &Error) -> String {
+        format!("noded at {}: {error}", self.settings.address)
+    }
+
     /// Why noded was not reached at the last contact; `None` while it is.
     pub fn down(&self) -> Option<String> {
         self.lock_health().clone()
@@ -237,7 +240,7 @@ impl Upstream {
 
     /// noded's health follows from each contact; one log line at each change.
     fn note_health(&self, error: Option<&Error>) {
-        let down = error.filter(|e| e.is_down()).map(ToString::to_string);
+        let down = error.filter(|e| e.is_down()).map(|e| self.describe(e));
         let mut health = self.lock_health();
         if health.is_some() != down.is_some() {
             self.metrics.upstream_up.set(i64::from(down.is_none()));

@@ -135,8 +135,8 @@ impl Upstream {
         let deadline = Instant::now() + limit;
         let tcp = timeout_at(deadline, TcpStream::connect(address))
             .await
-            .map_err(|_| Error::ConnectTimeout(address, limit))?
-            .map_err(|error| Error::Connect(address, error.to_string()))?;
+            .map_err(|_| Error::ConnectTimeout(limit))?
+            .map_err(|error| Error::Connect(error.to_string()))?;
         let internal = |error: std::io::Error| Error::Internal(error.to_string());
         tcp.set_nodelay(true).map_err(internal)?;
         // The kernel gives up when noded takes nothing for so long (RFC 5482, tcp(7)).
@@ -151,11 +151,11 @@ impl Upstream {
         let tls = snapshot
             .tls
             .as_ref()
-            .ok_or_else(|| Error::Tls(address, "no server.pem".into()))?;
+            .ok_or_else(|| Error::Tls("no server.pem".into()))?;
         let stream = timeout_at(deadline, tls.connector.connect(tcp))
             .await
-            .map_err(|_| Error::ConnectTimeout(address, limit))?
-            .map_err(|why| Error::Tls(address, why))?;
+            .map_err(|_| Error::ConnectTimeout(limit))?
+            .map_err(Error::Tls)?;
         Ok(Connected::Tls(Box::new(stream)))
     }
 
@@ -211,7 +211,7 @@ impl Upstream {
         chunks: &mpsc::UnboundedSender<Chunk>,
     ) -> Result<(), Error> {
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| Error::CutReply(error.to_string()))?;
+            let frame = frame.map_err(|error| Error::CutReply(words(&error)))?;
             let Ok(data) = frame.into_data() else {
                 continue;
             };
@@ -260,7 +260,7 @@ where
 async fn gather(mut body: Incoming, length: u64) -> Result<Bytes, Error> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Error::CutReply(error.to_string()))?;
+        let frame = frame.map_err(|error| Error::CutReply(words(&error)))?;
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -295,9 +295,20 @@ fn failed(error: &hyper::Error) -> Error {
     let io = std::error::Error::source(error).and_then(|e| e.downcast_ref::<std::io::Error>());
     match io.map(std::io::Error::kind) {
         Some(std::io::ErrorKind::TimedOut) => Error::SendTimeout,
-        _ if error.is_parse() => Error::BadReply(error.to_string()),
-        Some(std::io::ErrorKind::BrokenPipe) => Error::Send(error.to_string()),
-        _ if error.is_user() => Error::Send(error.to_string()),
-        _ => Error::EmptyReply(error.to_string()),
+        _ if error.is_parse() => Error::BadReply(words(error)),
+        Some(std::io::ErrorKind::BrokenPipe) => Error::Send(words(error)),
+        _ if error.is_user() => Error::Send(words(error)),
+        _ => Error::EmptyReply(words(error)),
     }
+}
+
+/// An error and its causes in one line; hyper's own words leave the causes out.
+fn words(error: &hyper::Error) -> String {
+    let mut words = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        words += &format!(": {cause}");
+        next = cause.source();
+    }
+    words
 }
