@@ -1,7 +1,9 @@
 //! One exchange with noded: connect, send, take the answer off at full speed, close.
 
 use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -12,7 +14,7 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -40,14 +42,21 @@ pub enum Connected {
 }
 
 impl Connected {
-    /// Whether noded still holds its end open. Not a byte is due before a request was sent.
-    fn is_open(&self) -> bool {
-        let tcp = match self {
-            Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref(),
+    /// Itself, if noded still holds its end open. Not a byte of an answer is due before a request was sent. TLS 1.3
+    /// session tickets may have come; a read passes over them, and finds what is behind them.
+    fn if_open(mut self) -> Option<Self> {
+        let open = match &mut self {
+            Self::Plain(tcp) => {
+                let nothing = SockRef::from(&*tcp).peek(&mut [MaybeUninit::uninit()]);
+                matches!(nothing, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+            }
+            Self::Tls(tls) => {
+                let (mut byte, mut context) = ([0], Context::from_waker(Waker::noop()));
+                let nothing = Pin::new(tls).poll_read(&mut context, &mut ReadBuf::new(&mut byte));
+                nothing.is_pending()
+            }
         };
-        let nothing = SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]);
-        matches!(nothing, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+        open.then_some(self)
     }
 }
 
@@ -65,7 +74,7 @@ impl Upstream {
         agent: &'static str,
     ) {
         let fault = body.fault();
-        let stream = match slot.warm().filter(Connected::is_open) {
+        let stream = match slot.warm().and_then(Connected::if_open) {
             Some(warm) => {
                 self.count_connection("warm");
                 Ok(warm)
