@@ -3,6 +3,15 @@
 //! | module | what it shows |
 //! | --- | --- |
 //! | `handshake` | what TLS lets through, and what a refused client is told |
+//! | `access` | who is admitted as time goes by: bootstrap phase, latch, restart, demotion |
+//! | `reload` | the map and `server.pem` changing under the running proxy |
+//! | `threats` | the threats that the proxy is there for, row by row |
+//! | `admin` | metrics, health and status |
+//! | `check` | `noded-proxy check` |
+//! | `cli` | what is typed and what is printed |
+//! | `drain` | how it ends, and what systemd is told |
+//! | `forward` | requests, bodies, faults and slots, with a stand-in for noded |
+//! | `noded` | the real node daemon and Ganeti's own client |
 //! | `support` | certificates, the proxy, clients and stand-ins for noded |
 
 #![allow(
@@ -11,5 +20,14 @@
     reason = "in a test both are what one wants"
 )]
 
+mod access;
+mod admin;
+mod check;
+mod cli;
+mod drain;
+mod forward;
 mod handshake;
+mod noded;
+mod reload;
 mod support;
+mod threats;

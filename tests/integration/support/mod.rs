@@ -1,10 +1,16 @@
 //! What the tests share: certificates, the proxy under test, clients, and stand-ins for noded.
 
-#![allow(dead_code, reason = "a kit for many tests, some of it for those to come")]
+#![allow(
+    dead_code,
+    reason = "a kit for many tests, some of it for those to come"
+)]
 
 pub(crate) mod client;
+pub(crate) mod lab;
 pub(crate) mod pki;
 pub(crate) mod proxy;
+pub(crate) mod stage;
+pub(crate) mod stub;
 
 use std::time::{Duration, Instant};
 
