@@ -124,8 +124,10 @@ impl Config {
         set(&mut self.log.format, &args.log_format);
         set(&mut self.log.level, &args.log_level);
         self.upstream.tls |= args.upstream_tls;
-        self.candidate_map = args.candidate_map.clone().or(self.candidate_map.take());
-        self.candidate_certs = args.candidate_certs.clone().or(self.candidate_certs.take());
+        let file = self.candidate_map.take();
+        self.candidate_map = args.candidate_map.clone().or(file);
+        let file = self.candidate_certs.take();
+        self.candidate_certs = args.candidate_certs.clone().or(file);
     }
 
     /// What is wrong with the values, each in one line.
