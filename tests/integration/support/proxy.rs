@@ -304,7 +304,8 @@ impl Proxy {
     pub(crate) fn log_lines(&self) -> Vec<Value> {
         let log = self.log();
         let whole = log.rfind('\n').map_or("", |end| &log[..end]);
-        let parse = |line: &str| serde_json::from_str(line).unwrap_or(Value::String(line.into()));
+        let parse =
+            |line: &str| serde_json::from_str(line).unwrap_or_else(|_| Value::String(line.into()));
         whole.lines().map(parse).collect()
     }
 
@@ -397,7 +398,10 @@ pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) {
 /// Overwrites a file in place, with a new mode.
 pub(crate) fn overwrite(path: &Path, content: &[u8], mode: u32) {
     create(path, mode).write_all(content).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let is = fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    if is != mode {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
 }
 
 fn create(path: &Path, mode: u32) -> File {
