@@ -3,7 +3,10 @@
 //! | module | what it shows |
 //! | --- | --- |
 //! | `handshake` | what TLS lets through, and what a refused client is told |
-//! | `access` | who is admitted as time goes by: bootstrap phase, latch, restart, demotion |
+//! | `access` | who is admitted as time goes by: bootstrap phase, latch, restart |
+//! | `demotion` | a candidate that is demoted, whatever it is doing at that moment |
+//! | `session` | what TLS never does here: resume, renegotiate, HTTP/2, old versions |
+//! | `limits` | connections that come to nothing: pings, silence, slowness, too many |
 //! | `reload` | the map and `server.pem` changing under the running proxy |
 //! | `threats` | the threats that the proxy is there for, row by row |
 //! | `admin` | metrics, health and status |
@@ -24,10 +27,13 @@ mod access;
 mod admin;
 mod check;
 mod cli;
+mod demotion;
 mod drain;
 mod forward;
 mod handshake;
+mod limits;
 mod noded;
 mod reload;
+mod session;
 mod support;
 mod threats;

@@ -5,11 +5,11 @@
 
 use std::io::{Read, Write};
 
-use crate::access;
 use crate::handshake::{self, proxy_for};
-use crate::support::client::{Tls, admitted, connect, refusal, request, send, tcp};
+use crate::support::client::{Tls, admitted, ask, connect, refusal, request, send, tcp};
 use crate::support::pki::Pki;
 use crate::support::stub::{Seen, StubNoded};
+use crate::{access, demotion, session};
 
 const NAME: &str = "node1.example.com";
 
@@ -49,32 +49,32 @@ fn who_is_no_candidate_reaches_no_node_daemon() {
 
 #[test]
 fn a_demoted_candidate_new_connection_and_open_connection() {
-    access::a_demoted_candidate_loses_its_idle_connection_at_once();
+    demotion::a_demoted_candidate_loses_its_idle_connection_at_once();
 }
 
 #[test]
 fn a_demoted_candidate_with_a_running_request() {
-    access::a_demoted_candidates_running_request_is_its_last();
+    demotion::a_demoted_candidates_running_request_is_its_last();
 }
 
 #[test]
 fn a_demoted_candidate_with_half_a_request() {
-    access::a_candidate_demoted_while_it_sends_a_request_is_refused();
+    demotion::a_candidate_demoted_while_it_sends_a_request_is_refused();
 }
 
 #[test]
 fn a_demoted_candidate_with_a_request_in_the_queue() {
-    access::a_candidate_demoted_in_the_queue_is_refused();
+    demotion::a_candidate_demoted_in_the_queue_is_refused();
 }
 
 #[test]
 fn a_demoted_candidate_with_a_saved_tls_1_2_session() {
-    handshake::no_session_is_resumed(Tls::V12);
+    session::no_session_is_resumed(Tls::V12);
 }
 
 #[test]
 fn a_demoted_candidate_with_a_saved_tls_1_3_session() {
-    handshake::no_session_is_resumed(Tls::V13);
+    session::no_session_is_resumed(Tls::V13);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn slow_silent_and_flooding_clients() {
             && p.metric("noded_proxy_connections_open") == 10.0
     });
     for _ in 0..10 {
-        handshake::ask(&mut connect(proxy.addr(), Some(&node), Tls::Any).unwrap());
+        ask(&mut connect(proxy.addr(), Some(&node), Tls::Any).unwrap());
     }
     assert_eq!(stub.procedures(), ["version"; 10]);
     drop((silent, slow));

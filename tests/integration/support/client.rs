@@ -157,6 +157,12 @@ pub(crate) fn send(stream: &mut impl Write, bytes: impl AsRef<[u8]>) {
     stream.flush().unwrap();
 }
 
+/// One answered request, so that everything the server sends after its handshake was read.
+pub(crate) fn ask(stream: &mut SslStream<TcpStream>) {
+    send(stream, request("version", "[]"));
+    read_response(stream);
+}
+
 /// A request as Ganeti's clients send it.
 pub(crate) fn request(procedure: &str, body: &str) -> String {
     let length = body.len();
