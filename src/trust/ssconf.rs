@@ -1,13 +1,14 @@
 //! What Ganeti's other ssconf files say of the cluster: where candidates and nodes are, and who is master.
 //!
-//! None of it admits anybody. The addresses only decide who goes first when there is more than can be
-//! served, the master's name is for the RPC policy. Reading keeps what a faulty file said before.
+//! None of it admits anybody. The addresses decide who goes first when there is more than can be served, and
+//! with `bind_peer` they can refuse; the master's name is for the RPC policy. Reading keeps what a faulty file said before.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::Snapshot;
 use super::files::{self, Found};
 
 /// Largest file that is read; Ganeti's own limit is 128 KiB.
@@ -32,6 +33,13 @@ pub(super) struct Ssconf {
 }
 
 impl Ssconf {
+    /// Whether a snapshot says of the nodes what is said here.
+    pub(super) fn says_the_same(&self, snapshot: &Snapshot) -> bool {
+        snapshot.candidate_addresses == self.candidate_addresses
+            && snapshot.primary_addresses == self.primary_addresses
+            && snapshot.master_node == self.master_node
+    }
+
     /// Reads the files of this directory. A faulty one changes nothing but the list of faults.
     pub(super) fn read(&mut self, dir: &Path, faults: &mut Vec<String>) {
         let mut keep = |name, fault| faults.push(format!("{name}: {fault}"));

@@ -1,0 +1,408 @@
+//! Known candidate certificates, and the client CA list made of them.
+//!
+//! Pure. The candidate map names certificates by digest alone; what stands in them is known from files or
+//! from a candidate's first call. Only what the map lists counts: a certificate leaves with its digest.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Deserialize;
+
+use crate::candidates::{Admission, CandidateMap};
+use crate::dn::Name;
+use crate::identity::Digest;
+use crate::tls::CertificateInfo;
+
+/// Where a certificate is known from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// A file in `candidate_certs`.
+    Directory,
+    /// `candidate_bundle`.
+    Bundle,
+    /// A handshake in which its holder proved possession.
+    Learned,
+}
+
+impl Source {
+    /// Every name, as in the label of `noded_proxy_known_certificates`.
+    pub const NAMES: [&'static str; 3] = ["directory", "bundle", "learned"];
+
+    /// The source's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::Bundle => "bundle",
+            Self::Learned => "learned",
+        }
+    }
+}
+
+/// One certificate that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownCertificate {
+    /// The certificate.
+    pub info: CertificateInfo,
+    /// Where it is known from.
+    pub source: Source,
+    /// Since when: the file's last change, or the handshake.
+    pub since: Option<SystemTime>,
+}
+
+/// The known certificates of the candidates in the map.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known(BTreeMap<Digest, Arc<KnownCertificate>>);
+
+impl Known {
+    /// Those of `found` that are admitted; the first one of a digest counts. The other value tells
+    /// collisions: different certificates with one digest.
+    pub fn gather(
+        found: impl IntoIterator<Item = Arc<KnownCertificate>>,
+        admission: &Admission,
+    ) -> (Self, Vec<String>) {
+        let (mut known, mut collisions) = (BTreeMap::new(), Vec::new());
+        for certificate in found {
+            let digest = certificate.info.digest;
+            if !lists(admission, &digest) {
+                continue;
+            }
+            match known.entry(digest) {
+                Entry::Vacant(entry) => {
+                    entry.insert(certificate);
+                }
+                Entry::Occupied(first) => {
+                    let first: &Arc<KnownCertificate> = first.get();
+                    if first.info.der != certificate.info.der {
+                        collisions.push(format!(
+                            "two different certificates have the digest {digest} ({}, {}): the first counts",
+                            first.source.name(),
+                            certificate.source.name()
+                        ));
+                    }
+                }
+            }
+        }
+        (Self(known), collisions)
+    }
+
+    /// The certificate of a digest.
+    pub fn get(&self, digest: &Digest) -> Option<&Arc<KnownCertificate>> {
+        self.0.get(digest)
+    }
+
+    /// DER of the certificate of a digest.
+    pub fn der(&self, digest: &Digest) -> Option<&[u8]> {
+        self.0.get(digest).map(|known| &*known.info.der)
+    }
+
+    /// All, ordered by digest.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<KnownCertificate>> {
+        self.0.values()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Digests of the map whose certificate is not known.
+    pub fn missing(&self, map: &CandidateMap) -> usize {
+        map.iter()
+            .filter(|(_, digest)| !self.0.contains_key(digest))
+            .count()
+    }
+}
+
+/// Whether the map in force lists a digest.
+pub(super) fn lists(admission: &Admission, digest: &Digest) -> bool {
+    match admission {
+        Admission::Listed(map) => map.contains(digest),
+        Admission::Bootstrap(_) | Admission::Nobody(_) => false,
+    }
+}
+
+/// What is sent while some candidate's certificate is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenIncomplete {
+    /// No name at all, which lets any client offer what it has.
+    #[default]
+    Empty,
+    /// The names that are known.
+    Partial,
+}
+
+/// The client CA list that goes into each CertificateRequest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaList {
+    /// The names, ordered, each once; none lets any client offer what it has.
+    pub names: Vec<Name>,
+    /// How it came about, one of [`CaList::STATES`].
+    pub state: &'static str,
+    /// Digests in the map whose certificate is not known.
+    pub missing: usize,
+}
+
+impl CaList {
+    /// `complete`: all names. `incomplete`: empty, for some certificate is not known. `partial`: the names
+    /// that are known. `too_long`: empty, for TLS cannot carry all names. `nobody`: empty, for nobody is
+    /// admitted.
+    pub const STATES: [&'static str; 5] =
+        ["complete", "incomplete", "partial", "too_long", "nobody"];
+
+    /// TLS carries 65535 bytes of names, two more for each name's length (RFC 5246 7.4.4, RFC 8446 4.2.4);
+    /// a GnuTLS client stops at 128 KiB of handshake, OpenSSL's at 100 KiB.
+    const MAX_BYTES: usize = 60_000;
+
+    /// The list for a map and the certificates known of it.
+    pub fn new(
+        admission: &Admission,
+        known: &Known,
+        server: &CertificateInfo,
+        policy: WhenIncomplete,
+    ) -> Self {
+        let missing = match admission {
+            Admission::Listed(map) => known.missing(map),
+            Admission::Bootstrap(_) => 0, // server.pem alone is admitted, and it is known
+            Admission::Nobody(_) => return Self::empty("nobody", 0),
+        };
+        let state = match (missing, policy) {
+            (0, _) => "complete",
+            (_, WhenIncomplete::Empty) => return Self::empty("incomplete", missing),
+            (_, WhenIncomplete::Partial) => "partial",
+        };
+        let infos = || known.iter().map(|k| &k.info).chain([server]);
+        // A client offers its certificate if its *issuer* is in the list, so if not all names go in, these do.
+        let issuers: BTreeSet<&Name> = infos().map(|info| &info.issuer).collect();
+        let mut all: BTreeSet<&Name> = infos().map(|info| &info.subject).collect();
+        all.extend(&issuers);
+        let names = [all, issuers].into_iter().find(|names| fits(names));
+        match names {
+            Some(names) => Self {
+                names: names.into_iter().cloned().collect(),
+                state,
+                missing,
+            },
+            None => Self::empty("too_long", missing),
+        }
+    }
+
+    /// Of an acceptor that is not used yet.
+    pub(super) fn before_the_first() -> Self {
+        Self::empty("nobody", 0)
+    }
+
+    fn empty(state: &'static str, missing: usize) -> Self {
+        Self {
+            names: Vec::new(),
+            state,
+            missing,
+        }
+    }
+}
+
+fn fits(names: &BTreeSet<&Name>) -> bool {
+    names.iter().map(|name| name.der().len() + 2).sum::<usize>() <= CaList::MAX_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authz::{Denied, Facts, Policy, authorise};
+    use crate::candidates::{MapFile, Nobody, parse};
+    use crate::tls::certificates_with;
+    use proptest::prelude::*;
+    use std::collections::{HashMap, HashSet};
+    use std::net::IpAddr;
+
+    fn listed(digests: &[u8]) -> Admission {
+        let text: Vec<String> = digests
+            .iter()
+            .map(|d| format!("u{d}={}", Digest::from_bytes([*d; 20])))
+            .collect();
+        match parse(text.join("\n").as_bytes()) {
+            MapFile::Listed(map) => Admission::Listed(Arc::new(map)),
+            other => panic!("{other}"),
+        }
+    }
+
+    fn certificate(digest: u8, subject: &str, issuer: &str) -> CertificateInfo {
+        let name = |text: &str| Name::from_der(text.as_bytes());
+        CertificateInfo {
+            digest: Digest::from_bytes([digest; 20]),
+            der: Arc::from(subject.as_bytes()),
+            common_name: None,
+            not_before: 0,
+            not_after: 0,
+            subject: name(subject),
+            issuer: name(issuer),
+            x509_version: 1,
+            rsa: true,
+            key_bits: 2048,
+            signature: String::new(),
+        }
+    }
+
+    fn known(list: &[CertificateInfo], admission: &Admission) -> (Known, Vec<String>) {
+        let found = list.iter().map(|info| KnownCertificate {
+            info: info.clone(),
+            source: Source::Learned,
+            since: None,
+        });
+        Known::gather(found.map(Arc::new), admission)
+    }
+
+    fn names(list: &CaList) -> Vec<String> {
+        let text = |name: &Name| String::from_utf8_lossy(name.der()).into_owned();
+        list.names.iter().map(text).collect()
+    }
+
+    #[test]
+    fn the_client_ca_list_as_a_table() {
+        use WhenIncomplete::{Empty, Partial};
+        let server = certificate(9, "cluster", "cluster");
+        let signed = certificate(1, "n1", "cluster");
+        let old = certificate(2, "cluster'", "cluster'"); // the same name in another string type
+        let left = certificate(3, "n3", "other");
+        let all = [signed, old, left];
+        let nobody = Admission::Nobody(Nobody::NoGoodMap);
+        let boot = Admission::Bootstrap(server.digest);
+        let table: [(&str, Admission, WhenIncomplete, &str, usize, &[&str]); 6] = [
+            (
+                "all known",
+                listed(&[1, 2]),
+                Empty,
+                "complete",
+                0,
+                &["cluster", "cluster'", "n1"],
+            ),
+            (
+                "only what the map lists",
+                listed(&[1]),
+                Empty,
+                "complete",
+                0,
+                &["cluster", "n1"],
+            ),
+            (
+                "one is missing",
+                listed(&[1, 4]),
+                Empty,
+                "incomplete",
+                1,
+                &[],
+            ),
+            (
+                "one is missing",
+                listed(&[1, 4]),
+                Partial,
+                "partial",
+                1,
+                &["cluster", "n1"],
+            ),
+            ("bootstrap", boot, Empty, "complete", 0, &["cluster"]),
+            ("nobody", nobody, Partial, "nobody", 0, &[]),
+        ];
+        for (case, admission, policy, state, missing, expected) in table {
+            let (known, collisions) = known(&all, &admission);
+            let list = CaList::new(&admission, &known, &server, policy);
+            assert_eq!(
+                (list.state, list.missing, collisions.len()),
+                (state, missing, 0),
+                "{case}"
+            );
+            assert_eq!(names(&list), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_tls_cannot_carry_is_cut_to_the_issuers_and_then_to_nothing() {
+        let server = certificate(9, "cluster", "cluster");
+        let long = |n: u8| format!("{n:030000}");
+        let admission = listed(&[1, 2, 3]);
+        let list = |issuer: fn(u8) -> String| {
+            let all = [1, 2, 3].map(|n| certificate(n, &long(n), &issuer(n)));
+            CaList::new(
+                &admission,
+                &known(&all, &admission).0,
+                &server,
+                WhenIncomplete::Empty,
+            )
+        };
+        assert_eq!(names(&list(|_| "cluster".into())), ["cluster"]);
+        let self_signed = list(|n| format!("{n:030000}"));
+        assert_eq!(
+            (self_signed.state, self_signed.names.len()),
+            ("too_long", 0)
+        );
+    }
+
+    /// Nobody can make two certificates with one SHA-1 digest, so the digest function is another here.
+    #[test]
+    fn two_certificates_with_one_digest_are_told_apart_by_their_bytes() {
+        let mint = || {
+            let key = openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1)
+                .and_then(|group| openssl::ec::EcKey::generate(&group))
+                .and_then(openssl::pkey::PKey::from_ec_key)
+                .unwrap();
+            let mut builder = openssl::x509::X509::builder().unwrap();
+            builder.set_pubkey(&key).unwrap();
+            let day = |n| openssl::asn1::Asn1Time::days_from_now(n).unwrap();
+            builder.set_not_before(&day(0)).unwrap();
+            builder.set_not_after(&day(1)).unwrap();
+            builder
+                .sign(&key, openssl::hash::MessageDigest::sha256())
+                .unwrap();
+            let pem = builder.build().to_pem().unwrap();
+            let weak = |_: &[u8]| Digest::from_bytes([1; 20]);
+            certificates_with(&pem, weak).unwrap().remove(0)
+        };
+        let (genuine, forged) = (mint(), mint());
+        assert_eq!(genuine.digest, forged.digest);
+        let admission = listed(&[1]);
+        let (both, collisions) = known(&[genuine.clone(), forged.clone()], &admission);
+        assert_eq!((both.len(), collisions.len()), (1, 1), "the first counts");
+        let ask = |shown: &CertificateInfo| {
+            let peer = shown.held_by(IpAddr::from([127, 0, 0, 1]));
+            let facts = Facts {
+                admission: &admission,
+                known: both.der(&peer.digest),
+                candidate_addresses: &HashSet::new(),
+                primary_addresses: &HashMap::new(),
+                cluster: None,
+                of_the_cluster: true,
+                now: peer.not_before,
+            };
+            authorise(&peer, &facts, Policy::default()).map(|_| ())
+        };
+        assert_eq!(ask(&genuine), Ok(()));
+        assert_eq!(ask(&forged), Err(Denied::DigestCollision));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_a_bundle_that_panics(pem in proptest::collection::vec(any::<u8>(), 0..400)) {
+            prop_assert!(crate::tls::certificates(&pem).is_err());
+        }
+
+        #[test]
+        fn no_base64_is_a_bundle_that_panics(der in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let text = openssl::base64::encode_block(&der);
+            let pem = format!(
+                "-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"
+            );
+            // Whatever it holds, nothing is admitted by it: only the map lists digests.
+            if let Ok(list) = crate::tls::certificates(pem.as_bytes()) {
+                prop_assert!(known(&list, &Admission::Nobody(Nobody::NoGoodMap)).0.is_empty());
+            }
+            prop_assert!(crate::tls::Credentials::from_pem(pem.as_bytes()).is_err());
+        }
+    }
+}
