@@ -8,6 +8,7 @@
 mod files;
 mod known;
 mod learned;
+mod paths;
 mod reload;
 mod reset;
 mod sources;
@@ -25,12 +26,15 @@ use tokio::sync::watch as notice;
 
 use crate::authz::{Denied, Facts, Mode, Permit, Policy, authorise};
 use crate::candidates::{Admission, Nobody};
+use crate::config::Config;
 use crate::identity::PeerIdentity;
+use crate::metrics::Metrics;
 use crate::tls::{Acceptor, CertificateInfo, Connector, Issuer};
 
 pub(crate) use files::{Found, read};
 pub use known::{CaList, Known, KnownCertificate, Source, WhenIncomplete};
-pub use reload::{Paths, Reloader, Rules, look};
+pub use paths::{Paths, Rules};
+pub use reload::Reloader;
 pub use reset::{Forgotten, InUse, forget};
 pub use sources::Sources;
 pub(crate) use state::{Remembered, State};
@@ -181,6 +185,17 @@ impl Store {
         self.changed.send_replace(generation);
         snapshot
     }
+}
+
+/// The snapshot that a proxy with this configuration would publish now. Nothing is written.
+pub fn look(config: &Config) -> Arc<Snapshot> {
+    let (store, metrics) = (Store::new(config.policy()), Arc::new(Metrics::new()));
+    let rules = Rules {
+        keeps_state: false,
+        ..Rules::of(config)
+    };
+    Reloader::new(Paths::of(config), Arc::clone(&store), metrics, rules).reload();
+    store.snapshot()
 }
 
 /// Seconds since 1970.

@@ -167,9 +167,9 @@ pub fn certificate(der: &[u8]) -> Result<CertificateInfo, CredentialsError> {
 
 /// PEM text of a certificate given as DER.
 pub fn pem(der: &[u8]) -> Result<Vec<u8>, CredentialsError> {
-    Ok(X509::from_der(der)
+    X509::from_der(der)
         .and_then(|certificate| certificate.to_pem())
-        .map_err(CredentialsError::Certificate)?)
+        .map_err(CredentialsError::Certificate)
 }
 
 fn stack(pem: &[u8]) -> Result<Vec<X509>, CredentialsError> {

@@ -1,111 +1,27 @@
 //! From files to a published snapshot: read all, build all, and swap it whole or keep the old one.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
-use super::files::{self, Found, Stamp};
-use super::known::{CaList, Known, Source, WhenIncomplete};
+use super::files::{self, Found};
+use super::known::{CaList, Known, Source};
 use super::learned::Learned;
+use super::paths::{Paths, Rules, Stamps};
 use super::reset::InUse;
-use super::sources::{Files, Sources};
-use super::ssconf::{self, Ssconf};
+use super::sources::Files;
+use super::ssconf::Ssconf;
 use super::state::{Remembered, State};
 use super::{Snapshot, Store, Tls};
 use crate::candidates::{
     Admission, BootstrapPolicy, LastGood, MAX_BYTES, MapFile, Resolved, Server, parse, resolve,
 };
-use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::tls::{Acceptor, Connector, Credentials, Gate, Issuer, Profile};
+use crate::tls::{Acceptor, Connector, Credentials, Gate, Issuer};
 
 /// Largest `server.pem` that is read, in bytes.
 const MAX_PEM: usize = 1 << 20;
-
-/// The files that a [`Reloader`] reads.
-#[derive(Debug, Clone)]
-pub struct Paths {
-    /// The candidate map.
-    pub map: PathBuf,
-    /// Key and certificate of the cluster.
-    pub server_pem: PathBuf,
-    /// The state directory.
-    pub state_dir: PathBuf,
-    /// Ganeti's ssconf directory.
-    pub ssconf_dir: PathBuf,
-    /// Candidate certificates.
-    pub sources: Sources,
-}
-
-/// Stamps of the watched files, to notice changes that no event told.
-pub(super) type Stamps = Vec<(PathBuf, Option<Stamp>)>;
-
-impl Paths {
-    /// What the configuration says.
-    pub fn of(config: &Config) -> Self {
-        Self {
-            map: config.map_path(),
-            server_pem: config.server_pem.clone(),
-            state_dir: config.state_dir.clone(),
-            ssconf_dir: config.ssconf_dir.clone(),
-            sources: Sources {
-                directory: config.candidate_certs.clone(),
-                bundle: config.candidate_bundle.clone(),
-            },
-        }
-    }
-
-    /// The single files to watch.
-    pub(super) fn files(&self) -> Vec<PathBuf> {
-        let ssconf = ssconf::FILES.map(|name| self.ssconf_dir.join(name));
-        let mut files = vec![self.map.clone(), self.server_pem.clone()];
-        files.extend(ssconf);
-        files.extend(self.sources.bundle.clone());
-        files
-    }
-}
-
-/// How a [`Reloader`] takes what it reads.
-#[derive(Debug, Clone, Copy)]
-pub struct Rules {
-    /// Whether an absent or empty map opens the bootstrap phase.
-    pub bootstrap: BootstrapPolicy,
-    /// How strict TLS is.
-    pub profile: Profile,
-    /// What is sent while the client CA list is incomplete.
-    pub when_incomplete: WhenIncomplete,
-    /// Whether the state directory is this process's own. Else it is read and never written.
-    pub keeps_state: bool,
-}
-
-impl Rules {
-    /// What the configuration says, for the daemon.
-    pub fn of(config: &Config) -> Self {
-        Self {
-            bootstrap: config.admission.bootstrap,
-            profile: if config.tls.legacy {
-                Profile::Legacy
-            } else {
-                Profile::Modern
-            },
-            when_incomplete: config.client_ca_list.when_incomplete,
-            keeps_state: true,
-        }
-    }
-}
-
-/// The snapshot that a proxy with this configuration would publish now. Nothing is written.
-pub fn look(config: &Config) -> Arc<Snapshot> {
-    let (store, metrics) = (Store::new(config.policy()), Arc::new(Metrics::new()));
-    let rules = Rules {
-        keeps_state: false,
-        ..Rules::of(config)
-    };
-    Reloader::new(Paths::of(config), Arc::clone(&store), metrics, rules).reload();
-    store.snapshot()
-}
 
 /// Reads the files and publishes what they say. One thread owns it.
 pub struct Reloader {
@@ -193,15 +109,7 @@ impl Reloader {
     }
 
     pub(super) fn stamps(&self) -> Stamps {
-        let files = self.paths.files().into_iter();
-        let mut stamps: Stamps = files
-            .map(|path| {
-                let stamp = Stamp::of(&path);
-                (path, stamp)
-            })
-            .collect();
-        stamps.extend(self.paths.sources.stamps());
-        stamps
+        self.paths.stamps()
     }
 
     /// Learns a certificate whose holder proved possession; returns whether that is news, for which the next

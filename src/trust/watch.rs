@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
 use super::known::lists;
-use super::reload::{Reloader, Stamps};
+use super::paths::Stamps;
+use super::reload::Reloader;
 use super::{Snapshot, Store};
 use crate::identity::{Digest, PeerIdentity};
 
@@ -140,10 +141,10 @@ impl Watch {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            let news = asked
-                .learned
-                .iter()
-                .fold(false, |news, der| self.reloader.learn(der) || news);
+            let mut news = false;
+            for der in &asked.learned {
+                news |= self.reloader.learn(der);
+            }
             if !asked.read && !news {
                 continue;
             }

@@ -27,6 +27,7 @@ mod cli;
 mod drain;
 mod forward;
 mod handshake;
+mod identity;
 mod noded;
 mod reload;
 mod support;

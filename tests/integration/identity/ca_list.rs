@@ -68,14 +68,26 @@ fn every_client_of_every_kind_of_certificate_gets_the_list_byte_for_byte_and_is_
         .start();
     let address = proxy.addr();
     let expected = names(all.iter().map(|(_, i)| i).chain([&server]));
-    assert_eq!(expected.len(), 15, "five types of the cluster's name, ten nodes");
+    assert_eq!(
+        expected.len(),
+        15,
+        "five types of the cluster's name, ten nodes"
+    );
     for version in VERSIONS {
         let list = received(address, version);
         let sent: BTreeSet<Vec<u8>> = list.iter().cloned().collect();
-        assert_eq!((list.len(), &sent), (expected.len(), &expected), "{version:?}");
+        assert_eq!(
+            (list.len(), &sent),
+            (expected.len(), &expected),
+            "{version:?}"
+        );
         for ((name, _), pem) in all.iter().zip(&pems) {
             let strict = wget(address, pem, version);
-            assert_eq!(strict.as_deref(), Ok("[true, \"version\"]"), "wget {name} {version:?}");
+            assert_eq!(
+                strict.as_deref(),
+                Ok("[true, \"version\"]"),
+                "wget {name} {version:?}"
+            );
             let answer = gnutls(address, pem, version);
             assert!(answer.is_ok(), "gnutls-cli {name} {version:?}: {answer:?}");
         }
@@ -100,7 +112,10 @@ fn the_list_is_empty_while_a_certificate_is_not_known_unless_partial_is_asked_fo
     let bundle_path = bundle_path.display().to_string();
     for (policy, expected) in [
         ("empty", BTreeSet::new()),
-        ("partial", names(all[1..].iter().map(|(_, i)| i).chain([&server]))),
+        (
+            "partial",
+            names(all[1..].iter().map(|(_, i)| i).chain([&server])),
+        ),
     ] {
         let proxy = proxy(&server, &all)
             .arg("--candidate-bundle")
@@ -112,7 +127,10 @@ fn the_list_is_empty_while_a_certificate_is_not_known_unless_partial_is_asked_fo
             assert_eq!(sent, expected, "{policy} {version:?}");
         }
         assert_eq!(proxy.metric("noded_proxy_unknown_certificates"), 1.0);
-        assert_eq!(proxy.metric("noded_proxy_client_ca_list_names"), expected.len() as f64);
+        assert_eq!(
+            proxy.metric("noded_proxy_client_ca_list_names"),
+            expected.len() as f64
+        );
     }
 }
 
@@ -148,5 +166,7 @@ fn a_file_that_comes_or_goes_changes_the_list_of_the_next_handshake() {
     });
     assert_eq!(sent(), BTreeSet::new());
     std::fs::remove_file(&pem).unwrap();
-    proxy.wait_for("all is well again", |proxy| proxy.health().1["degraded"] == false);
+    proxy.wait_for("all is well again", |proxy| {
+        proxy.health().1["degraded"] == false
+    });
 }

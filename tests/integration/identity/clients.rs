@@ -109,12 +109,31 @@ fn split(bytes: &[u8]) -> Vec<Vec<u8>> {
 
 /// One RPC by Debian's wget: GnuTLS, and strict about the client CA list.
 pub(super) fn wget(address: SocketAddr, pem: &Path, version: Version) -> Result<String, String> {
+    run_wget(address, pem, version, &["--post-data=[]"])
+}
+
+/// The same without a request body, which `s_server -www` does not read.
+pub(super) fn wget_page(
+    address: SocketAddr,
+    pem: &Path,
+    version: Version,
+) -> Result<String, String> {
+    run_wget(address, pem, version, &[])
+}
+
+fn run_wget(
+    address: SocketAddr,
+    pem: &Path,
+    version: Version,
+    more: &[&str],
+) -> Result<String, String> {
     let secure = format!("--secure-protocol={}", version.wget);
     let with = |option: &str| format!("--{option}={}", pem.display());
     let output = Command::new("wget")
         .args(["-q", "-O", "-", "--tries=1", "--timeout=10", "--no-proxy"])
-        .args(["--no-check-certificate", "--post-data=[]", &secure])
+        .args(["--no-check-certificate", &secure])
         .args([with("certificate"), with("private-key")])
+        .args(more)
         .arg(format!("https://{address}/version"))
         .output()
         .unwrap();
@@ -134,7 +153,8 @@ pub(super) fn gnutls(address: SocketAddr, pem: &Path, version: Version) -> Resul
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let request = "POST /version HTTP/1.1\r\nHost: n\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]";
+    let request =
+        "POST /version HTTP/1.1\r\nHost: n\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]";
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(request.as_bytes()).unwrap();
     let output = child.wait_with_output();

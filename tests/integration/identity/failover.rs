@@ -8,10 +8,10 @@ use std::process::{Child, Command, Stdio};
 
 use openssl::asn1::Asn1Type;
 
-use super::clients::{VERSIONS, installed, save, wget};
+use super::clients::{VERSIONS, installed, save, wget, wget_page};
 use super::minted::Wish;
 use crate::support::lab::script;
-use crate::support::pki::{Identity, Pki};
+use crate::support::pki::{Identity, Pki, map_text};
 use crate::support::proxy::Proxy;
 use crate::support::stub::StubNoded;
 use crate::support::wait_until;
@@ -105,14 +105,20 @@ fn a_strict_client_fails_at_a_server_that_sends_the_one_name_and_is_admitted_by_
     let old = s_server(port, &server_pem, &server_pem);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     for version in VERSIONS {
-        let found = wget(address, &master_pem, version);
-        assert!(found.is_err(), "offered against the list, {version:?}: {found:?}");
+        let found = wget_page(address, &master_pem, version);
+        assert!(
+            found.is_err(),
+            "offered against the list, {version:?}: {found:?}"
+        );
     }
     drop(old);
     // The same server with the exact name in its list takes it: the string type was what it failed for.
     let exact = s_server(port, &server_pem, &master_pem);
     for version in VERSIONS {
-        assert!(wget(address, &master_pem, version).is_ok(), "{version:?}");
+        assert!(
+            wget_page(address, &master_pem, version).is_ok(),
+            "{version:?}"
+        );
     }
     drop(exact);
     let stub = StubNoded::usual();
@@ -122,7 +128,11 @@ fn a_strict_client_fails_at_a_server_that_sends_the_one_name_and_is_admitted_by_
         .upstream(stub.address())
         .start();
     let admitted = Ok("[true, \"version\"]".to_owned());
-    assert_eq!(wget(proxy.addr(), &master_pem, VERSIONS[0]), admitted, "not known yet");
+    assert_eq!(
+        wget(proxy.addr(), &master_pem, VERSIONS[0]),
+        admitted,
+        "not known yet"
+    );
     proxy.wait_for("the certificate is known", |proxy| {
         proxy.metric("noded_proxy_unknown_certificates") == 0.0
     });
@@ -144,10 +154,18 @@ fn the_real_noded_locks_a_strict_new_master_out_and_the_proxy_lets_it_in() {
     std::fs::create_dir_all(&data).unwrap();
     save(&data, "server.pem", &server);
     let master_pem = save(&data, "client.pem", &master);
-    let direct = Noded::start(&noded, state.path(), &["--map", "client"]);
+    // Beside it, a candidate whose name has the string type of server.pem: noded takes that one.
+    let same_type = wheezy_and_jessie().0;
+    let same_type_pem = save(&data, "same-type.pem", &same_type);
+    let map = state.path().join("map");
+    std::fs::write(&map, map_text(&[("u1", &master), ("u2", &same_type)])).unwrap();
+    let map = map.display().to_string();
+    let direct = Noded::start(&noded, state.path(), &["--map", &map]);
     for version in VERSIONS {
         let found = wget(direct.address, &master_pem, version);
         assert!(found.is_err(), "noded admitted it, {version:?}: {found:?}");
+        let taken = wget(direct.address, &same_type_pem, version);
+        assert!(taken.is_ok(), "{version:?}: {taken:?}");
     }
     drop(direct);
     let plain = Noded::start(&noded, state.path(), &["--map", "client", "--no-ssl"]);

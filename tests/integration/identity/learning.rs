@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::clients::{VERSIONS, received};
 use super::minted::names;
-use crate::support::client::{admitted, refusal};
 use crate::support::client::{Tls, alert};
+use crate::support::client::{admitted, refusal};
 use crate::support::pki::{Identity, Pki};
 use crate::support::proxy::Proxy;
 
@@ -30,9 +30,13 @@ fn sent(proxy: &Proxy) -> BTreeSet<Vec<u8>> {
 fn the_list_is_complete_after_each_candidates_first_call_and_over_a_restart() {
     let pki = Pki::new();
     let (one, two) = (pki.client("node1"), pki.self_signed("node2"));
-    let mut proxy = Proxy::with(&pki).candidates(&[("u1", &one), ("u2", &two)]).start();
+    let mut proxy = Proxy::with(&pki)
+        .candidates(&[("u1", &one), ("u2", &two)])
+        .start();
     assert!(admitted(proxy.addr(), &one));
-    proxy.wait_for("one is learned", |proxy| learned(proxy) == [file(&one)].into());
+    proxy.wait_for("one is learned", |proxy| {
+        learned(proxy) == [file(&one)].into()
+    });
     assert_eq!(sent(&proxy), BTreeSet::new(), "two is missing");
     assert!(admitted(proxy.addr(), &two));
     let all = names([pki.server(), &one, &two]);
@@ -43,7 +47,9 @@ fn the_list_is_complete_after_each_candidates_first_call_and_over_a_restart() {
     proxy.restart(|_| ());
     assert_eq!(sent(&proxy), all, "from the first handshake on");
     proxy.write_map(&[("u1", &one)]);
-    proxy.wait_for("two has left", |proxy| learned(proxy) == [file(&one)].into());
+    proxy.wait_for("two has left", |proxy| {
+        learned(proxy) == [file(&one)].into()
+    });
     assert_eq!(sent(&proxy), names([pki.server(), &one]));
 }
 
@@ -71,7 +77,9 @@ fn a_certificate_is_handed_over_once() {
     for _ in 0..20 {
         assert!(admitted(proxy.addr(), &one));
     }
-    proxy.wait_for("it is learned", |proxy| learned(proxy) == [file(&one)].into());
+    proxy.wait_for("it is learned", |proxy| {
+        learned(proxy) == [file(&one)].into()
+    });
     assert_eq!(proxy.lines_with("certificate learned").len(), 1);
 }
 
@@ -98,7 +106,9 @@ fn a_learned_file_that_was_tampered_with_is_ignored() {
     let (one, other) = (pki.client("node1"), pki.client("node2"));
     let mut proxy = Proxy::with(&pki).candidates(&[("u1", &one)]).start();
     assert!(admitted(proxy.addr(), &one));
-    proxy.wait_for("it is learned", |proxy| learned(proxy) == [file(&one)].into());
+    proxy.wait_for("it is learned", |proxy| {
+        learned(proxy) == [file(&one)].into()
+    });
     proxy.restart(|proxy| {
         let path = proxy.dir().join("state/learned").join(file(&one));
         std::fs::write(path, &other.cert_pem).unwrap();

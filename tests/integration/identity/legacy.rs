@@ -1,9 +1,12 @@
 //! Nodes that cannot be upgraded: TLS 1.0 and 1.1, 1024-bit keys, SHA-1 and MD5 signatures.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use openssl::hash::MessageDigest;
+use openssl::pkey::PKey;
+use openssl::x509::X509;
 
 use super::clients::{installed, save};
 use super::minted::Wish;
@@ -11,8 +14,8 @@ use crate::support::pki::Identity;
 use crate::support::pki::Pki;
 use crate::support::proxy::Proxy;
 
-/// The node's client certificate and the cluster's, as Ganeti 2.1 made them.
-fn old(digest: MessageDigest) -> (Identity, Identity) {
+/// The cluster's certificate and a node's, as Ganeti 2.1 made them.
+fn old() -> (Identity, Identity) {
     let server = Wish {
         bits: 1024,
         digest: MessageDigest::sha1(),
@@ -23,19 +26,39 @@ fn old(digest: MessageDigest) -> (Identity, Identity) {
         cn: "node1",
         bits: 1024,
         issuer: Some(&server),
-        digest,
+        digest: MessageDigest::sha1(),
         ..Wish::default()
     }
     .mint();
     (server, client)
 }
 
-/// One handshake by OpenSSL's client with its own restrictions off; what it says.
-fn s_client(address: SocketAddr, pem: &std::path::Path, version: &str) -> String {
+/// A self-signed certificate with an MD5 signature, which AWS-LC does not make.
+fn md5_signed(dir: &Path) -> Identity {
+    let (key, cert) = (dir.join("md5.key"), dir.join("md5.crt"));
     let output = Command::new("openssl")
-        .args(["s_client", version, "-cipher", "ALL:@SECLEVEL=0", "-connect"])
+        .args("req -x509 -newkey rsa:1024 -nodes -md5 -days 30 -subj /CN=node1".split(' '))
+        .args([Path::new("-keyout"), &key, "-out".as_ref(), &cert])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let read = |path| std::fs::read(path).unwrap();
+    let key = PKey::private_key_from_pem(&read(key)).unwrap();
+    Identity::new(key, X509::from_pem(&read(cert)).unwrap())
+}
+
+/// One handshake by OpenSSL's client with its own restrictions off; what it says.
+fn s_client(address: SocketAddr, pem: &Path, version: &str) -> String {
+    let output = Command::new("openssl")
+        .args([
+            "s_client",
+            version,
+            "-cipher",
+            "ALL:@SECLEVEL=0",
+            "-connect",
+        ])
         .arg(address.to_string())
-        .args([std::path::Path::new("-cert"), pem, "-key".as_ref(), pem])
+        .args([Path::new("-cert"), pem, "-key".as_ref(), pem])
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -48,9 +71,9 @@ fn old_nodes_are_served_with_tls_legacy_and_only_then() {
     if !installed("openssl") {
         return;
     }
-    for (name, digest) in [("SHA-1", MessageDigest::sha1()), ("MD5", MessageDigest::md5())] {
-        let (server, client) = old(digest);
-        let files = tempfile::tempdir().unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let (server, sha1) = old();
+    for (name, client) in [("SHA-1", sha1), ("MD5", md5_signed(files.path()))] {
         let pem = save(files.path(), "client.pem", &client);
         let start = |config: &str| {
             Proxy::with(&Pki::new())
@@ -65,7 +88,12 @@ fn old_nodes_are_served_with_tls_legacy_and_only_then() {
             let before = legacy.metric("noded_proxy_connections_total{result=\"admitted\"}");
             let said = s_client(legacy.addr(), &pem, version);
             let admitted = || legacy.metric("noded_proxy_connections_total{result=\"admitted\"}");
-            assert_eq!(admitted(), before + 1.0, "{name} {version}:\n{said}\n{}", legacy.log());
+            assert_eq!(
+                admitted(),
+                before + 1.0,
+                "{name} {version}:\n{said}\n{}",
+                legacy.log()
+            );
         }
     }
 }
@@ -84,6 +112,9 @@ fn old_versions_are_refused_without_tls_legacy() {
         let said = s_client(proxy.addr(), &pem, version);
         assert!(said.contains("alert protocol version"), "{version}: {said}");
     }
-    assert_eq!(proxy.metric("noded_proxy_connections_total{result=\"admitted\"}"), 0.0);
+    assert_eq!(
+        proxy.metric("noded_proxy_connections_total{result=\"admitted\"}"),
+        0.0
+    );
     assert_eq!(proxy.metric("noded_proxy_tls_legacy"), 0.0);
 }

@@ -32,23 +32,38 @@ impl Cluster {
             pki.foreign("node1"),
         ];
         let (old_master, new_master) = (pki.client("node1"), pki.client("node1"));
-        Self { pki, old_master, new_master, never }
+        Self {
+            pki,
+            old_master,
+            new_master,
+            never,
+        }
     }
 
     /// Nobody is admitted wrongly now, and the master has a certificate that is.
     fn holds(&self, proxy: &Proxy, when: &str) {
         for (at, identity) in self.never.iter().enumerate() {
-            assert!(!admitted(proxy.addr(), identity), "{at} was admitted: {when}");
+            assert!(
+                !admitted(proxy.addr(), identity),
+                "{at} was admitted: {when}"
+            );
         }
         let old = admitted(proxy.addr(), &self.old_master);
-        assert!(old || admitted(proxy.addr(), &self.new_master), "locked out: {when}");
+        assert!(
+            old || admitted(proxy.addr(), &self.new_master),
+            "locked out: {when}"
+        );
     }
 }
 
 /// Opens as scp does: in place, truncated, and for root alone.
 fn scp(proxy: &Proxy) -> File {
     let path = proxy.map_path();
-    let file = OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
+    let file = OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(&path)
+        .unwrap();
     std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     file
 }
@@ -69,7 +84,10 @@ fn byte_by_byte_it_admits_nobody_wrongly_and_never_locks_the_master_out() {
         if at < 2 || (8..13).contains(&at) || at % 12 == 0 || at + 2 >= bootstrap.len() {
             proxy.sighup();
             cluster.holds(&proxy, &format!("{at} bytes are written"));
-            assert!(!admitted(proxy.addr(), &cluster.new_master), "before its entry is whole");
+            assert!(
+                !admitted(proxy.addr(), &cluster.new_master),
+                "before its entry is whole"
+            );
         }
         file.write_all(&[byte]).unwrap();
     }
@@ -110,14 +128,18 @@ fn a_short_map_written_over_a_long_one_is_a_fault_until_it_is_cut() {
     }
     file.set_len(bootstrap.len() as u64).unwrap();
     drop(file);
-    proxy.wait_for("it is cut", |proxy| admitted(proxy.addr(), &cluster.new_master));
+    proxy.wait_for("it is cut", |proxy| {
+        admitted(proxy.addr(), &cluster.new_master)
+    });
 }
 
 /// The full map in place, cut after each line: whole lines are a map, and nobody else gets in meanwhile.
 #[test]
 fn the_full_map_in_place_grows_line_by_line() {
     let cluster = Cluster::new();
-    let others: Vec<Identity> = (2..5).map(|n| cluster.pki.client(&format!("node{n}"))).collect();
+    let others: Vec<Identity> = (2..5)
+        .map(|n| cluster.pki.client(&format!("node{n}")))
+        .collect();
     let proxy = Proxy::with(&cluster.pki)
         .candidates(&[("bootstrap", &cluster.new_master)])
         .start();
@@ -180,7 +202,10 @@ fn with_a_new_cluster_certificate_the_master_is_not_locked_out_either() {
     let mut file = scp(&proxy);
     proxy.sighup();
     // The master's own entry has to come: an empty map under a server.pem that was seen with a map is a fault.
-    assert!(!admitted(proxy.addr(), &renewed), "the empty file of that moment");
+    assert!(
+        !admitted(proxy.addr(), &renewed),
+        "the empty file of that moment"
+    );
     let bootstrap = format!("bootstrap={}", cluster.new_master.digest);
     file.write_all(bootstrap.as_bytes()).unwrap();
     drop(file);

@@ -25,7 +25,9 @@ fn admitted_from(proxy: &Proxy, identity: &Identity, from: &str) -> bool {
 }
 
 fn audited(proxy: &Proxy, reason: &str) -> f64 {
-    proxy.metric(&format!("noded_proxy_audit_refusals_total{{reason=\"{reason}\"}}"))
+    proxy.metric(&format!(
+        "noded_proxy_audit_refusals_total{{reason=\"{reason}\"}}"
+    ))
 }
 
 #[test]
@@ -39,12 +41,27 @@ fn audit_mode_admits_every_certificate_of_the_cluster_and_tells_what_enforce_wou
         .upstream(stub.address())
         .config("admission.mode = 'audit'")
         .start();
-    assert_eq!(rpc(proxy.addr(), &master, "version", "[]").unwrap().status, 200);
-    assert_eq!(rpc(proxy.addr(), &old, "version", "[]").unwrap().status, 200, "in the map");
+    assert_eq!(
+        rpc(proxy.addr(), &master, "version", "[]").unwrap().status,
+        200
+    );
+    assert_eq!(
+        rpc(proxy.addr(), &old, "version", "[]").unwrap().status,
+        200,
+        "in the map"
+    );
     assert_eq!(audited(&proxy, "unknown_digest"), 0.0);
-    assert_eq!(rpc(proxy.addr(), &node, "version", "[]").unwrap().status, 200);
+    assert_eq!(
+        rpc(proxy.addr(), &node, "version", "[]").unwrap().status,
+        200
+    );
     assert_eq!(audited(&proxy, "unknown_digest"), 1.0);
-    assert_eq!(rpc(proxy.addr(), pki.server(), "version", "[]").unwrap().status, 200);
+    assert_eq!(
+        rpc(proxy.addr(), pki.server(), "version", "[]")
+            .unwrap()
+            .status,
+        200
+    );
     assert_eq!(audited(&proxy, "unknown_digest"), 2.0);
     assert!(refusal(proxy.addr(), Some(&foreign), Tls::Any).is_some());
     assert_eq!(proxy.rejected("unknown_digest"), 1.0);
@@ -54,8 +71,16 @@ fn audit_mode_admits_every_certificate_of_the_cluster_and_tells_what_enforce_wou
     assert_eq!(proxy.status()["mode"], "audit");
     let (status, health) = proxy.health();
     assert_eq!((status, health["degraded"].as_bool()), (200, Some(true)));
-    assert!(health["reasons"].to_string().contains("AUDIT MODE"), "{health}");
-    assert_eq!(proxy.lines_with("admitted in audit mode; enforce would refuse it").len(), 2);
+    assert!(
+        health["reasons"].to_string().contains("AUDIT MODE"),
+        "{health}"
+    );
+    assert_eq!(
+        proxy
+            .lines_with("admitted in audit mode; enforce would refuse it")
+            .len(),
+        2
+    );
     // What audit admits beyond the map is no candidate, and is not learned.
     let names: Vec<_> = std::fs::read_dir(proxy.dir().join("state/learned"))
         .map(|entries| entries.count())
@@ -67,7 +92,9 @@ fn audit_mode_admits_every_certificate_of_the_cluster_and_tells_what_enforce_wou
 #[test]
 fn enforce_is_the_default_and_says_so() {
     let pki = Pki::new();
-    let proxy = Proxy::with(&pki).candidates(&[("u1", &pki.client("node1"))]).start();
+    let proxy = Proxy::with(&pki)
+        .candidates(&[("u1", &pki.client("node1"))])
+        .start();
     assert!(!admitted(proxy.addr(), &pki.client("node9")));
     assert_eq!(proxy.metric("noded_proxy_mode{mode=\"enforce\"}"), 1.0);
     assert_eq!(proxy.status()["mode"], "enforce");
@@ -75,7 +102,11 @@ fn enforce_is_the_default_and_says_so() {
 
 fn write_addresses(proxy: &Proxy, candidates: &str, nodes: &str) {
     let file = |name: &str| proxy.dir().join("ganeti").join(name);
-    replace(&file("ssconf_master_candidates_ips"), candidates.as_bytes(), 0o444);
+    replace(
+        &file("ssconf_master_candidates_ips"),
+        candidates.as_bytes(),
+        0o444,
+    );
     replace(&file("ssconf_node_primary_ips"), nodes.as_bytes(), 0o444);
     proxy.sighup();
 }
@@ -90,7 +121,10 @@ fn bind_peer_enforced_wants_each_certificate_from_its_own_nodes_address() {
         .candidates(&[("u1", &one), ("u2", &two)])
         .config("admission.bind_peer = 'enforce'")
         .start();
-    assert!(!admitted_from(&proxy, &one, "127.0.0.1"), "closed while nothing is known");
+    assert!(
+        !admitted_from(&proxy, &one, "127.0.0.1"),
+        "closed while nothing is known"
+    );
     write_addresses(&proxy, "127.0.0.1\n127.0.0.2\n", NODES);
     proxy.wait_for("the addresses are known", |proxy| {
         admitted_from(proxy, &one, "127.0.0.1")
@@ -104,7 +138,9 @@ fn bind_peer_enforced_wants_each_certificate_from_its_own_nodes_address() {
     assert_eq!(proxy.rejected(nobodys), before + 1.0);
     // The candidates change, and the next handshake knows.
     write_addresses(&proxy, "127.0.0.1\n", NODES);
-    proxy.wait_for("two is none any more", |proxy| !admitted_from(proxy, &two, "127.0.0.2"));
+    proxy.wait_for("two is none any more", |proxy| {
+        !admitted_from(proxy, &two, "127.0.0.2")
+    });
 }
 
 #[test]
@@ -117,7 +153,9 @@ fn bind_peer_warn_admits_counts_and_logs() {
         .start();
     write_addresses(&proxy, "127.0.0.1\n127.0.0.2\n", NODES);
     let misplaced = |reason: &str| {
-        proxy.metric(&format!("noded_proxy_misplaced_peers_total{{reason=\"{reason}\"}}"))
+        proxy.metric(&format!(
+            "noded_proxy_misplaced_peers_total{{reason=\"{reason}\"}}"
+        ))
     };
     proxy.wait_for("the addresses are known", |proxy| {
         let before = misplaced("address_not_candidate");
@@ -125,7 +163,9 @@ fn bind_peer_warn_admits_counts_and_logs() {
     });
     let before = misplaced("other_nodes_certificate");
     assert!(admitted_from(&proxy, &one, "127.0.0.2"));
-    proxy.wait_for("it is counted", |_| misplaced("other_nodes_certificate") == before + 1.0);
+    proxy.wait_for("it is counted", |_| {
+        misplaced("other_nodes_certificate") == before + 1.0
+    });
 }
 
 #[test]
@@ -144,7 +184,11 @@ fn a_certificate_that_two_nodes_use_is_told() {
     assert!(admitted_from(&proxy, &one, "127.0.0.2"));
     proxy.wait_for("it is counted", |proxy| used(proxy) == 1.0);
     assert!(admitted_from(&proxy, &one, "127.0.0.2"));
-    assert_eq!(proxy.lines_with("certificate used by another node").len(), 1, "told once");
+    assert_eq!(
+        proxy.lines_with("certificate used by another node").len(),
+        1,
+        "told once"
+    );
     let told = &proxy.status()["certificates_used_by_another_node"][0];
     assert_eq!(told["digest"], one.digest.as_str());
     assert_eq!(told["seen"]["nodes"], serde_json::json!(["node1", "node2"]));
