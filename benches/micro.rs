@@ -23,8 +23,8 @@ use std::time::Duration;
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Uri, Version};
-use noded_proxy::authz::{Policy, authorise};
-use noded_proxy::candidates::{Admission, BootstrapPolicy, MapFile, parse};
+use noded_proxy::authz::{Facts, Policy, authorise};
+use noded_proxy::candidates::{Admission, MapFile, parse};
 use noded_proxy::cli::RunArgs;
 use noded_proxy::config::Config;
 use noded_proxy::http::procedure;
@@ -32,7 +32,7 @@ use noded_proxy::identity::{Digest, PeerIdentity};
 use noded_proxy::metrics::Metrics;
 use noded_proxy::server::Server;
 use noded_proxy::tls::{Acceptor, Credentials, Profile};
-use noded_proxy::trust::{Paths, Reloader, Store};
+use noded_proxy::trust::{Paths, Reloader, Rules, Store};
 use openssl::ssl::{Ssl, SslContext, SslFiletype, SslMethod, SslStream};
 use tempfile::TempDir;
 use tokio::runtime::Builder;
@@ -65,14 +65,25 @@ fn admission_rule(c: &mut Criterion) {
     for size in SIZES {
         let admission = admission(size);
         let peer = PeerIdentity {
+            address: [127, 0, 0, 1].into(),
             digest: Digest::of_der(&[0, 0, 0, 5, 0]),
             der: Arc::clone(&der),
             common_name: None,
             not_before: 0,
             not_after: i64::MAX,
         };
+        let (addresses, nodes) = Default::default();
+        let facts = Facts {
+            admission: &admission,
+            known: Some(&der),
+            candidate_addresses: &addresses,
+            primary_addresses: &nodes,
+            cluster: None,
+            of_the_cluster: false,
+            now: 1,
+        };
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
-            b.iter(|| authorise(black_box(&peer), &admission, Policy::default(), 1).is_ok());
+            b.iter(|| authorise(black_box(&peer), &facts, Policy::default()).is_ok());
         });
     }
 }
@@ -93,15 +104,18 @@ fn snapshot_build(c: &mut Criterion) {
     for size in SIZES {
         let dir = tempfile::tempdir().expect("folder");
         pki::certs(dir.path(), 1);
-        let paths = Paths {
-            map: dir.path().join("map"),
+        let config = Config {
+            candidate_map: Some(dir.path().join("map")),
             server_pem: dir.path().join("server.pem"),
             state_dir: dir.path().to_path_buf(),
+            ssconf_dir: dir.path().to_path_buf(),
+            ..Config::default()
         };
+        let (paths, rules) = (Paths::of(&config), Rules::of(&config));
         let texts = [map_text(size, 0), map_text(size, 1)];
         let (store, metrics) = (Store::new(Policy::default()), Arc::new(Metrics::new()));
-        let (map, allow) = (paths.map.clone(), BootstrapPolicy::Allow);
-        let mut reloader = Reloader::new(paths, store, metrics, allow, Profile::Modern);
+        let map = paths.map.clone();
+        let mut reloader = Reloader::new(paths, store, metrics, rules);
         let mut turn = 0;
         group
             .sample_size(20)
@@ -135,7 +149,7 @@ fn handshake(c: &mut Criterion) {
     let pem = fs::read(dir.path().join("server.pem")).expect("server.pem");
     let credentials = Credentials::from_pem(&pem).expect("credentials");
     let gate = Arc::new(|_: &PeerIdentity| true);
-    let acceptor = Acceptor::new(&credentials, Profile::Modern, gate).expect("acceptor");
+    let acceptor = Acceptor::new(&credentials, Profile::Modern, gate, &[]).expect("acceptor");
     let client = client_context(dir.path());
     let runtime = Builder::new_current_thread()
         .enable_all()

@@ -5,6 +5,7 @@
 //! | `GET /metrics` | Prometheus text format 0.0.4 |
 //! | `GET /healthz` | JSON `{"live", "ready", "degraded", "reasons"}`; 200 when ready, else 503 |
 //! | `GET /healthz/live` | 200 as long as the process answers |
+//! | `GET /certs` | JSON: the client CA list and what is known of each candidate's certificate |
 //! | `GET /status` | JSON: version, uptime, map, certificate, connections, slots, last refusals |
 
 use std::convert::Infallible;
@@ -24,7 +25,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tracing::debug;
 
+use crate::authz::Mode;
 use crate::candidates::Admission;
+use crate::certs;
 use crate::shared::Shared;
 
 /// Time for a request's head; scrapers send theirs at once.
@@ -118,9 +121,13 @@ impl Admin {
             }
             "/healthz/live" => text(StatusCode::OK, "live\n".into()),
             "/status" => json(StatusCode::OK, &self.status()),
+            "/certs" => {
+                let (snapshot, sightings) = (self.shared.store.snapshot(), &self.shared.sightings);
+                json(StatusCode::OK, &certs::document(&snapshot, Some(sightings)))
+            }
             _ => text(
                 StatusCode::NOT_FOUND,
-                "/metrics /healthz /healthz/live /status\n".into(),
+                "/metrics /healthz /healthz/live /status /certs\n".into(),
             ),
         }
     }
@@ -131,6 +138,9 @@ impl Admin {
         let draining = self.shared.drain.is_cancelled();
         let ready = !self.listening().is_empty() && !draining;
         let mut reasons = snapshot.faults.clone();
+        if self.shared.store.policy().mode == Mode::Audit {
+            reasons.push("AUDIT MODE: every certificate of this cluster is admitted".into());
+        }
         match &snapshot.tls {
             None => {
                 reasons.push("there is no server.pem in force: this node is in no cluster".into())
@@ -173,12 +183,18 @@ impl Admin {
                 "expires_in_seconds": tls.server.not_after - now(),
             })
         });
+        let shared_certificates = shared.sightings.shared();
+        let used_by_another_node: Vec<Value> = shared_certificates
+            .into_iter()
+            .map(|(digest, seen)| json!({ "digest": digest.to_string(), "seen": seen }))
+            .collect();
         let listening: Vec<String> = self.listening().iter().map(ToString::to_string).collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "tls_library": crate::tls::library(),
             "host": shared.host,
             "uptime_seconds": shared.uptime().as_secs(),
+            "mode": shared.store.policy().mode.name(),
             "health": self.health(),
             "listening": listening,
             "admission": {
@@ -191,6 +207,8 @@ impl Admin {
                 "candidates": keys,
             },
             "server_pem": certificate,
+            "client_ca_list": snapshot.tls.as_ref().map(|tls| certs::ca_list(&tls.client_cas)),
+            "certificates_used_by_another_node": used_by_another_node,
             "connections": {
                 "open": shared.metrics.open.get(),
                 "handshakes": shared.metrics.handshakes.get(),

@@ -2,7 +2,14 @@
 //!
 //! Pure. [`authorise`] is a function of plain values, and its answer is the [`Permit`] without which
 //! `forward` accepts no request. It is asked in the handshake (for the TLS alert), after it, and
-//! again for each request, each time with the admission of that moment.
+//! again for each request, each time with the facts of that moment.
+
+mod place;
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::candidates::{Admission, Nobody};
 use crate::identity::PeerIdentity;
@@ -13,6 +20,68 @@ pub struct Policy {
     /// Refuse certificates outside their validity. Off by default: noded does not look at the dates
     /// either, and the renewal of an expired certificate needs RPC.
     pub reject_expired: bool,
+    /// Whether the peer's address must fit its certificate.
+    pub bind_peer: BindPeer,
+    /// Which rule decides.
+    pub mode: Mode,
+}
+
+/// Which rule decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The candidate map.
+    #[default]
+    Enforce,
+    /// For rolling out: whoever holds a certificate of the cluster is admitted too, as before Ganeti 2.11,
+    /// and what `enforce` would have refused is counted and logged.
+    Audit,
+}
+
+impl Mode {
+    /// Every name, as in the label of `noded_proxy_mode`.
+    pub const NAMES: [&'static str; 2] = ["enforce", "audit"];
+
+    /// The mode's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// Whether the peer's address must be that of a master candidate, and the one its certificate names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BindPeer {
+    /// The address does not matter.
+    #[default]
+    Off,
+    /// It is looked at, and what does not fit is counted and logged.
+    Warn,
+    /// It must fit.
+    Enforce,
+}
+
+/// The facts of a moment, on which the rule works.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// Who is admitted.
+    pub admission: &'a Admission,
+    /// DER of the certificate that is known for the peer's digest.
+    pub known: Option<&'a [u8]>,
+    /// Primary addresses of the master candidates.
+    pub candidate_addresses: &'a HashSet<IpAddr>,
+    /// Primary addresses of the nodes by name.
+    pub primary_addresses: &'a HashMap<String, IpAddr>,
+    /// Common name of `server.pem`.
+    pub cluster: Option<&'a str>,
+    /// The certificate is that of `server.pem` or signed by it: what counted before Ganeti 2.11. Only looked
+    /// at in [`Mode::Audit`].
+    pub of_the_cluster: bool,
+    /// Seconds since 1970.
+    pub now: i64,
 }
 
 /// Proof that [`authorise`] admitted the peer. It cannot be made anywhere else.
@@ -21,11 +90,13 @@ pub struct Policy {
 pub struct Permit {
     key: Box<str>,
     outside_validity: Option<Denied>,
+    misplaced: Option<Denied>,
+    audited: Option<Denied>,
 }
 
 impl Permit {
     /// The key of the candidate map that admitted the peer (usually the node UUID), or
-    /// `server.pem` in the bootstrap phase.
+    /// `server.pem` in the bootstrap phase, or `audit`.
     pub fn key(&self) -> &str {
         &self.key
     }
@@ -33,6 +104,16 @@ impl Permit {
     /// Set when the certificate is expired or not yet valid and was admitted all the same.
     pub fn outside_validity(&self) -> Option<Denied> {
         self.outside_validity
+    }
+
+    /// Set when the address does not fit the certificate and [`BindPeer::Warn`] admitted it all the same.
+    pub fn misplaced(&self) -> Option<Denied> {
+        self.misplaced
+    }
+
+    /// Set when [`Mode::Enforce`] would have refused the peer, with its reason.
+    pub fn audited(&self) -> Option<Denied> {
+        self.audited
     }
 }
 
@@ -42,6 +123,9 @@ pub enum Denied {
     /// The certificate's digest is not in the candidate map.
     #[error("the certificate's digest is not in the candidate map")]
     UnknownDigest,
+    /// The digest is in the map, but it is known to be another certificate's.
+    #[error("another certificate is known by this digest: a SHA-1 collision")]
+    DigestCollision,
     /// Bootstrap phase, and the certificate is not that of `server.pem`.
     #[error("there is no candidate map yet, and the certificate is not that of server.pem")]
     BootstrapRefused,
@@ -54,6 +138,12 @@ pub enum Denied {
     /// Before its validity, with `reject_expired`.
     #[error("the certificate is not yet valid")]
     NotYetValid,
+    /// `bind_peer`: not the address of a master candidate.
+    #[error("the address is not that of a master candidate (ssconf_master_candidates_ips)")]
+    AddressNotCandidate,
+    /// `bind_peer`: the certificate names another node than the one with this address.
+    #[error("the certificate is not that of the node with this address (ssconf_node_primary_ips)")]
+    OtherNodesCertificate,
 }
 
 impl Denied {
@@ -61,190 +151,84 @@ impl Denied {
     pub fn reason(self) -> &'static str {
         match self {
             Self::UnknownDigest => "unknown_digest",
+            Self::DigestCollision => "digest_collision",
             Self::BootstrapRefused => "bootstrap_refused",
             Self::Nobody(_) => "nobody_admitted",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
+            Self::AddressNotCandidate => "address_not_candidate",
+            Self::OtherNodesCertificate => "other_nodes_certificate",
         }
     }
 
+    /// The names that have to do with `bind_peer`.
+    pub const PLACES: [&'static str; 2] = ["address_not_candidate", "other_nodes_certificate"];
+
     /// Every name that [`Denied::reason`] can return.
-    pub const REASONS: [&'static str; 5] = [
+    pub const REASONS: [&'static str; 8] = [
         "unknown_digest",
+        "digest_collision",
         "bootstrap_refused",
         "nobody_admitted",
         "expired",
         "not_yet_valid",
+        "address_not_candidate",
+        "other_nodes_certificate",
     ];
 }
 
-/// Admits the peer or says why not; `now` is in seconds since 1970.
-pub fn authorise(
-    peer: &PeerIdentity,
-    admission: &Admission,
-    policy: Policy,
-    now: i64,
-) -> Result<Permit, Denied> {
-    let key = match admission {
+/// Admits the peer or says why not.
+pub fn authorise(peer: &PeerIdentity, facts: &Facts<'_>, policy: Policy) -> Result<Permit, Denied> {
+    match (policy.mode, enforce(peer, facts, policy)) {
+        // A forged certificate is refused by whatever rule.
+        (_, Err(Denied::DigestCollision)) => Err(Denied::DigestCollision),
+        (Mode::Audit, Err(would)) if facts.of_the_cluster => Ok(Permit {
+            key: "audit".into(),
+            outside_validity: outside_validity(peer, facts.now),
+            misplaced: None,
+            audited: Some(would),
+        }),
+        (Mode::Enforce | Mode::Audit, result) => result,
+    }
+}
+
+fn enforce(peer: &PeerIdentity, facts: &Facts<'_>, policy: Policy) -> Result<Permit, Denied> {
+    let key = match facts.admission {
         Admission::Listed(map) => map.key_of(&peer.digest).ok_or(Denied::UnknownDigest)?,
         Admission::Bootstrap(server) if *server == peer.digest => "server.pem",
         Admission::Bootstrap(_) => return Err(Denied::BootstrapRefused),
         Admission::Nobody(why) => return Err(Denied::Nobody(*why)),
     };
-    let outside_validity = match () {
+    if facts.known.is_some_and(|known| known != &*peer.der) {
+        return Err(Denied::DigestCollision);
+    }
+    let outside_validity = outside_validity(peer, facts.now);
+    if let Some(why) = outside_validity.filter(|_| policy.reject_expired) {
+        return Err(why);
+    }
+    let misplaced = match policy.bind_peer {
+        BindPeer::Off => None,
+        BindPeer::Warn => place::misplaced(peer, facts),
+        BindPeer::Enforce => match place::misplaced(peer, facts) {
+            Some(why) => return Err(why),
+            None => None,
+        },
+    };
+    Ok(Permit {
+        key: key.into(),
+        outside_validity,
+        misplaced,
+        audited: None,
+    })
+}
+
+fn outside_validity(peer: &PeerIdentity, now: i64) -> Option<Denied> {
+    match () {
         () if now > peer.not_after => Some(Denied::Expired),
         () if now < peer.not_before => Some(Denied::NotYetValid),
         () => None,
-    };
-    match outside_validity {
-        Some(why) if policy.reject_expired => Err(why),
-        _ => Ok(Permit {
-            key: key.into(),
-            outside_validity,
-        }),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::candidates::{MapFile, parse};
-    use crate::identity::Digest;
-    use std::sync::Arc;
-
-    const NOW: i64 = 1_000;
-
-    fn peer(digest: u8, not_before: i64, not_after: i64) -> PeerIdentity {
-        PeerIdentity {
-            digest: Digest::from_bytes([digest; 20]),
-            der: Arc::from([]),
-            common_name: None,
-            not_before,
-            not_after,
-        }
-    }
-
-    fn listed(digests: &[u8]) -> Admission {
-        let text: Vec<String> = digests
-            .iter()
-            .map(|d| format!("uuid-{d}={}", Digest::from_bytes([*d; 20])))
-            .collect();
-        match parse(text.join("\n").as_bytes()) {
-            MapFile::Listed(map) => Admission::Listed(Arc::new(map)),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_rule_as_a_table() {
-        let boot = Admission::Bootstrap(Digest::from_bytes([9; 20]));
-        let nobody = Admission::Nobody(Nobody::NotInCluster);
-        let strict = Policy {
-            reject_expired: true,
-        };
-        let lax = Policy::default();
-        let (now, past, future) = (peer(1, 0, 2_000), peer(1, 0, 999), peer(1, 1_001, 2_000));
-        let table = [
-            ("listed", &now, listed(&[1, 2]), lax, Ok(("uuid-1", None))),
-            (
-                "not listed",
-                &now,
-                listed(&[2, 3]),
-                lax,
-                Err(Denied::UnknownDigest),
-            ),
-            (
-                "expired",
-                &past,
-                listed(&[1]),
-                lax,
-                Ok(("uuid-1", Some(Denied::Expired))),
-            ),
-            (
-                "early",
-                &future,
-                listed(&[1]),
-                lax,
-                Ok(("uuid-1", Some(Denied::NotYetValid))),
-            ),
-            (
-                "expired, strict",
-                &past,
-                listed(&[1]),
-                strict,
-                Err(Denied::Expired),
-            ),
-            (
-                "early, strict",
-                &future,
-                listed(&[1]),
-                strict,
-                Err(Denied::NotYetValid),
-            ),
-            (
-                "expired and unknown",
-                &past,
-                listed(&[2]),
-                strict,
-                Err(Denied::UnknownDigest),
-            ),
-            (
-                "bootstrap, server.pem",
-                &peer(9, 0, 2_000),
-                boot.clone(),
-                lax,
-                Ok(("server.pem", None)),
-            ),
-            (
-                "bootstrap, client.pem",
-                &now,
-                boot,
-                lax,
-                Err(Denied::BootstrapRefused),
-            ),
-            (
-                "server.pem once listed",
-                &peer(9, 0, 2_000),
-                listed(&[1]),
-                lax,
-                Err(Denied::UnknownDigest),
-            ),
-            (
-                "nobody",
-                &now,
-                nobody,
-                lax,
-                Err(Denied::Nobody(Nobody::NotInCluster)),
-            ),
-        ];
-        for (case, peer, admission, policy, expected) in table {
-            let found = authorise(peer, &admission, policy, NOW);
-            let found = found
-                .as_ref()
-                .map(|p| (p.key(), p.outside_validity()))
-                .map_err(|d| *d);
-            assert_eq!(found, expected, "{case}");
-        }
-    }
-
-    #[test]
-    fn validity_includes_its_first_and_last_second() {
-        let strict = Policy {
-            reject_expired: true,
-        };
-        assert!(authorise(&peer(1, NOW, NOW), &listed(&[1]), strict, NOW).is_ok());
-    }
-
-    #[test]
-    fn every_reason_is_in_the_closed_list() {
-        use Denied::*;
-        let all = [
-            UnknownDigest,
-            BootstrapRefused,
-            Nobody(super::Nobody::NoGoodMap),
-            Expired,
-            NotYetValid,
-        ];
-        assert_eq!(all.map(Denied::reason), Denied::REASONS);
-    }
-}
+mod tests;

@@ -1,10 +1,11 @@
 //! What was typed: the command line, source of `--help`, the man page and the completions.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::authz::Mode;
 use crate::config::{LogFormat, LogLevel, Warm};
 
 /// Mutual TLS proxy in front of Ganeti's node daemon.
@@ -37,6 +38,23 @@ pub enum Command {
     Digest(DigestArgs),
     /// Show the status of a running proxy.
     Status(StatusArgs),
+    /// Say what would be decided about a certificate now, why, and what to do about it.
+    ///
+    /// With a certificate: from the files and the state directory, as a proxy would. With --peer alone: the
+    /// last refusals of that address, as the running proxy remembers them. Exit status: 0 admitted, 1 refused,
+    /// 64 wrong configuration.
+    Explain(ExplainArgs),
+    /// What is known of the candidates' certificates.
+    Certs {
+        /// What to do.
+        #[command(subcommand)]
+        command: CertsCommand,
+    },
+    /// Forget the last good candidate map and the learned certificates.
+    ///
+    /// The next start begins as on a new node: an absent or empty candidate map is the bootstrap phase then,
+    /// in which the certificate of server.pem is admitted.
+    Reset(ResetArgs),
     /// Show the main job with throwaway certificates and an embedded stand-in for noded.
     Demo(DemoArgs),
     /// Exit with 0 if a TCP connection to ADDR:PORT is accepted (`check` runs it as another user).
@@ -82,7 +100,14 @@ pub struct RunArgs {
     /// Directory of PEM files with candidate certificates
     #[arg(long, value_name = "DIR")]
     pub candidate_certs: Option<PathBuf>,
-    /// Where the last good candidate map is kept [default: /var/lib/noded-proxy]
+    /// PEM file with candidate certificates
+    #[arg(long, value_name = "FILE")]
+    pub candidate_bundle: Option<PathBuf>,
+    /// Which rule decides: audit admits every certificate of the cluster and tells what enforce would refuse
+    /// [default: enforce]
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<Mode>,
+    /// Where the last good candidate map and learned certificates are kept [default: /var/lib/noded-proxy]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// Admin listener: /metrics, /healthz, /status [default: 127.0.0.1:9811]
@@ -144,4 +169,55 @@ pub struct DemoArgs {
     /// Leave everything running at the end and print commands to paste; Ctrl-C ends it
     #[arg(long)]
     pub keep: bool,
+}
+
+/// Options of `explain`.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// PEM file; its first certificate counts, keys are skipped
+    #[arg(value_name = "CERT", required_unless_present = "peer")]
+    pub certificate: Option<PathBuf>,
+    /// The address from which the certificate is shown; alone: explain the last refusals of this address
+    #[arg(long, value_name = "ADDRESS")]
+    pub peer: Option<IpAddr>,
+    /// What is or would be run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What `certs` can do.
+#[derive(Debug, Subcommand)]
+pub enum CertsCommand {
+    /// List the candidates with what is known of their certificates.
+    ///
+    /// Exit status: 0 each candidate's certificate is known, 1 some is not, 64 wrong configuration.
+    List(CertsListArgs),
+}
+
+/// Options of `certs list`.
+#[derive(Debug, Clone, Args)]
+pub struct CertsListArgs {
+    /// Do not ask the running proxy: read the files and the state directory
+    #[arg(long)]
+    pub files: bool,
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// What is or would be run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Options of `reset`.
+#[derive(Debug, Clone, Args)]
+pub struct ResetArgs {
+    /// Configuration file [default: /etc/noded-proxy/noded-proxy.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The state directory [default: /var/lib/noded-proxy]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Also while a proxy uses it
+    #[arg(long)]
+    pub force: bool,
 }

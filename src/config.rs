@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::authz::Policy;
+use crate::authz::{BindPeer, Mode, Policy};
 use crate::candidates::BootstrapPolicy;
 use crate::cli::RunArgs;
+use crate::trust::WhenIncomplete;
 use value::{duration, size};
 
 pub use file::Problem;
@@ -38,13 +39,17 @@ pub struct Config {
     pub candidate_map: Option<PathBuf>,
     /// Directory of PEM files with candidate certificates.
     pub candidate_certs: Option<PathBuf>,
-    /// Where the last good map is kept.
+    /// PEM bundle with candidate certificates.
+    pub candidate_bundle: Option<PathBuf>,
+    /// Where the last good map and learned certificates are kept.
     pub state_dir: PathBuf,
     /// How long running RPCs may go on after SIGTERM.
     #[serde(deserialize_with = "duration")]
     pub drain_timeout: Duration,
     /// Who is admitted.
     pub admission: AdmissionConfig,
+    /// The names that clients are told to choose their certificate by.
+    pub client_ca_list: ClientCaListConfig,
     /// The local node daemon.
     pub upstream: UpstreamConfig,
     /// Bounds on what clients can take.
@@ -64,9 +69,11 @@ impl Default for Config {
             ssconf_dir: "/var/lib/ganeti".into(),
             candidate_map: None,
             candidate_certs: None,
+            candidate_bundle: None,
             state_dir: "/var/lib/noded-proxy".into(),
             drain_timeout: Duration::from_secs(60),
             admission: AdmissionConfig::default(),
+            client_ca_list: ClientCaListConfig::default(),
             upstream: UpstreamConfig::default(),
             limits: Limits::default(),
             tls: TlsConfig::default(),
@@ -86,6 +93,8 @@ impl Config {
     pub fn policy(&self) -> Policy {
         Policy {
             reject_expired: self.admission.reject_expired,
+            bind_peer: self.admission.bind_peer,
+            mode: self.admission.mode,
         }
     }
 
@@ -121,11 +130,14 @@ impl Config {
         set(&mut self.upstream.address, &args.upstream);
         set(&mut self.upstream.max_clients, &args.max_clients);
         set(&mut self.upstream.warm, &args.warm);
+        set(&mut self.admission.mode, &args.mode);
         set(&mut self.log.format, &args.log_format);
         set(&mut self.log.level, &args.log_level);
         self.upstream.tls |= args.upstream_tls;
         let file = self.candidate_map.take();
         self.candidate_map = args.candidate_map.clone().or(file);
+        let file = self.candidate_bundle.take();
+        self.candidate_bundle = args.candidate_bundle.clone().or(file);
         let file = self.candidate_certs.take();
         self.candidate_certs = args.candidate_certs.clone().or(file);
     }
@@ -234,10 +246,22 @@ impl Config {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdmissionConfig {
+    /// Which rule decides.
+    pub mode: Mode,
+    /// Whether a peer's address must fit its certificate.
+    pub bind_peer: BindPeer,
     /// Whether an absent or empty map opens the bootstrap phase, as noded has it.
     pub bootstrap: BootstrapPolicy,
     /// Refuse certificates outside their validity.
     pub reject_expired: bool,
+}
+
+/// Section `[client_ca_list]`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClientCaListConfig {
+    /// What is sent while some candidate's certificate is not known.
+    pub when_incomplete: WhenIncomplete,
 }
 
 /// Section `[upstream]`.
@@ -413,6 +437,10 @@ mod tests {
             Some("/etc/noded-proxy/candidates".into())
         );
         assert_eq!(
+            all.candidate_bundle.take(),
+            Some("/etc/noded-proxy/candidates.pem".into())
+        );
+        assert_eq!(
             all.upstream.fast_slots.take(),
             Some(Config::default().upstream.fast_slots())
         );
@@ -431,7 +459,8 @@ mod tests {
         });
         let missing: Vec<&str> = keys
             .filter(|key| {
-                !["admission", "upstream", "limits", "tls", "log"].contains(key) || *key == "tls"
+                let sections = ["admission", "client_ca_list", "upstream", "limits", "log"];
+                !sections.contains(key)
             })
             .filter(|key| {
                 !sample

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, info, warn};
 
-use crate::authz::Permit;
+use crate::authz::{Denied, Permit};
 use crate::identity::PeerIdentity;
 use crate::metrics::reason;
 use crate::rpc;
@@ -166,11 +166,8 @@ fn admit(shared: &Shared, accepted: &Accepted, address: SocketAddr) -> Option<Pe
                 .not_after
                 .with_label_values(&["last_admitted_peer"])
                 .set(peer.not_after as f64);
-            if let Some(why) = permit.outside_validity() {
-                metrics.outside_validity.inc();
-                warn!(peer = %address, cn = peer.name(), digest = %peer.digest, %why,
-                    "admitted all the same; renew it with gnt-cluster renew-crypto");
-            }
+            remark(shared, peer, address, &permit);
+            shared.reloads.learn(peer, &shared.store.current());
             Some(permit)
         }
         Err(denied) => {
@@ -186,6 +183,38 @@ fn admit(shared: &Shared, accepted: &Accepted, address: SocketAddr) -> Option<Pe
     }
 }
 
+/// Counts and logs what is odd about an admitted peer.
+fn remark(shared: &Shared, peer: &PeerIdentity, address: SocketAddr, permit: &Permit) {
+    let metrics = &shared.metrics;
+    if let Some(why) = permit.outside_validity() {
+        metrics.outside_validity.inc();
+        warn!(peer = %address, cn = peer.name(), digest = %peer.digest, %why,
+            "admitted all the same; renew it with gnt-cluster renew-crypto");
+    }
+    if let Some(why) = permit.misplaced() {
+        metrics.misplaced.with_label_values(&[why.reason()]).inc();
+        warn!(peer = %address, cn = peer.name(), digest = %peer.digest, reason = why.reason(), %why,
+            "admitted all the same (bind_peer = warn)");
+    }
+    if let Some(why) = permit.audited() {
+        metrics.audited.with_label_values(&[why.reason()]).inc();
+        shared.refusals.add_audited(address, why.reason(), peer);
+        warn!(peer = %address, cn = peer.name(), digest = %peer.digest, reason = why.reason(), %why,
+            "admitted in audit mode; enforce would refuse it");
+    }
+    let snapshot = shared.store.current();
+    if snapshot.is_of_server_pem(peer) {
+        return; // every node holds it, and in the bootstrap phase the master uses it
+    }
+    let node = snapshot.node_at(peer.address);
+    if let Some(nodes) = shared.sightings.saw(peer, node) {
+        metrics.used_by_another_node.inc();
+        let nodes: Vec<&str> = nodes.iter().map(|node| &**node).collect();
+        error!(peer = %address, cn = peer.name(), digest = %peer.digest, nodes = nodes.join(", "),
+            "certificate used by another node");
+    }
+}
+
 /// Counts, remembers and logs a refused connection.
 fn refuse(
     shared: &Shared,
@@ -197,6 +226,9 @@ fn refuse(
     shared.metrics.reject(reason);
     shared.refusals.add(address, reason, peer);
     match peer {
+        Some(peer) if reason == Denied::DigestCollision.reason() => {
+            error!(peer = %address, cn = peer.name(), digest = %peer.digest, reason, why, "refused");
+        }
         Some(peer) => {
             info!(peer = %address, cn = peer.name(), digest = %peer.digest, reason, why, "refused");
         }

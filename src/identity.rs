@@ -4,6 +4,7 @@
 //! proved into a [`PeerIdentity`] once, and every later room works on that value.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -94,9 +95,12 @@ impl FromStr for Digest {
     }
 }
 
-/// What a completed handshake proved about the peer: it holds the key of this certificate.
+/// What a completed handshake proved about the peer: it holds the key of this certificate and calls from this
+/// address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerIdentity {
+    /// Where it calls from; never an IPv4 address in IPv6 form.
+    pub address: IpAddr,
     /// SHA-1 of [`PeerIdentity::der`].
     pub digest: Digest,
     /// The leaf certificate, DER.

@@ -22,9 +22,10 @@
 //! | [`connection`] | one connection's life |
 //! | [`rpc`] | one RPC's life |
 //! | [`tls`] | acceptor, connector and handshakes; the only room that names OpenSSL |
-//! | [`identity`] | digests and peer identities |
+//! | [`identity`], [`dn`] | digests and peer identities; distinguished names as encoded bytes |
 //! | [`authz`] | the rule |
 //! | [`candidates`] | candidate map and the latch on the bootstrap phase |
+//! | [`sightings`] | which certificate was seen from which node |
 //! | [`trust`] | the snapshot that decides, its files, its reload |
 //! | [`http`] | what a request must be, bodies, refusals |
 //! | [`upstream`] | slots and exchanges with noded |
@@ -32,16 +33,19 @@
 //! | [`shared`] | the handles that connections share |
 //! | [`metrics`], [`admin`] | the numbers, and the listener that shows them |
 //! | [`systemd`], [`logging`] | readiness and watchdog; the tracing subscriber |
-//! | [`check`], [`demo`], [`print`](mod@print) | the other subcommands |
+//! | [`certs`], [`explain`], [`reset`], [`check`], [`demo`], [`print`](mod@print) | the other subcommands |
 
 pub mod admin;
 pub mod authz;
 pub mod candidates;
+pub mod certs;
 pub mod check;
 pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod demo;
+pub mod dn;
+pub mod explain;
 pub mod http;
 pub mod identity;
 pub mod listener;
@@ -49,9 +53,11 @@ pub mod logging;
 pub mod metrics;
 pub mod print;
 pub mod procedures;
+pub mod reset;
 pub mod rpc;
 pub mod server;
 pub mod shared;
+pub mod sightings;
 pub mod systemd;
 pub mod tls;
 pub mod trust;

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use noded_proxy::cli::{Cli, Command};
-use noded_proxy::{check, demo, print, server};
+use noded_proxy::cli::{CertsCommand, Cli, Command};
+use noded_proxy::{certs, check, demo, explain, print, reset, server};
 
 fn main() -> ExitCode {
     let command = match Cli::try_parse() {
@@ -18,6 +18,11 @@ fn main() -> ExitCode {
         Command::Status(args) => print::status(&args),
         Command::Demo(args) => demo::main(&args),
         Command::Probe { address } => check::probe(address),
+        Command::Explain(args) => explain::main(&args),
+        Command::Certs {
+            command: CertsCommand::List(args),
+        } => certs::list(&args),
+        Command::Reset(args) => reset::main(&args),
         Command::Man => print::man(),
         Command::Completions { shell } => print::completions(shell),
     }

@@ -12,8 +12,9 @@ use prometheus::{
     IntGaugeVec, Opts, Registry,
 };
 
-use crate::authz::Denied;
+use crate::authz::{Denied, Mode};
 use crate::candidates::MapFile;
+use crate::trust::{CaList, Source};
 
 /// Why a connection or request was refused before noded saw it, beyond [`Denied::REASONS`].
 pub mod reason {
@@ -118,6 +119,22 @@ pub struct Metrics {
     pub reloads: IntCounter,
     /// Faulty files by file.
     pub reload_failures: IntCounterVec,
+    /// Candidate certificates that are known, by where from.
+    pub known_certificates: IntGaugeVec,
+    /// Candidates whose certificate is not known.
+    pub unknown_certificates: IntGauge,
+    /// Names in the client CA list.
+    pub client_ca_names: IntGauge,
+    /// 1 for the state of the client CA list.
+    pub client_ca_state: IntGaugeVec,
+    /// 1 for the mode in effect.
+    pub mode: IntGaugeVec,
+    /// Connections that audit mode admitted and enforce would have refused, by reason.
+    pub audited: IntCounterVec,
+    /// Connections that `bind_peer = "warn"` admitted, by what did not fit.
+    pub misplaced: IntCounterVec,
+    /// Certificates found to be used by another node.
+    pub used_by_another_node: IntCounter,
     /// Ends of validity.
     pub not_after: GaugeVec,
     /// 1 while draining.
@@ -246,7 +263,50 @@ impl Metrics {
                 "reload_failures_total",
                 "Files found faulty, by file",
                 "file",
-                &["candidate_map", "server_pem", "state"],
+                &[
+                    "candidate_map",
+                    "server_pem",
+                    "ssconf",
+                    "candidate_certificates",
+                    "state",
+                ],
+            ),
+            known_certificates: make.gauge_vec(
+                "known_certificates",
+                "Candidates whose certificate is known, by where it is known from",
+                "source",
+                &Source::NAMES,
+            ),
+            unknown_certificates: make.gauge(
+                "unknown_certificates",
+                "Candidates whose certificate is not known",
+            ),
+            client_ca_names: make.gauge(
+                "client_ca_list_names",
+                "Names in the client CA list, 0 for the empty list that suits any client",
+            ),
+            client_ca_state: make.gauge_vec(
+                "client_ca_list_state",
+                "1 for the state of the client CA list",
+                "state",
+                &CaList::STATES,
+            ),
+            mode: make.gauge_vec("mode", "1 for the mode in effect", "mode", &Mode::NAMES),
+            audited: make.counters(
+                "audit_refusals_total",
+                "Connections admitted in audit mode that enforce would have refused, by reason",
+                "reason",
+                &Denied::REASONS,
+            ),
+            misplaced: make.counters(
+                "misplaced_peers_total",
+                "Connections admitted with bind_peer = warn whose address does not fit, by reason",
+                "reason",
+                &Denied::PLACES,
+            ),
+            used_by_another_node: make.counter(
+                "certificate_used_by_another_node_total",
+                "Times that a certificate was first seen from one more node",
             ),
             not_after: make.float_gauges(
                 "certificate_not_after_timestamp_seconds",

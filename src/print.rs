@@ -13,6 +13,8 @@ use std::time::Duration;
 use clap::CommandFactory;
 
 use crate::cli::{Cli, DigestArgs, StatusArgs};
+use crate::config::Problem;
+use crate::server::EXIT_CONFIG;
 use crate::tls::certificates;
 
 /// `noded-proxy digest FILE...`: the digest as the candidate map has it. With one file the digest alone, with
@@ -110,6 +112,19 @@ fn for_people(status: &serde_json::Value) -> String {
             admission["map_age_seconds"]
         ),
         format!(
+            "mode:        {}",
+            match status["mode"].as_str() {
+                Some("audit") => "AUDIT: every certificate of this cluster is admitted",
+                Some(other) => other,
+                None => "-",
+            }
+        ),
+        format!(
+            "CA list:     {}, {} candidates' certificates not known",
+            text(&status["client_ca_list"]["state"]),
+            text(&status["client_ca_list"]["certificates_not_known"])
+        ),
+        format!(
             "server.pem:  {}, expires in {} s",
             text(&status["server_pem"]["digest"]),
             status["server_pem"]["expires_in_seconds"]
@@ -126,6 +141,16 @@ fn for_people(status: &serde_json::Value) -> String {
             upstream["waiting"]
         ),
     ];
+    for certificate in status["certificates_used_by_another_node"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice)
+    {
+        lines.push(format!(
+            "WARNING:     certificate {} is used by {}",
+            text(&certificate["digest"]),
+            list(&certificate["seen"]["nodes"])
+        ));
+    }
     for refusal in status["last_refusals"]
         .as_array()
         .map_or(&[][..], Vec::as_slice)
@@ -139,6 +164,14 @@ fn for_people(status: &serde_json::Value) -> String {
         ));
     }
     lines.join("\n")
+}
+
+/// What is wrong with the configuration, one line each; the exit status for it.
+pub(crate) fn problems(found: &[Problem]) -> ExitCode {
+    found
+        .iter()
+        .for_each(|problem| eprintln!("noded-proxy: {problem}"));
+    ExitCode::from(EXIT_CONFIG)
 }
 
 /// One GET on the admin listener; the body of the answer.

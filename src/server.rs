@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::admin::Admin;
+use crate::authz::Mode;
 use crate::candidates::Admission;
 use crate::cli::RunArgs;
 use crate::config::{Config, Warm};
@@ -22,8 +23,8 @@ use crate::http::Budget;
 use crate::listener::{bind, raise_file_limit};
 use crate::metrics::Metrics;
 use crate::shared::{Refusals, Shared};
-use crate::tls::Profile;
-use crate::trust::{Paths, Reloader, Reloads, Store, watch};
+use crate::sightings::Sightings;
+use crate::trust::{Paths, Reloader, Reloads, Rules, Store, watch};
 use crate::upstream::{Settings, Slots, Upstream};
 use crate::{connection, listener, logging, systemd};
 
@@ -140,21 +141,11 @@ impl Server {
             );
         }
         let store = Store::new(config.policy());
-        let profile = if config.tls.legacy {
-            Profile::Legacy
-        } else {
-            Profile::Modern
-        };
-        let paths = Paths {
-            map: config.map_path(),
-            server_pem: config.server_pem.clone(),
-            state_dir: config.state_dir.clone(),
-        };
-        let bootstrap = config.admission.bootstrap;
+        announce_mode(config.admission.mode, &metrics);
         let handles = (Arc::clone(&store), Arc::clone(&metrics));
-        let reloader = Reloader::new(paths, handles.0, handles.1, bootstrap, profile);
+        let reloader = Reloader::new(Paths::of(config), handles.0, handles.1, Rules::of(config));
         let (reloads, first) = watch(reloader, &store);
-        let shared = share(config, store, metrics);
+        let shared = share(config, store, metrics, reloads.clone());
         let admin_listener = open("admin", config.admin)?;
         let mut public = Public::new(config)?;
         if first.tls.is_some() && !public.inherited {
@@ -240,7 +231,24 @@ async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads, shared: Arc<Shar
     }
 }
 
-fn share(config: &Config, store: Arc<Store>, metrics: Arc<Metrics>) -> Arc<Shared> {
+/// Audit mode is no protection, and says so.
+fn announce_mode(mode: Mode, metrics: &Metrics) {
+    metrics.mode.with_label_values(&[mode.name()]).set(1);
+    match mode {
+        Mode::Enforce => info!(mode = mode.name(), "the candidate map decides"),
+        Mode::Audit => warn!(
+            mode = mode.name(),
+            "AUDIT MODE: any certificate of this cluster is admitted; what enforce would refuse is only counted"
+        ),
+    }
+}
+
+fn share(
+    config: &Config,
+    store: Arc<Store>,
+    metrics: Arc<Metrics>,
+    reloads: Reloads,
+) -> Arc<Shared> {
     let (tasks, budget) = (TaskTracker::new(), Budget::new(config.limits.memory));
     let drain = CancellationToken::new();
     let up = &config.upstream;
@@ -279,6 +287,8 @@ fn share(config: &Config, store: Arc<Store>, metrics: Arc<Metrics>) -> Arc<Share
         drain,
         tasks,
         refusals: Refusals::default(),
+        sightings: Sightings::default(),
+        reloads,
         started: Instant::now(),
     })
 }
@@ -411,6 +421,10 @@ impl Public {
 /// The line that `systemctl status` shows.
 fn summary(shared: &Shared) -> String {
     let snapshot = shared.store.snapshot();
+    let audit = match shared.store.policy().mode {
+        Mode::Audit => "AUDIT MODE, every node is admitted; ",
+        Mode::Enforce => "",
+    };
     let fault = snapshot
         .faults
         .first()
@@ -418,10 +432,10 @@ fn summary(shared: &Shared) -> String {
     match (&snapshot.tls, &snapshot.admission) {
         (None, _) => "waiting for server.pem: this node is in no cluster yet".into(),
         (Some(_), Admission::Listed(map)) => {
-            format!("{} candidates admitted{fault}", map.entries())
+            format!("{audit}{} candidates admitted{fault}", map.entries())
         }
         (Some(_), Admission::Bootstrap(_)) => {
-            format!("bootstrap phase: the certificate of server.pem is admitted{fault}")
+            format!("{audit}bootstrap phase: the certificate of server.pem is admitted{fault}")
         }
         (Some(_), Admission::Nobody(why)) => format!("nobody is admitted: {why}{fault}"),
     }

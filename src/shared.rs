@@ -12,7 +12,8 @@ use crate::config::Limits;
 use crate::http::{BodyLimits, Budget};
 use crate::identity::PeerIdentity;
 use crate::metrics::Metrics;
-use crate::trust::Store;
+use crate::sightings::Sightings;
+use crate::trust::{Reloads, Store};
 use crate::upstream::Upstream;
 
 /// Refusals that are remembered.
@@ -39,6 +40,10 @@ pub struct Shared {
     pub tasks: TaskTracker,
     /// The last refusals.
     pub refusals: Refusals,
+    /// Which certificate was seen from which node.
+    pub sightings: Sightings,
+    /// Where learned certificates go.
+    pub reloads: Reloads,
     /// When the process started.
     pub started: Instant,
 }
@@ -73,6 +78,8 @@ pub struct RefusalRecord {
     pub peer: SocketAddr,
     /// Name of the reason.
     pub reason: &'static str,
+    /// Audit mode admitted it all the same.
+    pub admitted_by_audit: bool,
     /// Common name of the certificate, if one was shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub common_name: Option<String>,
@@ -84,11 +91,27 @@ pub struct RefusalRecord {
 impl Refusals {
     /// Remembers a refusal.
     pub fn add(&self, peer: SocketAddr, reason: &'static str, identity: Option<&PeerIdentity>) {
+        self.keep(peer, reason, identity, false);
+    }
+
+    /// Remembers what `enforce` would have refused.
+    pub fn add_audited(&self, peer: SocketAddr, reason: &'static str, identity: &PeerIdentity) {
+        self.keep(peer, reason, Some(identity), true);
+    }
+
+    fn keep(
+        &self,
+        peer: SocketAddr,
+        reason: &'static str,
+        identity: Option<&PeerIdentity>,
+        admitted_by_audit: bool,
+    ) {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let record = RefusalRecord {
             time: now.map_or(0, |d| d.as_secs()),
             peer,
             reason,
+            admitted_by_audit,
             common_name: identity.and_then(|i| i.common_name.clone()),
             digest: identity.map(|i| i.digest.to_string()),
         };

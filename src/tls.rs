@@ -10,7 +10,10 @@ mod credentials;
 mod profile;
 
 pub use accept::{Accepted, HandshakeError};
-pub use credentials::{CertificateInfo, Credentials, CredentialsError, certificates};
+pub use credentials::{
+    CertificateInfo, Credentials, CredentialsError, DigestFn, Issuer, certificate, certificates,
+    certificates_with, pem,
+};
 pub use profile::{Acceptor, Connector, Gate, Profile};
 
 /// Name and version of the TLS library this program is linked to.

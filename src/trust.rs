@@ -6,23 +6,37 @@
 //! current *when it is taken*.
 
 mod files;
+mod known;
+mod learned;
+mod paths;
 mod reload;
+mod reset;
+mod sources;
+mod ssconf;
 mod state;
 mod watch;
 
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch as notice;
 
-use crate::authz::{Denied, Permit, Policy, authorise};
+use crate::authz::{Denied, Facts, Mode, Permit, Policy, authorise};
 use crate::candidates::{Admission, Nobody};
+use crate::config::Config;
 use crate::identity::PeerIdentity;
-use crate::tls::{Acceptor, CertificateInfo, Connector};
+use crate::metrics::Metrics;
+use crate::tls::{Acceptor, CertificateInfo, Connector, Issuer};
 
 pub(crate) use files::{Found, read};
-pub use reload::{Paths, Reloader};
+pub use known::{CaList, Known, KnownCertificate, Source, WhenIncomplete};
+pub use paths::{Paths, Rules};
+pub use reload::Reloader;
+pub use reset::{Forgotten, InUse, forget};
+pub use sources::Sources;
 pub(crate) use state::{Remembered, State};
 pub use watch::{Reloads, spawn as watch};
 
@@ -33,12 +47,20 @@ pub struct Snapshot {
     pub generation: u64,
     /// Who is admitted.
     pub admission: Admission,
+    /// The candidates' certificates as far as they are known.
+    pub known: Arc<Known>,
     /// The TLS side, absent while there is no usable `server.pem`.
     pub tls: Option<Tls>,
     /// State of the map file at its last reading, one of [`crate::candidates::MapFile::STATES`].
     pub map_state: &'static str,
     /// When the map in force was read.
     pub map_loaded: Option<SystemTime>,
+    /// Addresses of the master candidates (`ssconf_master_candidates_ips`). They admit nobody.
+    pub candidate_addresses: Arc<HashSet<IpAddr>>,
+    /// Primary addresses of the nodes by name (`ssconf_node_primary_ips`).
+    pub primary_addresses: Arc<HashMap<String, IpAddr>>,
+    /// Name of the master (`ssconf_master_node`).
+    pub master_node: Option<Arc<str>>,
     /// What is wrong now, one line each; empty when all is well.
     pub faults: Vec<String>,
 }
@@ -52,6 +74,10 @@ pub struct Tls {
     pub connector: Connector,
     /// The certificate.
     pub server: CertificateInfo,
+    /// Tells certificates of this cluster from others.
+    pub issuer: Issuer,
+    /// What the acceptor sends as client CA list.
+    pub client_cas: CaList,
 }
 
 impl Snapshot {
@@ -59,11 +85,51 @@ impl Snapshot {
         Self {
             generation: 0,
             admission: Admission::Nobody(Nobody::NotInCluster),
+            known: Arc::default(),
             tls: None,
             map_state: "absent",
             map_loaded: None,
+            candidate_addresses: Arc::default(),
+            primary_addresses: Arc::default(),
+            master_node: None,
             faults: Vec::new(),
         }
+    }
+
+    /// May this peer command noded by what this snapshot says?
+    pub fn authorise(
+        &self,
+        peer: &PeerIdentity,
+        policy: Policy,
+        now: i64,
+    ) -> Result<Permit, Denied> {
+        let tls = self.tls.as_ref();
+        let server = tls.map(|tls| &tls.server);
+        let server_der = || server.filter(|s| s.digest == peer.digest).map(|s| &*s.der);
+        let made_here = || tls.is_some_and(|tls| tls.issuer.made(&peer.der));
+        let facts = Facts {
+            admission: &self.admission,
+            known: self.known.der(&peer.digest).or_else(server_der),
+            candidate_addresses: &self.candidate_addresses,
+            primary_addresses: &self.primary_addresses,
+            cluster: server.and_then(|s| s.common_name.as_deref()),
+            of_the_cluster: policy.mode == Mode::Audit && made_here(),
+            now,
+        };
+        authorise(peer, &facts, policy)
+    }
+
+    /// Whether the peer shows the certificate of `server.pem`.
+    pub fn is_of_server_pem(&self, peer: &PeerIdentity) -> bool {
+        let server = self.tls.as_ref().map(|tls| tls.server.digest);
+        server == Some(peer.digest)
+    }
+
+    /// The node that has this primary address.
+    pub fn node_at(&self, address: IpAddr) -> Option<&str> {
+        let mut nodes = self.primary_addresses.iter();
+        let found = nodes.find(|(_, primary)| **primary == address);
+        found.map(|(name, _)| name.as_str())
     }
 }
 
@@ -103,7 +169,12 @@ impl Store {
 
     /// May this peer command noded now?
     pub fn authorise(&self, peer: &PeerIdentity) -> Result<Permit, Denied> {
-        authorise(peer, &self.current().admission, self.policy, now())
+        self.current().authorise(peer, self.policy, now())
+    }
+
+    /// What the administrator decided.
+    pub fn policy(&self) -> Policy {
+        self.policy
     }
 
     fn publish(&self, mut snapshot: Snapshot) -> Arc<Snapshot> {
@@ -116,8 +187,19 @@ impl Store {
     }
 }
 
+/// The snapshot that a proxy with this configuration would publish now. Nothing is written.
+pub fn look(config: &Config) -> Arc<Snapshot> {
+    let (store, metrics) = (Store::new(config.policy()), Arc::new(Metrics::new()));
+    let rules = Rules {
+        keeps_state: false,
+        ..Rules::of(config)
+    };
+    Reloader::new(Paths::of(config), Arc::clone(&store), metrics, rules).reload();
+    store.snapshot()
+}
+
 /// Seconds since 1970.
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_secs() as i64)

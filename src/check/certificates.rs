@@ -217,6 +217,7 @@ fn issuer(name: &str, info: &CertificateInfo, server: &CertificateInfo, signed: 
 pub(super) mod tests {
     use super::super::Verdict::{self, Error, Ok, Warning};
     use super::*;
+    use crate::dn::Name;
     use crate::identity::Digest;
 
     const NOW: i64 = 1_700_000_000;
@@ -228,11 +229,12 @@ pub(super) mod tests {
             common_name: Some("node1.example.com".into()),
             not_before: NOW - DAY,
             not_after: NOW + 1000 * DAY,
+            x509_version: 1,
             key_bits: 2048,
             rsa: true,
             signature: "sha256WithRSAEncryption".into(),
-            subject: [n].into(),
-            issuer: [1].into(),
+            subject: Name::from_der([n]),
+            issuer: Name::from_der([1]),
         }
     }
 
@@ -332,7 +334,7 @@ pub(super) mod tests {
             (certificate(1), true, Error), // server.pem itself
             (
                 CertificateInfo {
-                    issuer: [2].into(),
+                    issuer: Name::from_der([2]),
                     ..certificate(2)
                 },
                 false,
@@ -340,7 +342,7 @@ pub(super) mod tests {
             ), // self-signed
             (
                 CertificateInfo {
-                    issuer: [3].into(),
+                    issuer: Name::from_der([3]),
                     ..certificate(2)
                 },
                 false,

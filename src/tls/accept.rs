@@ -48,11 +48,14 @@ impl Acceptor {
     /// Performs the server's side of the handshake. It has no deadline of its own.
     pub async fn accept(&self, tcp: TcpStream) -> Result<Accepted, HandshakeError> {
         let internal = |error: ErrorStack| HandshakeError::Protocol(error.to_string());
-        let (ssl, verdict) = self.session().map_err(internal)?;
+        let gone = |error: std::io::Error| HandshakeError::PeerClosed(error.to_string());
+        let address = tcp.peer_addr().map_err(gone)?.ip().to_canonical();
+        let (ssl, asking) = self.session(address).map_err(internal)?;
         let mut stream = SslStream::new(ssl, tcp).map_err(internal)?;
         if let Err(error) = Pin::new(&mut stream).accept().await {
             linger(stream.get_mut()).await;
-            let refused = verdict
+            let refused = asking
+                .verdict
                 .get()
                 .filter(|v| !v.admitted)
                 .and_then(|v| v.peer.clone());
@@ -65,7 +68,7 @@ impl Acceptor {
             .ssl()
             .peer_certificate()
             .ok_or(HandshakeError::NoCertificate)?;
-        let peer = peer_identity(&certificate).map_err(internal)?;
+        let peer = peer_identity(&certificate, address).map_err(internal)?;
         let version = version(stream.ssl());
         Ok(Accepted {
             stream,

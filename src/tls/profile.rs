@@ -1,6 +1,7 @@
 //! What TLS we speak: versions, groups, ciphers, and what we never do (resume, renegotiate, compress).
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use openssl::error::ErrorStack;
@@ -13,6 +14,7 @@ use openssl::stack::Stack;
 use openssl::x509::{X509, X509Name, X509StoreContext, X509StoreContextRef, X509VerifyResult};
 
 use super::credentials::{Credentials, peer_identity};
+use crate::dn::Name;
 use crate::identity::PeerIdentity;
 
 /// Asked inside the handshake whether the peer may go on, so that it gets a TLS alert if not.
@@ -68,11 +70,22 @@ pub(super) struct Verdict {
     pub(super) peer: Option<PeerIdentity>,
 }
 
-/// Where the verify callback leaves its verdict for the code after the handshake.
-pub(super) type VerdictCell = Arc<OnceLock<Verdict>>;
+/// What the verify callback is told, and where it leaves its verdict for the code after the handshake.
+pub(super) struct Asking {
+    /// Where the peer calls from.
+    from: IpAddr,
+    pub(super) verdict: OnceLock<Verdict>,
+}
 
-/// Where an [`Ssl`] carries its [`VerdictCell`] cell.
-static VERDICT: LazyLock<Result<Index<Ssl, VerdictCell>, ErrorStack>> =
+impl Asking {
+    fn from(from: IpAddr) -> Arc<Self> {
+        let verdict = OnceLock::new();
+        Arc::new(Self { from, verdict })
+    }
+}
+
+/// Where an [`Ssl`] carries its [`Asking`].
+static ASKING: LazyLock<Result<Index<Ssl, Arc<Asking>>, ErrorStack>> =
     LazyLock::new(Ssl::new_ex_index);
 
 /// Makes the server side of TLS sessions.
@@ -82,16 +95,22 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// An acceptor with the identity of `server.pem` that asks `gate` about each peer.
+    /// An acceptor with the identity of `server.pem` that asks `gate` about each peer and sends these names
+    /// as the client CA list. An empty list is legal (RFC 5246 7.4.4, RFC 8446 4.2.4) and lets any client
+    /// offer what it has.
     pub fn new(
         credentials: &Credentials,
         profile: Profile,
         gate: Gate,
+        client_cas: &[Name],
     ) -> Result<Self, ErrorStack> {
         let mut context = profile.builder(SslMethod::tls_server())?;
         identify(&mut context, credentials)?;
-        // An empty list is legal (RFC 5246 7.4.4, RFC 8446 4.2.4) and lets any client offer what it has.
-        context.set_client_ca_list(Stack::<X509Name>::new()?);
+        let mut names = Stack::<X509Name>::new()?;
+        for name in client_cas {
+            names.push(X509Name::from_der(name.der())?)?;
+        }
+        context.set_client_ca_list(names);
         context.set_session_id_context(b"noded-proxy")?;
         let verify = SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT;
         context.set_verify_callback(verify, move |_, session| verify_peer(&gate, session));
@@ -103,14 +122,14 @@ impl Acceptor {
         })
     }
 
-    /// A new session, and the cell in which the verdict is found afterwards.
-    pub(super) fn session(&self) -> Result<(Ssl, VerdictCell), ErrorStack> {
+    /// A new session with a client that calls from there, and the cell in which the verdict is found
+    /// afterwards.
+    pub(super) fn session(&self, from: IpAddr) -> Result<(Ssl, Arc<Asking>), ErrorStack> {
         let mut ssl = Ssl::new(&self.context)?;
-        let verdict = VerdictCell::default();
-        if let Ok(index) = &*VERDICT {
-            ssl.set_ex_data(*index, Arc::clone(&verdict));
-        }
-        Ok((ssl, verdict))
+        let asking = Asking::from(from);
+        let index = (*ASKING).as_ref().map_err(Clone::clone)?;
+        ssl.set_ex_data(*index, Arc::clone(&asking));
+        Ok((ssl, asking))
     }
 }
 
@@ -123,39 +142,37 @@ impl fmt::Debug for Acceptor {
 /// The verify callback. OpenSSL calls it once for each thing it finds wrong with the chain; what it found does not
 /// matter, the leaf alone does, and the answer of the first call holds for the others.
 fn verify_peer(gate: &Gate, session: &mut X509StoreContextRef) -> bool {
-    let verdict = verdict(session);
-    let told = verdict.get_or_init(|| {
-        match session
-            .chain()
-            .and_then(|chain| chain.get(0))
-            .map(peer_identity)
-        {
-            Some(Ok(peer)) => Verdict {
-                admitted: gate(&peer),
-                peer: Some(peer),
-            },
-            Some(Err(_)) | None => Verdict {
-                admitted: false,
-                peer: None,
-            },
+    let asking = asking(session);
+    let leaf = session.chain().and_then(|chain| chain.get(0));
+    // A session that was not told where its peer calls from admits nobody.
+    let peer = asking
+        .as_ref()
+        .zip(leaf)
+        .map(|(a, leaf)| peer_identity(leaf, a.from));
+    let judge = || {
+        let peer = peer.and_then(Result::ok);
+        Verdict {
+            admitted: peer.as_ref().is_some_and(|peer| gate(peer)),
+            peer,
         }
-    });
+    };
+    let admitted = match &asking {
+        Some(asking) => asking.verdict.get_or_init(judge).admitted,
+        None => false,
+    };
     // The trust store is empty, so the first thing found wrong is always the unknown issuer. Left as it is,
     // it becomes the alert unknown_ca, the one that noded sends.
-    if !told.admitted && session.error() == X509VerifyResult::OK {
+    if !admitted && session.error() == X509VerifyResult::OK {
         session.set_error(X509VerifyResult::APPLICATION_VERIFICATION);
     }
-    told.admitted
+    admitted
 }
 
-/// The cell of the session that is being verified; a fresh one (which refuses nobody else) if it has none.
-fn verdict(session: &X509StoreContextRef) -> VerdictCell {
-    let index = X509StoreContext::ssl_idx().ok();
-    let cell = index.and_then(|index| {
-        let verdict = (*VERDICT).as_ref().ok()?;
-        session.ex_data(index)?.ex_data(*verdict)
-    });
-    cell.map_or_else(VerdictCell::default, Arc::clone)
+/// What the session that is being verified was told.
+fn asking(session: &X509StoreContextRef) -> Option<Arc<Asking>> {
+    let index = X509StoreContext::ssl_idx().ok()?;
+    let asking = (*ASKING).as_ref().ok()?;
+    session.ex_data(index)?.ex_data(*asking).cloned()
 }
 
 /// Makes the client side of TLS sessions towards noded: shows `server.pem` and accepts only `server.pem`.

@@ -1,7 +1,7 @@
-//! Reading files that others write: bounded, regular files only, and whole or not at all.
+//! Reading files that others write: bounded, regular files only, and whole or not at all. Writing our own.
 
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub(super) struct Stamp {
 impl Stamp {
     /// The stamp of a path, `None` when it cannot be looked at.
     pub(super) fn of(path: &Path) -> Option<Self> {
-        std::fs::metadata(path).ok().as_ref().map(Self::from)
+        fs::metadata(path).ok().as_ref().map(Self::from)
     }
 }
 
@@ -81,6 +81,17 @@ fn read_whole(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(content))
 }
 
+/// Writes a file of our own, mode 0600: whole or not at all, over a crash too.
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&new, path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,9 +101,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         assert!(matches!(read(&path, 10), Found::Absent));
-        std::fs::create_dir(&path).unwrap();
+        fs::create_dir(&path).unwrap();
         assert!(matches!(read(&path, 10), Found::Unreadable(why) if why.contains("regular")));
-        std::fs::remove_dir(&path).unwrap();
+        fs::remove_dir(&path).unwrap();
         assert!(
             std::process::Command::new("mkfifo")
                 .arg(&path)
@@ -101,8 +112,8 @@ mod tests {
                 .success()
         );
         assert!(matches!(read(&path, 10), Found::Unreadable(why) if why.contains("regular")));
-        std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, b"0123456789").unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"0123456789").unwrap();
         assert!(matches!(read(&path, 10), Found::Content(c) if c == b"0123456789"));
         assert!(matches!(read(&path, 9), Found::TooLarge));
     }

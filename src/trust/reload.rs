@@ -1,66 +1,71 @@
 //! From files to a published snapshot: read all, build all, and swap it whole or keep the old one.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
-use super::files::{self, Found, Stamp};
+use super::files::{self, Found};
+use super::known::{CaList, Known, Source};
+use super::learned::Learned;
+use super::paths::{Paths, Rules, Stamps};
+use super::reset::InUse;
+use super::sources::Files;
+use super::ssconf::Ssconf;
 use super::state::{Remembered, State};
 use super::{Snapshot, Store, Tls};
 use crate::candidates::{
     Admission, BootstrapPolicy, LastGood, MAX_BYTES, MapFile, Resolved, Server, parse, resolve,
 };
 use crate::metrics::Metrics;
-use crate::tls::{Acceptor, Connector, Credentials, Gate, Profile};
+use crate::tls::{Acceptor, Connector, Credentials, Gate, Issuer};
 
 /// Largest `server.pem` that is read, in bytes.
 const MAX_PEM: usize = 1 << 20;
-
-/// The files that a [`Reloader`] reads.
-#[derive(Debug, Clone)]
-pub struct Paths {
-    /// The candidate map.
-    pub map: PathBuf,
-    /// Key and certificate of the cluster.
-    pub server_pem: PathBuf,
-    /// The state directory.
-    pub state_dir: PathBuf,
-}
 
 /// Reads the files and publishes what they say. One thread owns it.
 pub struct Reloader {
     paths: Paths,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
-    bootstrap: BootstrapPolicy,
-    profile: Profile,
+    rules: Rules,
     gate: Gate,
     state: State,
+    _in_use: Option<InUse>,
     latch_damaged: bool,
     last_good: Option<LastGood>,
     identity: Option<Identity>,
+    files: Files,
+    learned: Learned,
+    ssconf: Ssconf,
     reported: Option<(Admission, Server)>,
+    reported_list: Option<CaList>,
     reported_faults: Vec<String>,
 }
 
 /// The server identity in force, with the bytes it was made of.
 struct Identity {
     pem: Vec<u8>,
+    credentials: Credentials,
     tls: Tls,
 }
 
+/// What one reading found, to be published together.
+struct Reading {
+    map_state: &'static str,
+    known: Known,
+    faults: Vec<String>,
+    /// Map or identity changed.
+    rule_changed: bool,
+}
+
 impl Reloader {
-    /// A reloader that has read nothing yet but its own state file.
-    pub fn new(
-        paths: Paths,
-        store: Arc<Store>,
-        metrics: Arc<Metrics>,
-        bootstrap: BootstrapPolicy,
-        profile: Profile,
-    ) -> Self {
+    /// A reloader that has read nothing yet but its own state.
+    pub fn new(paths: Paths, store: Arc<Store>, metrics: Arc<Metrics>, rules: Rules) -> Self {
         let mut state = State::new(&paths.state_dir);
+        if !rules.keeps_state {
+            state = state.read_only();
+        }
         let (last_good, latch_damaged) = match state.load() {
             Remembered::Nothing => (None, false),
             Remembered::Map(good) => (Some(good), false),
@@ -77,19 +82,24 @@ impl Reloader {
                 .upgrade()
                 .is_some_and(|store| store.authorise(peer).is_ok())
         });
+        let in_use = || InUse::mark(&paths.state_dir).ok();
         Self {
-            paths,
             store,
             metrics,
-            bootstrap,
-            profile,
+            rules,
             gate,
             state,
+            _in_use: rules.keeps_state.then(in_use).flatten(),
             latch_damaged,
             last_good,
             identity: None,
+            files: Files::default(),
+            learned: Learned::load(&paths.state_dir, rules.keeps_state),
+            ssconf: Ssconf::default(),
             reported: None,
+            reported_list: None,
             reported_faults: Vec::new(),
+            paths,
         }
     }
 
@@ -98,12 +108,14 @@ impl Reloader {
         &self.paths
     }
 
-    /// Stamps of the watched files, to notice changes that no event told.
-    pub(super) fn stamps(&self) -> [Option<Stamp>; 2] {
-        [
-            Stamp::of(&self.paths.map),
-            Stamp::of(&self.paths.server_pem),
-        ]
+    pub(super) fn stamps(&self) -> Stamps {
+        self.paths.stamps()
+    }
+
+    /// Learns a certificate whose holder proved possession; returns whether that is news, for which the next
+    /// [`Reloader::reload`] makes a new client CA list.
+    pub(super) fn learn(&mut self, der: &[u8]) -> bool {
+        self.learned.learn(der, &self.store.current().admission)
     }
 
     /// Reads everything again and publishes it if it says something new. Returns whether all is well;
@@ -117,7 +129,7 @@ impl Reloader {
         let policy = if self.latch_damaged {
             BootstrapPolicy::Refuse
         } else {
-            self.bootstrap
+            self.rules.bootstrap
         };
         let resolved = resolve(map, server, self.last_good.take(), policy);
         if resolved.stale {
@@ -130,10 +142,62 @@ impl Reloader {
                 .with_label_values(&["candidate_map"])
                 .inc();
         }
-        self.publish(&resolved, map_state, identity_changed, &faults);
-        self.report(&resolved.admission, server, &faults);
+        let known = self.gather_known(&resolved.admission, &mut faults);
+        let before = faults.len();
+        self.ssconf.read(&self.paths.ssconf_dir, &mut faults);
+        let failures = (faults.len() - before) as u64;
+        let counter = self.metrics.reload_failures.with_label_values(&["ssconf"]);
+        counter.inc_by(failures);
+        self.renew_client_cas(&resolved.admission, &known, &mut faults);
+        let reading = Reading {
+            map_state,
+            known,
+            rule_changed: identity_changed || self.store.current().admission != resolved.admission,
+            faults,
+        };
+        self.count(&resolved, &reading);
+        self.report(&resolved.admission, server, &reading.faults);
+        let all_well = reading.faults.is_empty();
+        self.publish(&resolved.admission, reading);
         self.remember(resolved, server);
-        faults.is_empty()
+        all_well
+    }
+
+    /// The certificates of the candidates in the map: files first, then what was learned.
+    fn gather_known(&mut self, admission: &Admission, faults: &mut Vec<String>) -> Known {
+        let before = faults.len();
+        self.learned.retain(admission);
+        let files = self.files.read(&self.paths.sources, faults);
+        let all = files.iter().chain(self.learned.iter()).map(Arc::clone);
+        let (known, collisions) = Known::gather(all, admission);
+        faults.extend(collisions);
+        let failures = (faults.len() - before) as u64;
+        let counter = &self.metrics.reload_failures;
+        counter
+            .with_label_values(&["candidate_certificates"])
+            .inc_by(failures);
+        known
+    }
+
+    /// Puts the client CA list of the moment into the acceptor.
+    fn renew_client_cas(&mut self, admission: &Admission, known: &Known, faults: &mut Vec<String>) {
+        let Some(identity) = &mut self.identity else {
+            return;
+        };
+        let tls = &mut identity.tls;
+        let list = CaList::new(admission, known, &tls.server, self.rules.when_incomplete);
+        if list.names == tls.client_cas.names {
+            tls.client_cas = list; // what is sent stays the same
+            return;
+        }
+        let gate = Arc::clone(&self.gate);
+        match Acceptor::new(&identity.credentials, self.rules.profile, gate, &list.names) {
+            Ok(acceptor) => {
+                tls.acceptor = acceptor;
+                tls.client_cas = list;
+            }
+            Err(error) => faults.push(format!("client CA list: {error}")),
+        }
     }
 
     fn read_map(&self) -> MapFile {
@@ -157,9 +221,9 @@ impl Reloader {
             Found::Content(pem) if self.identity.as_ref().is_some_and(|i| i.pem == pem) => {
                 return (known(&self.identity), false);
             }
-            Found::Content(pem) => match self.build(&pem) {
-                Ok(tls) => {
-                    self.identity = Some(Identity { pem, tls });
+            Found::Content(pem) => match self.build(pem) {
+                Ok(identity) => {
+                    self.identity = Some(identity);
                     return (known(&self.identity), true);
                 }
                 Err(error) => error.to_string(),
@@ -178,58 +242,92 @@ impl Reloader {
         (known(&self.identity), false)
     }
 
-    fn build(&self, pem: &[u8]) -> Result<Tls, crate::tls::CredentialsError> {
-        let credentials = Credentials::from_pem(pem)?;
-        Ok(Tls {
-            acceptor: Acceptor::new(&credentials, self.profile, Arc::clone(&self.gate))?,
-            connector: Connector::new(&credentials, self.profile)?,
+    fn build(&self, pem: Vec<u8>) -> Result<Identity, crate::tls::CredentialsError> {
+        let credentials = Credentials::from_pem(&pem)?;
+        let (profile, gate) = (self.rules.profile, Arc::clone(&self.gate));
+        let tls = Tls {
+            acceptor: Acceptor::new(&credentials, profile, gate, &[])?,
+            connector: Connector::new(&credentials, profile)?,
             server: credentials.info(),
+            issuer: Issuer::new(&credentials)?,
+            client_cas: CaList::before_the_first(),
+        };
+        Ok(Identity {
+            pem,
+            credentials,
+            tls,
         })
     }
 
-    fn publish(
-        &self,
-        resolved: &Resolved,
-        map_state: &'static str,
-        identity_changed: bool,
-        faults: &[String],
-    ) {
-        let old = self.store.snapshot();
-        let same_rule = old.admission == resolved.admission && !identity_changed;
+    /// The numbers of a reading.
+    fn count(&self, resolved: &Resolved, reading: &Reading) {
         let metrics = &self.metrics;
         for state in MapFile::STATES {
-            let now = i64::from(state == map_state);
+            let now = i64::from(state == reading.map_state);
             metrics.map_state.with_label_values(&[state]).set(now);
         }
         metrics.map_stale.set(i64::from(resolved.stale));
         metrics.map_entries.set(resolved.admission.entries() as i64);
-        let map_loaded = match map_state {
+        for source in Source::NAMES {
+            let all = reading.known.iter();
+            let count = all.filter(|known| known.source.name() == source).count();
+            let gauge = metrics.known_certificates.with_label_values(&[source]);
+            gauge.set(count as i64);
+        }
+        let tls = self.identity.as_ref().map(|identity| &identity.tls);
+        let list = tls.map(|tls| &tls.client_cas);
+        for state in CaList::STATES {
+            let now = i64::from(list.is_some_and(|list| list.state == state));
+            metrics.client_ca_state.with_label_values(&[state]).set(now);
+        }
+        let (names, missing) = list.map_or((0, 0), |list| (list.names.len(), list.missing));
+        metrics.client_ca_names.set(names as i64);
+        metrics.unknown_certificates.set(missing as i64);
+        let not_after = tls.map_or(0, |tls| tls.server.not_after);
+        metrics
+            .not_after
+            .with_label_values(&["server_pem"])
+            .set(not_after as f64);
+        if reading.rule_changed {
+            metrics.reloads.inc();
+        }
+    }
+
+    /// Publishes a reading if it says something new: Ganeti rewrites the map on almost every change of its
+    /// configuration.
+    fn publish(&self, admission: &Admission, reading: Reading) {
+        let old = self.store.snapshot();
+        let map_loaded = match reading.map_state {
             "listed" => Some(SystemTime::now()),
             _ => old.map_loaded,
         };
         let unix = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
         if let Some(since) = map_loaded.and_then(unix) {
-            metrics.map_last_good.set(since.as_secs_f64());
-        }
-        if same_rule && old.generation > 0 && old.faults == faults && old.map_state == map_state {
-            return; // Ganeti rewrites the map on almost every change of its configuration
+            self.metrics.map_last_good.set(since.as_secs_f64());
         }
         let tls = self.identity.as_ref().map(|i| i.tls.clone());
-        let not_after = tls.as_ref().map_or(0, |tls| tls.server.not_after);
-        metrics
-            .not_after
-            .with_label_values(&["server_pem"])
-            .set(not_after as f64);
-        if !same_rule {
-            metrics.reloads.inc();
+        let list = |tls: &Option<Tls>| tls.as_ref().map(|tls| tls.client_cas.clone());
+        let same = !reading.rule_changed
+            && old.generation > 0
+            && old.faults == reading.faults
+            && old.map_state == reading.map_state
+            && *old.known == reading.known
+            && self.ssconf.says_the_same(&old)
+            && list(&old.tls) == list(&tls);
+        if same {
+            return;
         }
         self.store.publish(Snapshot {
             generation: 0, // set by the store
-            admission: resolved.admission.clone(),
+            admission: admission.clone(),
+            known: Arc::new(reading.known),
             tls,
-            map_state,
+            map_state: reading.map_state,
             map_loaded,
-            faults: faults.to_vec(),
+            candidate_addresses: Arc::clone(&self.ssconf.candidate_addresses),
+            primary_addresses: Arc::clone(&self.ssconf.primary_addresses),
+            master_node: self.ssconf.master_node.clone(),
+            faults: reading.faults,
         });
     }
 
@@ -252,6 +350,18 @@ impl Reloader {
                 Admission::Nobody(why) => info!(server, %why, "nobody is admitted"),
             }
             self.reported = news;
+        }
+        let list = self.identity.as_ref().map(|i| &i.tls.client_cas);
+        if self.reported_list.as_ref() != list {
+            if let Some(list) = list {
+                info!(
+                    names = list.names.len(),
+                    state = list.state,
+                    certificates_not_known = list.missing,
+                    "client CA list"
+                );
+            }
+            self.reported_list = list.cloned();
         }
         if self.reported_faults != faults {
             for fault in faults {

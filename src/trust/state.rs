@@ -4,9 +4,8 @@
 //! it. It is bound to the digest of `server.pem`, so that a restart cannot be used to fall back into
 //! the bootstrap phase, and a node that joins another cluster starts afresh.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use crate::candidates::{LastGood, MAX_BYTES, MapFile, parse};
 const HEAD: &str = "noded-proxy last good map, version 1, server ";
 
 /// The state file's name in the state directory.
-const NAME: &str = "last-good-map";
+pub(super) const NAME: &str = "last-good-map";
 
 /// What the state directory remembers.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,6 +33,7 @@ pub(crate) enum Remembered {
 #[derive(Debug)]
 pub(crate) struct State {
     path: PathBuf,
+    writes: bool,
     written: Option<LastGood>,
 }
 
@@ -41,7 +41,16 @@ impl State {
     pub(crate) fn new(dir: &Path) -> Self {
         Self {
             path: dir.join(NAME),
+            writes: true,
             written: None,
+        }
+    }
+
+    /// The same, but the file is never touched.
+    pub(super) fn read_only(self) -> Self {
+        Self {
+            writes: false,
+            ..self
         }
     }
 
@@ -64,7 +73,7 @@ impl State {
 
     /// Keeps the last good map, or forgets it; does nothing when that is what the file says already.
     pub(super) fn keep(&mut self, last_good: Option<&LastGood>) -> io::Result<()> {
-        if self.written.as_ref() == last_good {
+        if !self.writes || self.written.as_ref() == last_good {
             return Ok(());
         }
         match last_good {
@@ -78,7 +87,11 @@ impl State {
     /// Forgets whatever is there, damaged or not.
     pub(super) fn forget(&mut self) -> io::Result<()> {
         self.written = None;
-        remove(&self.path)
+        if self.writes {
+            remove(&self.path)
+        } else {
+            Ok(())
+        }
     }
 
     /// The file's path, for messages.
@@ -87,18 +100,8 @@ impl State {
     }
 
     fn write(&self, good: &LastGood) -> io::Result<()> {
-        let new = self.path.with_extension("new");
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        let text = format!("{HEAD}{}\n{}", good.server, good.map);
-        file.write_all(text.as_bytes())?; // in one piece: a large map has many lines
-        file.sync_all()?;
-        fs::rename(&new, &self.path)
+        let content = format!("{HEAD}{}\n{}", good.server, good.map);
+        files::replace(&self.path, content.as_bytes())
     }
 }
 

@@ -4,9 +4,10 @@
 //! place with scp, so the *directories* are watched and both kinds of event count. Events are gathered
 //! until it is quiet, then there is one reload. One thread does all of it: it owns the [`Reloader`].
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,11 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
+use super::known::lists;
+use super::paths::Stamps;
 use super::reload::Reloader;
 use super::{Snapshot, Store};
+use crate::identity::{Digest, PeerIdentity};
 
 /// No event for this long, and the files are read.
 const QUIET: Duration = Duration::from_millis(20);
@@ -31,10 +35,21 @@ const AGAIN: [Duration; 4] = [
 /// The poll that backs inotify up.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Asks the watching thread for a reload.
+/// Asks the watching thread for a reload, and hands it certificates to learn.
 #[derive(Debug, Clone)]
 pub struct Reloads {
     sender: Sender<Wake>,
+    handed: Handed,
+}
+
+/// Digests of certificates that were handed over and are not known yet.
+#[derive(Debug, Clone, Default)]
+struct Handed(Arc<Mutex<BTreeSet<Digest>>>);
+
+impl Handed {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug)]
@@ -43,6 +58,8 @@ enum Wake {
     Changed,
     /// Read now, and say when it is done.
     Now(oneshot::Sender<()>),
+    /// The certificate (DER) of somebody who proved possession.
+    Learned(Arc<[u8]>),
 }
 
 impl Reloads {
@@ -51,6 +68,18 @@ impl Reloads {
         let (done, wait) = oneshot::channel();
         if self.sender.send(Wake::Now(done)).is_ok() {
             let _ = wait.await;
+        }
+    }
+
+    /// Hands over the certificate of an admitted peer, if it is a candidate's and not known yet. It never
+    /// waits, and hands the same certificate over once.
+    pub fn learn(&self, peer: &PeerIdentity, snapshot: &Snapshot) {
+        let digest = &peer.digest;
+        if snapshot.known.get(digest).is_some() || !lists(&snapshot.admission, digest) {
+            return;
+        }
+        if self.handed.lock().insert(*digest) {
+            let _ = self.sender.send(Wake::Learned(Arc::clone(&peer.der)));
         }
     }
 }
@@ -64,11 +93,17 @@ pub fn spawn(mut reloader: Reloader, store: &Arc<Store>) -> (Reloads, Arc<Snapsh
     let stamps = reloader.stamps();
     let good = reloader.reload();
     let first = store.snapshot();
+    let handed = Handed::default();
+    let reloads = Reloads {
+        sender,
+        handed: handed.clone(),
+    };
     let watch = move || {
         Watch {
             reloader,
             watches,
             stamps,
+            handed,
             failures: usize::from(!good),
         }
         .run(&wakes)
@@ -76,13 +111,14 @@ pub fn spawn(mut reloader: Reloader, store: &Arc<Store>) -> (Reloads, Arc<Snapsh
     if let Err(error) = thread::Builder::new().name("trust".into()).spawn(watch) {
         warn!(%error, "no thread for watching the files: they are not read again");
     }
-    (Reloads { sender }, first)
+    (reloads, first)
 }
 
 struct Watch {
     reloader: Reloader,
     watches: Watches,
-    stamps: [Option<super::files::Stamp>; 2],
+    stamps: Stamps,
+    handed: Handed,
     failures: usize,
 }
 
@@ -93,17 +129,24 @@ impl Watch {
                 0 => POLL,
                 n => AGAIN.get(n - 1).copied().unwrap_or(POLL),
             };
-            let mut waiting = Vec::new();
+            let mut asked = Asked::default();
             match wakes.recv_timeout(pause) {
-                Ok(Wake::Changed) => waiting = gather(wakes),
-                Ok(Wake::Now(done)) => waiting.push(done),
+                Ok(wake) => asked = gather(wake, wakes),
                 Err(RecvTimeoutError::Timeout) => {
                     self.watches.renew();
                     if self.failures == 0 && self.stamps == self.reloader.stamps() {
                         continue;
                     }
+                    asked.read = true;
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let mut news = false;
+            for der in &asked.learned {
+                news |= self.reloader.learn(der);
+            }
+            if !asked.read && !news {
+                continue;
             }
             // Stamps before the reading: a change in between is seen by the next poll.
             self.stamps = self.reloader.stamps();
@@ -112,28 +155,44 @@ impl Watch {
             } else {
                 self.failures + 1
             };
-            for done in waiting {
+            self.handed.lock().clear(); // what was learned is known now, what was not may be offered again
+            for done in asked.waiting {
                 let _ = done.send(());
             }
         }
     }
 }
 
-/// Waits until it is quiet; returns who waits for the reload.
-fn gather(wakes: &Receiver<Wake>) -> Vec<oneshot::Sender<()>> {
+/// What the thread was woken for.
+#[derive(Default)]
+struct Asked {
+    read: bool,
+    waiting: Vec<oneshot::Sender<()>>,
+    learned: Vec<Arc<[u8]>>,
+}
+
+/// Waits until it is quiet, when files change; takes what is there already, when only certificates came.
+fn gather(first: Wake, wakes: &Receiver<Wake>) -> Asked {
     let end = Instant::now() + AT_MOST;
-    let mut waiting = Vec::new();
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        match wakes.recv_timeout(QUIET.min(left)) {
-            Ok(Wake::Changed) if !left.is_zero() => {}
-            Ok(Wake::Now(done)) => {
-                waiting.push(done);
-                return waiting;
+    let (mut asked, mut next) = (Asked::default(), Some(first));
+    while let Some(wake) = next {
+        match wake {
+            Wake::Changed => asked.read = true,
+            Wake::Learned(der) => asked.learned.push(der),
+            Wake::Now(done) => {
+                asked.read = true;
+                asked.waiting.push(done);
+                return asked;
             }
-            Ok(Wake::Changed) | Err(_) => return waiting,
         }
+        let left = end.saturating_duration_since(Instant::now());
+        next = match (asked.read, left.is_zero()) {
+            (true, false) => wakes.recv_timeout(QUIET.min(left)).ok(),
+            (false, false) => wakes.try_recv().ok(),
+            (_, true) => None,
+        };
     }
+    asked
 }
 
 /// The inotify watches on the directories of the files.
@@ -144,34 +203,33 @@ struct Watches {
 
 impl Watches {
     fn new(reloader: &Reloader, sender: Sender<Wake>) -> Self {
-        let files = [
-            reloader.paths().map.clone(),
-            reloader.paths().server_pem.clone(),
-        ];
+        let paths = reloader.paths();
+        let files = paths.files();
+        let whole = paths.sources.directory.clone();
         let mut directories: Vec<PathBuf> = files.iter().map(|f| directory(f)).collect();
+        directories.extend(whole.clone());
         directories.sort();
         directories.dedup();
         let names: Vec<_> = files
             .iter()
             .filter_map(|f| f.file_name().map(ToOwned::to_owned))
             .collect();
+        let ours = move |path: &PathBuf| {
+            let named = path
+                .file_name()
+                .is_some_and(|n| names.iter().any(|o| o == n));
+            named || whole.as_ref().is_some_and(|whole| path.starts_with(whole))
+        };
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let ours = match &event {
+            let wakes = match &event {
                 // Reading (our own too) says nothing; everything else on our names does.
                 Ok(event) if matches!(event.kind, EventKind::Access(access) if !written(access)) => {
                     false
                 }
-                Ok(event) => {
-                    event.need_rescan()
-                        || event
-                            .paths
-                            .iter()
-                            .filter_map(|p| p.file_name())
-                            .any(|n| names.iter().any(|o| o == n))
-                }
+                Ok(event) => event.need_rescan() || event.paths.iter().any(&ours),
                 Err(_) => true,
             };
-            if ours {
+            if wakes {
                 let _ = sender.send(Wake::Changed);
             }
         });

@@ -32,6 +32,7 @@ mod drain;
 mod forward;
 mod handshake;
 mod limits;
+mod identity;
 mod noded;
 mod reload;
 mod session;

@@ -99,7 +99,7 @@ impl Pki {
     }
 }
 
-fn rsa() -> PKey<Private> {
+pub(crate) fn rsa() -> PKey<Private> {
     let slot = &KEYS[NEXT_KEY.fetch_add(1, Ordering::Relaxed) % KEYS.len()];
     slot.get_or_init(|| PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap())
         .clone()
@@ -132,7 +132,8 @@ fn mint(cn: &str, key: PKey<Private>, issuer: Option<&Identity>, valid: (i64, i6
 }
 
 impl Identity {
-    fn new(key: PKey<Private>, cert: X509) -> Self {
+    /// From its parts.
+    pub(crate) fn new(key: PKey<Private>, cert: X509) -> Self {
         let text = |pem: Vec<u8>| String::from_utf8(pem).unwrap();
         let cert_pem = text(cert.to_pem().unwrap());
         let pem = text(key.private_key_to_pem_pkcs8().unwrap()) + &cert_pem;

@@ -1,0 +1,158 @@
+//! Learned certificates: kept under their digest in the state directory, `learned/DIGEST.pem`.
+//!
+//! A client that completed a handshake has shown its certificate and proved that it holds the key, so the
+//! certificate of its digest is known from then on, over restarts too. Only digests of the map in force are
+//! kept; what has left the map is forgotten, file and all.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tracing::{debug, info, warn};
+
+use super::files::{self, Found};
+use super::known::{KnownCertificate, Source, lists};
+use crate::candidates::{Admission, Nobody};
+use crate::identity::Digest;
+use crate::tls::{CertificateInfo, certificate, certificates, pem};
+
+/// The directory's name in the state directory.
+const NAME: &str = "learned";
+
+/// Learned certificates that are kept; Ganeti's own map ends at 1351 entries.
+const MOST: usize = 4096;
+
+/// Largest certificate that is learned, in bytes of DER; Ganeti's have 800.
+const MAX_DER: usize = 16 << 10;
+
+/// The learned certificates, and their files.
+#[derive(Debug)]
+pub(super) struct Learned {
+    directory: PathBuf,
+    writes: bool,
+    certificates: BTreeMap<Digest, Arc<KnownCertificate>>,
+}
+
+impl Learned {
+    /// Reads what was learned before. With `writes` false the files are never touched.
+    pub(super) fn load(state_dir: &Path, writes: bool) -> Self {
+        let directory = state_dir.join(NAME);
+        let mut certificates = BTreeMap::new();
+        for path in files_in(state_dir).into_iter().take(MOST) {
+            match read(&path) {
+                Ok(known) => {
+                    certificates.insert(known.info.digest, Arc::new(known));
+                }
+                Err(why) => warn!(file = %path.display(), why, "a learned certificate is ignored"),
+            }
+        }
+        Self {
+            directory,
+            writes,
+            certificates,
+        }
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<KnownCertificate>> {
+        self.certificates.values()
+    }
+
+    /// Learns a certificate whose holder proved possession; returns whether it is news.
+    pub(super) fn learn(&mut self, der: &[u8], admission: &Admission) -> bool {
+        let Ok(info) = certificate(der) else {
+            return false;
+        };
+        let digest = info.digest;
+        let wanted = lists(admission, &digest) && der.len() <= MAX_DER;
+        if !wanted || self.certificates.len() >= MOST || self.certificates.contains_key(&digest) {
+            return false;
+        }
+        info!(cn = info.common_name.as_deref().unwrap_or("-"), %digest, "certificate learned");
+        if let Err(error) = self.write(&info) {
+            warn!(directory = %self.directory.display(), %error,
+                "a learned certificate could not be kept; it is known until this process ends");
+        }
+        let known = KnownCertificate {
+            info,
+            source: Source::Learned,
+            since: Some(SystemTime::now()),
+        };
+        self.certificates.insert(digest, Arc::new(known));
+        true
+    }
+
+    /// Forgets what the map does not list any more.
+    pub(super) fn retain(&mut self, admission: &Admission) {
+        if let Admission::Nobody(Nobody::NoIdentity | Nobody::NoGoodMap) = admission {
+            return; // a fault says nothing about who left
+        }
+        let (directory, writes) = (&self.directory, self.writes);
+        self.certificates.retain(|digest, _| {
+            let stays = lists(admission, digest);
+            if !stays && writes {
+                let path = directory.join(format!("{digest}.pem"));
+                match fs::remove_file(&path) {
+                    Ok(()) => debug!(file = %path.display(), "learned certificate forgotten"),
+                    Err(error) => {
+                        debug!(file = %path.display(), %error, "learned certificate not removed");
+                    }
+                }
+            }
+            stays
+        });
+    }
+
+    fn write(&self, info: &CertificateInfo) -> io::Result<()> {
+        if !self.writes {
+            return Ok(());
+        }
+        let made = DirBuilder::new().mode(0o700).create(&self.directory);
+        match made {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let pem = pem(&info.der).map_err(io::Error::other)?;
+        let path = self.directory.join(format!("{}.pem", info.digest));
+        files::replace(&path, &pem)
+    }
+}
+
+/// The files of learned certificates in a state directory.
+pub(super) fn files_in(state_dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(state_dir.join(NAME)) else {
+        return Vec::new();
+    };
+    let is_pem = |path: &PathBuf| path.extension() == Some(OsStr::new("pem"));
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(is_pem)
+        .collect()
+}
+
+/// Reads one file: its certificate must have the digest that is the file's name.
+fn read(path: &Path) -> Result<KnownCertificate, String> {
+    let content = match files::read(path, 2 * MAX_DER) {
+        Found::Content(content) => content,
+        Found::Absent => return Err("it is gone".into()),
+        Found::TooLarge => return Err("it is too large".into()),
+        Found::Unreadable(why) => return Err(why),
+    };
+    let mut list = certificates(&content).map_err(|error| error.to_string())?;
+    let info = list.swap_remove(0);
+    let named = path.file_stem().and_then(OsStr::to_str);
+    if named != Some(&*info.digest.to_string()) {
+        return Err("its certificate has another digest than its name says".into());
+    }
+    let since = fs::metadata(path).and_then(|data| data.modified()).ok();
+    Ok(KnownCertificate {
+        info,
+        source: Source::Learned,
+        since,
+    })
+}

@@ -1,0 +1,95 @@
+//! Which files there are, and how what they say is taken: the part of the configuration that trust sees.
+
+use std::path::PathBuf;
+
+use super::files::Stamp;
+use super::known::WhenIncomplete;
+use super::sources::Sources;
+use super::ssconf;
+use crate::candidates::BootstrapPolicy;
+use crate::config::Config;
+use crate::tls::Profile;
+
+/// The files that a [`super::Reloader`] reads.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// The candidate map.
+    pub map: PathBuf,
+    /// Key and certificate of the cluster.
+    pub server_pem: PathBuf,
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// Ganeti's ssconf directory.
+    pub ssconf_dir: PathBuf,
+    /// Candidate certificates.
+    pub sources: Sources,
+}
+
+/// Stamps of the watched files, to notice changes that no event told.
+pub(super) type Stamps = Vec<(PathBuf, Option<Stamp>)>;
+
+impl Paths {
+    /// What the configuration says.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            map: config.map_path(),
+            server_pem: config.server_pem.clone(),
+            state_dir: config.state_dir.clone(),
+            ssconf_dir: config.ssconf_dir.clone(),
+            sources: Sources {
+                directory: config.candidate_certs.clone(),
+                bundle: config.candidate_bundle.clone(),
+            },
+        }
+    }
+
+    /// The single files to watch.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let ssconf = ssconf::FILES.map(|name| self.ssconf_dir.join(name));
+        let mut files = vec![self.map.clone(), self.server_pem.clone()];
+        files.extend(ssconf);
+        files.extend(self.sources.bundle.clone());
+        files
+    }
+
+    pub(super) fn stamps(&self) -> Stamps {
+        let files = self.files().into_iter();
+        let mut stamps: Stamps = files
+            .map(|path| {
+                let stamp = Stamp::of(&path);
+                (path, stamp)
+            })
+            .collect();
+        stamps.extend(self.sources.stamps());
+        stamps
+    }
+}
+
+/// How a [`super::Reloader`] takes what it reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Whether an absent or empty map opens the bootstrap phase.
+    pub bootstrap: BootstrapPolicy,
+    /// How strict TLS is.
+    pub profile: Profile,
+    /// What is sent while the client CA list is incomplete.
+    pub when_incomplete: WhenIncomplete,
+    /// Whether the state directory is this process's own. Else it is read and never written.
+    pub keeps_state: bool,
+}
+
+impl Rules {
+    /// What the configuration says, for the daemon.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            bootstrap: config.admission.bootstrap,
+            profile: if config.tls.legacy {
+                Profile::Legacy
+            } else {
+                Profile::Modern
+            },
+            when_incomplete: config.client_ca_list.when_incomplete,
+            keeps_state: true,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Forgetting what the state directory remembers, and the lock that tells whether a proxy uses it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::{learned, state};
+
+/// Held (shared: an old and a new process overlap in a restart) while a proxy uses a state directory.
+#[derive(Debug)]
+pub struct InUse(#[allow(dead_code, reason = "held until it is dropped")] File);
+
+impl InUse {
+    /// Marks the directory as used by this process.
+    pub fn mark(state_dir: &Path) -> io::Result<Self> {
+        let file = lock_file(state_dir)?;
+        flock(&file, FlockOperation::NonBlockingLockShared)?;
+        Ok(Self(file))
+    }
+}
+
+/// What was forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Forgotten {
+    /// The last good map was there.
+    pub map: bool,
+    /// So many learned certificates were there.
+    pub learned: usize,
+}
+
+/// Removes the last good map and the learned certificates; `None` when a proxy uses the directory and `force`
+/// is not given.
+pub fn forget(state_dir: &Path, force: bool) -> io::Result<Option<Forgotten>> {
+    let lock = lock_file(state_dir)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) if force => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    let mut forgotten = Forgotten::default();
+    for path in learned::files_in(state_dir) {
+        forgotten.learned += usize::from(remove(&path)?);
+    }
+    forgotten.map = remove(&state_dir.join(state::NAME))?;
+    Ok(Some(forgotten))
+}
+
+fn remove(path: &PathBuf) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn lock_file(state_dir: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).mode(0o600);
+    options.open(state_dir.join("lock"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_in_use_is_left_alone_unless_forced() {
+        let dir = tempfile::tempdir().unwrap();
+        let map = dir.path().join(state::NAME);
+        fs::write(&map, "x").unwrap();
+        fs::create_dir(dir.path().join("learned")).unwrap();
+        fs::write(dir.path().join("learned/AA.pem"), "x").unwrap();
+        let (one, two) = (InUse::mark(dir.path()), InUse::mark(dir.path()));
+        assert!(one.is_ok() && two.is_ok(), "two processes in a restart");
+        assert_eq!(forget(dir.path(), false).unwrap(), None);
+        assert!(map.exists());
+        let all = Forgotten {
+            map: true,
+            learned: 1,
+        };
+        assert_eq!(forget(dir.path(), true).unwrap(), Some(all));
+        drop((one, two));
+        assert_eq!(
+            forget(dir.path(), false).unwrap(),
+            Some(Forgotten::default())
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! Candidate certificates from files: a directory of PEM files and a PEM bundle.
+//!
+//! A file may hold a private key as well: only certificates are read, nothing else is kept. A file that
+//! cannot be read is a fault of its own; the others count.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::files::{self, Found, Stamp};
+use super::known::{KnownCertificate, Source};
+use crate::tls::certificates;
+
+/// Largest file that is read, in bytes.
+const MAX_PEM: usize = 16 << 20;
+
+/// Files of the directory that are read.
+const MOST_FILES: usize = 4096;
+
+/// Where the administrator put candidate certificates.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// Directory of PEM files (`candidate_certs`).
+    pub directory: Option<PathBuf>,
+    /// PEM bundle (`candidate_bundle`).
+    pub bundle: Option<PathBuf>,
+}
+
+/// What the files hold, read again only when one of them changed.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    stamps: Option<Vec<(PathBuf, Option<Stamp>)>>,
+    certificates: Vec<Arc<KnownCertificate>>,
+    faults: Vec<String>,
+}
+
+impl Sources {
+    /// The files there are now, with their stamps.
+    pub(super) fn stamps(&self) -> Vec<(PathBuf, Option<Stamp>)> {
+        let directory = self.directory.as_deref().map(list).unwrap_or_default();
+        let paths = directory
+            .into_iter()
+            .chain(self.directory.clone())
+            .chain(self.bundle.clone());
+        paths
+            .map(|path| {
+                let stamp = Stamp::of(&path);
+                (path, stamp)
+            })
+            .collect()
+    }
+}
+
+impl Files {
+    /// The certificates in the files; what is wrong with them is added to `faults`.
+    pub(super) fn read(
+        &mut self,
+        sources: &Sources,
+        faults: &mut Vec<String>,
+    ) -> &[Arc<KnownCertificate>] {
+        let stamps = sources.stamps();
+        if self.stamps.as_ref() != Some(&stamps) || !self.faults.is_empty() {
+            self.certificates.clear();
+            self.faults.clear();
+            if let Some(directory) = &sources.directory {
+                if !directory.is_dir() {
+                    let name = directory.display();
+                    self.faults
+                        .push(format!("candidate_certs {name}: not a directory"));
+                }
+                for path in list(directory) {
+                    self.add(&path, Source::Directory);
+                }
+            }
+            if let Some(bundle) = &sources.bundle {
+                self.add(bundle, Source::Bundle);
+            }
+            self.stamps = Some(stamps);
+        }
+        faults.extend(self.faults.iter().cloned());
+        &self.certificates
+    }
+
+    fn add(&mut self, path: &Path, source: Source) {
+        let why = match files::read(path, MAX_PEM) {
+            Found::Content(pem) => match certificates(&pem) {
+                Ok(list) => {
+                    let since = fs::metadata(path).and_then(|data| data.modified()).ok();
+                    let known = list.into_iter().map(|info| KnownCertificate {
+                        info,
+                        source,
+                        since,
+                    });
+                    self.certificates.extend(known.map(Arc::new));
+                    return;
+                }
+                Err(error) => error.to_string(),
+            },
+            Found::Absent => "there is no such file".into(),
+            Found::TooLarge => format!("the file has more than {MAX_PEM} bytes"),
+            Found::Unreadable(why) => format!("the file cannot be read: {why}"),
+        };
+        let name = path.display();
+        self.faults
+            .push(format!("candidate certificates {name}: {why}"));
+    }
+}
+
+/// The regular files of a directory by name; hidden ones and those being written (`.new`, `.tmp`, `~`) are
+/// left out.
+fn list(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.is_file() && is_meant(path))
+        .collect();
+    paths.sort();
+    paths.truncate(MOST_FILES);
+    paths
+}
+
+fn is_meant(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    let unfinished = |name: &str| [".new", ".tmp", "~"].iter().any(|end| name.ends_with(end));
+    name.is_some_and(|name| !name.starts_with('.') && !unfinished(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_file_is_a_fault_and_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let sources = Sources {
+            directory: Some(dir.path().to_owned()),
+            bundle: Some(dir.path().join("none/bundle.pem")),
+        };
+        fs::write(dir.path().join("bad.pem"), "not a certificate").unwrap();
+        fs::write(dir.path().join(".hidden"), "x").unwrap();
+        fs::write(dir.path().join("half.pem.new"), "x").unwrap();
+        let (mut files, mut faults) = (Files::default(), Vec::new());
+        assert!(files.read(&sources, &mut faults).is_empty());
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(faults[0].contains("bad.pem") && faults[1].contains("bundle.pem"));
+        fs::remove_file(dir.path().join("bad.pem")).unwrap();
+        faults.clear();
+        files.read(&sources, &mut faults);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+    }
+}

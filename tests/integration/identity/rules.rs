@@ -1,0 +1,195 @@
+//! Audit mode, `bind_peer`, and a certificate that two nodes use.
+
+use std::net::{IpAddr, SocketAddr};
+
+use openssl::ssl::{Ssl, SslStream};
+use socket2::{Domain, Socket, Type};
+
+use crate::support::PATIENCE;
+use crate::support::client::{Tls, admitted, context, refusal, rpc};
+use crate::support::pki::{Identity, Pki};
+use crate::support::proxy::{Proxy, replace};
+use crate::support::stub::StubNoded;
+
+/// Whether this client is admitted when it calls from that loopback address.
+fn admitted_from(proxy: &Proxy, identity: &Identity, from: &str) -> bool {
+    let from: IpAddr = from.parse().unwrap();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
+    socket.connect(&proxy.addr().into()).unwrap();
+    let tcp = std::net::TcpStream::from(socket);
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    let ssl = Ssl::new(&context(Some(identity), Tls::V12).build()).unwrap();
+    // In TLS 1.2 a refused client fails in the handshake.
+    SslStream::new(ssl, tcp).unwrap().connect().is_ok()
+}
+
+fn audited(proxy: &Proxy, reason: &str) -> f64 {
+    proxy.metric(&format!(
+        "noded_proxy_audit_refusals_total{{reason=\"{reason}\"}}"
+    ))
+}
+
+#[test]
+fn audit_mode_admits_every_certificate_of_the_cluster_and_tells_what_enforce_would_do() {
+    let pki = Pki::new();
+    let (master, node) = (pki.client("node1"), pki.client("node9"));
+    let (old, foreign) = (pki.self_signed("node3"), pki.foreign("node9"));
+    let stub = StubNoded::usual();
+    let proxy = Proxy::with(&pki)
+        .candidates(&[("u1", &master), ("u3", &old)])
+        .upstream(stub.address())
+        .config("admission.mode = 'audit'")
+        .start();
+    assert_eq!(
+        rpc(proxy.addr(), &master, "version", "[]").unwrap().status,
+        200
+    );
+    assert_eq!(
+        rpc(proxy.addr(), &old, "version", "[]").unwrap().status,
+        200,
+        "in the map"
+    );
+    assert_eq!(audited(&proxy, "unknown_digest"), 0.0);
+    assert_eq!(
+        rpc(proxy.addr(), &node, "version", "[]").unwrap().status,
+        200
+    );
+    assert_eq!(audited(&proxy, "unknown_digest"), 1.0);
+    assert_eq!(
+        rpc(proxy.addr(), pki.server(), "version", "[]")
+            .unwrap()
+            .status,
+        200
+    );
+    assert_eq!(audited(&proxy, "unknown_digest"), 2.0);
+    assert!(refusal(proxy.addr(), Some(&foreign), Tls::Any).is_some());
+    assert_eq!(proxy.rejected("unknown_digest"), 1.0);
+    // Loudly: metric, /status, health and log.
+    assert_eq!(proxy.metric("noded_proxy_mode{mode=\"audit\"}"), 1.0);
+    assert_eq!(proxy.metric("noded_proxy_mode{mode=\"enforce\"}"), 0.0);
+    assert_eq!(proxy.status()["mode"], "audit");
+    let (status, health) = proxy.health();
+    assert_eq!((status, health["degraded"].as_bool()), (200, Some(true)));
+    assert!(
+        health["reasons"].to_string().contains("AUDIT MODE"),
+        "{health}"
+    );
+    assert_eq!(
+        proxy
+            .lines_with("admitted in audit mode; enforce would refuse it")
+            .len(),
+        2
+    );
+    // What audit admits beyond the map is no candidate, and is not learned.
+    let names: Vec<_> = std::fs::read_dir(proxy.dir().join("state/learned"))
+        .map(|entries| entries.count())
+        .into_iter()
+        .collect();
+    assert!(names.iter().all(|count| *count <= 2), "{names:?}");
+}
+
+#[test]
+fn enforce_is_the_default_and_says_so() {
+    let pki = Pki::new();
+    let proxy = Proxy::with(&pki)
+        .candidates(&[("u1", &pki.client("node1"))])
+        .start();
+    assert!(!admitted(proxy.addr(), &pki.client("node9")));
+    assert_eq!(proxy.metric("noded_proxy_mode{mode=\"enforce\"}"), 1.0);
+    assert_eq!(proxy.status()["mode"], "enforce");
+}
+
+fn write_addresses(proxy: &Proxy, candidates: &str, nodes: &str) {
+    let file = |name: &str| proxy.dir().join("ganeti").join(name);
+    replace(
+        &file("ssconf_master_candidates_ips"),
+        candidates.as_bytes(),
+        0o444,
+    );
+    replace(&file("ssconf_node_primary_ips"), nodes.as_bytes(), 0o444);
+    proxy.sighup();
+}
+
+const NODES: &str = "node1 127.0.0.1\nnode2 127.0.0.2\nnode3 127.0.0.3\n";
+
+#[test]
+fn bind_peer_enforced_wants_each_certificate_from_its_own_nodes_address() {
+    let pki = Pki::new();
+    let (one, two) = (pki.client("node1"), pki.client("node2"));
+    let proxy = Proxy::with(&pki)
+        .candidates(&[("u1", &one), ("u2", &two)])
+        .config("admission.bind_peer = 'enforce'")
+        .start();
+    assert!(
+        !admitted_from(&proxy, &one, "127.0.0.1"),
+        "closed while nothing is known"
+    );
+    write_addresses(&proxy, "127.0.0.1\n127.0.0.2\n", NODES);
+    proxy.wait_for("the addresses are known", |proxy| {
+        admitted_from(proxy, &one, "127.0.0.1")
+    });
+    assert!(admitted_from(&proxy, &two, "127.0.0.2"));
+    let (others, nobodys) = ("other_nodes_certificate", "address_not_candidate");
+    let before = proxy.rejected(nobodys);
+    assert!(!admitted_from(&proxy, &one, "127.0.0.2"));
+    assert!(!admitted_from(&proxy, &two, "127.0.0.3"));
+    assert_eq!(proxy.rejected(others), 1.0);
+    assert_eq!(proxy.rejected(nobodys), before + 1.0);
+    // The candidates change, and the next handshake knows.
+    write_addresses(&proxy, "127.0.0.1\n", NODES);
+    proxy.wait_for("two is none any more", |proxy| {
+        !admitted_from(proxy, &two, "127.0.0.2")
+    });
+}
+
+#[test]
+fn bind_peer_warn_admits_counts_and_logs() {
+    let pki = Pki::new();
+    let one = pki.client("node1");
+    let proxy = Proxy::with(&pki)
+        .candidates(&[("u1", &one)])
+        .config("admission.bind_peer = 'warn'")
+        .start();
+    write_addresses(&proxy, "127.0.0.1\n127.0.0.2\n", NODES);
+    let misplaced = |reason: &str| {
+        proxy.metric(&format!(
+            "noded_proxy_misplaced_peers_total{{reason=\"{reason}\"}}"
+        ))
+    };
+    proxy.wait_for("the addresses are known", |proxy| {
+        let before = misplaced("address_not_candidate");
+        admitted_from(proxy, &one, "127.0.0.1") && misplaced("address_not_candidate") == before
+    });
+    let before = misplaced("other_nodes_certificate");
+    assert!(admitted_from(&proxy, &one, "127.0.0.2"));
+    proxy.wait_for("it is counted", |_| {
+        misplaced("other_nodes_certificate") == before + 1.0
+    });
+}
+
+#[test]
+fn a_certificate_that_two_nodes_use_is_told() {
+    let pki = Pki::new();
+    let one = pki.client("node1");
+    let proxy = Proxy::with(&pki).candidates(&[("u1", &one)]).start();
+    write_addresses(&proxy, "127.0.0.1\n127.0.0.2\n", NODES);
+    proxy.wait_for("the addresses are known", |proxy| {
+        admitted_from(proxy, &one, "127.0.0.1");
+        let seen = &proxy.get("/certs").json()["candidates"][0]["seen"];
+        seen["nodes"] == serde_json::json!(["node1"])
+    });
+    let used = |proxy: &Proxy| proxy.metric("noded_proxy_certificate_used_by_another_node_total");
+    assert_eq!(used(&proxy), 0.0);
+    assert!(admitted_from(&proxy, &one, "127.0.0.2"));
+    proxy.wait_for("it is counted", |proxy| used(proxy) == 1.0);
+    assert!(admitted_from(&proxy, &one, "127.0.0.2"));
+    assert_eq!(
+        proxy.lines_with("certificate used by another node").len(),
+        1,
+        "told once"
+    );
+    let told = &proxy.status()["certificates_used_by_another_node"][0];
+    assert_eq!(told["digest"], one.digest.as_str());
+    assert_eq!(told["seen"]["nodes"], serde_json::json!(["node1", "node2"]));
+}
