@@ -246,7 +246,7 @@ impl Metrics {
                 "reload_failures_total",
                 "Files found faulty, by file",
                 "file",
-                &["candidate_map", "server_pem", "state"],
+                &["candidate_map", "server_pem", "ssconf", "state"],
             ),
             not_after: make.float_gauges(
                 "certificate_not_after_timestamp_seconds",

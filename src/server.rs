@@ -148,6 +148,7 @@ impl Server {
         let paths = Paths {
             map: config.map_path(),
             server_pem: config.server_pem.clone(),
+            ssconf_dir: config.ssconf_dir.clone(),
             state_dir: config.state_dir.clone(),
         };
         let bootstrap = config.admission.bootstrap;

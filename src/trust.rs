@@ -7,9 +7,12 @@
 
 mod files;
 mod reload;
+mod ssconf;
 mod state;
 mod watch;
 
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -39,6 +42,12 @@ pub struct Snapshot {
     pub map_state: &'static str,
     /// When the map in force was read.
     pub map_loaded: Option<SystemTime>,
+    /// Addresses of the master candidates (`ssconf_master_candidates_ips`). They admit nobody.
+    pub candidate_addresses: Arc<HashSet<IpAddr>>,
+    /// Primary addresses of the nodes by name (`ssconf_node_primary_ips`).
+    pub primary_addresses: Arc<HashMap<String, IpAddr>>,
+    /// Name of the master (`ssconf_master_node`).
+    pub master_node: Option<Arc<str>>,
     /// What is wrong now, one line each; empty when all is well.
     pub faults: Vec<String>,
 }
@@ -62,6 +71,9 @@ impl Snapshot {
             tls: None,
             map_state: "absent",
             map_loaded: None,
+            candidate_addresses: Arc::default(),
+            primary_addresses: Arc::default(),
+            master_node: None,
             faults: Vec::new(),
         }
     }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use tracing::{error, info, warn};
 
 use super::files::{self, Found, Stamp};
+use super::ssconf::{self, Ssconf};
 use super::state::{Remembered, State};
 use super::{Snapshot, Store, Tls};
 use crate::candidates::{
@@ -25,6 +26,8 @@ pub struct Paths {
     pub map: PathBuf,
     /// Key and certificate of the cluster.
     pub server_pem: PathBuf,
+    /// Ganeti's ssconf directory.
+    pub ssconf_dir: PathBuf,
     /// The state directory.
     pub state_dir: PathBuf,
 }
@@ -41,6 +44,7 @@ pub struct Reloader {
     latch_damaged: bool,
     last_good: Option<LastGood>,
     identity: Option<Identity>,
+    ssconf: Ssconf,
     reported: Option<(Admission, Server)>,
     reported_faults: Vec<String>,
 }
@@ -88,22 +92,22 @@ impl Reloader {
             latch_damaged,
             last_good,
             identity: None,
+            ssconf: Ssconf::default(),
             reported: None,
             reported_faults: Vec::new(),
         }
     }
 
-    /// The files to watch.
-    pub fn paths(&self) -> &Paths {
-        &self.paths
+    /// All files that are read again when they change.
+    pub(super) fn watched(&self) -> impl Iterator<Item = PathBuf> {
+        let ssconf = ssconf::FILES.map(|name| self.paths.ssconf_dir.join(name));
+        let own = [self.paths.map.clone(), self.paths.server_pem.clone()];
+        own.into_iter().chain(ssconf)
     }
 
     /// Stamps of the watched files, to notice changes that no event told.
-    pub(super) fn stamps(&self) -> [Option<Stamp>; 2] {
-        [
-            Stamp::of(&self.paths.map),
-            Stamp::of(&self.paths.server_pem),
-        ]
+    pub(super) fn stamps(&self) -> Vec<Option<Stamp>> {
+        self.watched().map(|path| Stamp::of(&path)).collect()
     }
 
     /// Reads everything again and publishes it if it says something new. Returns whether all is well;
@@ -128,6 +132,14 @@ impl Reloader {
             self.metrics
                 .reload_failures
                 .with_label_values(&["candidate_map"])
+                .inc();
+        }
+        let before = faults.len();
+        self.ssconf.read(&self.paths.ssconf_dir, &mut faults);
+        if faults.len() > before {
+            self.metrics
+                .reload_failures
+                .with_label_values(&["ssconf"])
                 .inc();
         }
         self.publish(&resolved, map_state, identity_changed, &faults);
@@ -196,6 +208,12 @@ impl Reloader {
     ) {
         let old = self.store.snapshot();
         let same_rule = old.admission == resolved.admission && !identity_changed;
+        let told = Ssconf {
+            candidate_addresses: Arc::clone(&old.candidate_addresses),
+            primary_addresses: Arc::clone(&old.primary_addresses),
+            master_node: old.master_node.clone(),
+        };
+        let same_words = old.faults == faults && old.map_state == map_state && told == self.ssconf;
         let metrics = &self.metrics;
         for state in MapFile::STATES {
             let now = i64::from(state == map_state);
@@ -211,7 +229,7 @@ impl Reloader {
         if let Some(since) = map_loaded.and_then(unix) {
             metrics.map_last_good.set(since.as_secs_f64());
         }
-        if same_rule && old.generation > 0 && old.faults == faults && old.map_state == map_state {
+        if same_rule && same_words && old.generation > 0 {
             return; // Ganeti rewrites the map on almost every change of its configuration
         }
         let tls = self.identity.as_ref().map(|i| i.tls.clone());
@@ -229,6 +247,9 @@ impl Reloader {
             tls,
             map_state,
             map_loaded,
+            candidate_addresses: Arc::clone(&self.ssconf.candidate_addresses),
+            primary_addresses: Arc::clone(&self.ssconf.primary_addresses),
+            master_node: self.ssconf.master_node.clone(),
             faults: faults.to_vec(),
         });
     }

@@ -82,7 +82,7 @@ pub fn spawn(mut reloader: Reloader, store: &Arc<Store>) -> (Reloads, Arc<Snapsh
 struct Watch {
     reloader: Reloader,
     watches: Watches,
-    stamps: [Option<super::files::Stamp>; 2],
+    stamps: Vec<Option<super::files::Stamp>>,
     failures: usize,
 }
 
@@ -144,10 +144,7 @@ struct Watches {
 
 impl Watches {
     fn new(reloader: &Reloader, sender: Sender<Wake>) -> Self {
-        let files = [
-            reloader.paths().map.clone(),
-            reloader.paths().server_pem.clone(),
-        ];
+        let files: Vec<PathBuf> = reloader.watched().collect();
         let mut directories: Vec<PathBuf> = files.iter().map(|f| directory(f)).collect();
         directories.sort();
         directories.dedup();
