@@ -187,6 +187,8 @@ impl Admin {
                 "entries": snapshot.admission.entries(),
                 "map_age_seconds": age,
                 "generation": snapshot.generation,
+                "master": snapshot.master_node.as_deref(),
+                "candidate_addresses": snapshot.candidate_addresses.len(),
                 "faults": snapshot.faults,
                 "candidates": keys,
             },

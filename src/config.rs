@@ -11,16 +11,21 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tracing::warn;
 
 use crate::authz::Policy;
 use crate::candidates::BootstrapPolicy;
 use crate::cli::RunArgs;
+use crate::overload::Bounds;
 use value::{duration, size};
 
 pub use file::Problem;
 
 /// Where the configuration is looked for when `--config` is not given. It may be absent.
 pub const DEFAULT_FILE: &str = "/etc/noded-proxy/noded-proxy.toml";
+
+/// Files that are open beside connections: listeners, watches, runtime, log, admin clients.
+const OTHER_FILES: usize = 64;
 
 /// Everything `noded-proxy run` can be told. `config/noded-proxy.toml` shows each key with its default.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -194,6 +199,18 @@ impl Config {
             "at least 1",
         );
         check(
+            lim.handshakes_per_source >= 1,
+            "limits.handshakes_per_source",
+            &lim.handshakes_per_source,
+            "at least 1",
+        );
+        check(
+            lim.reserved() < lim.connections.min(lim.handshakes).max(1),
+            "limits.reserved",
+            &lim.reserved(),
+            "less than limits.connections and limits.handshakes",
+        );
+        check(
             lim.body >= 1 << 20,
             "limits.body",
             &lim.body,
@@ -307,8 +324,12 @@ impl Default for UpstreamConfig {
 pub struct Limits {
     /// Open client connections.
     pub connections: usize,
-    /// Unfinished TLS handshakes.
+    /// TLS handshakes at a time.
     pub handshakes: usize,
+    /// TLS handshakes at a time for each source: an IPv4 address, or the first 64 bits of an IPv6 address.
+    pub handshakes_per_source: usize,
+    /// Of connections and handshakes, kept for candidates' addresses; by default a quarter, at most 64.
+    pub reserved: Option<usize>,
     /// Time for a TLS handshake.
     #[serde(deserialize_with = "duration")]
     pub handshake_timeout: Duration,
@@ -329,11 +350,46 @@ pub struct Limits {
     pub memory: u64,
 }
 
+impl Limits {
+    /// Of connections and handshakes, how many are kept for candidates' addresses.
+    pub fn reserved(&self) -> usize {
+        let quarter = self.connections.min(self.handshakes) / 4;
+        self.reserved.unwrap_or(quarter.min(64))
+    }
+
+    /// The bounds for a process that may open `files` files and has `upstream` connections to noded.
+    pub fn bounds(&self, files: u64, upstream: usize) -> Bounds {
+        let files = usize::try_from(files).unwrap_or(usize::MAX);
+        // A connection that is accepted and cannot be served helps nobody.
+        let left = files.saturating_sub(upstream + OTHER_FILES).max(files / 4);
+        let connections = self.connections.min(left).max(1);
+        if connections < self.connections {
+            warn!(
+                connections,
+                configured = self.connections,
+                files,
+                "limits.connections is lowered to what the limit on open files allows (LimitNOFILE=)"
+            );
+        }
+        Bounds {
+            connections,
+            handshakes: self.handshakes,
+            handshakes_per_source: self.handshakes_per_source,
+            reserved: match connections < self.connections {
+                true => self.reserved().min(connections / 4),
+                false => self.reserved(),
+            },
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
             handshakes: 512,
+            handshakes_per_source: 64,
+            reserved: None,
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             body: 128 << 20,
@@ -416,7 +472,27 @@ mod tests {
             all.upstream.fast_slots.take(),
             Some(Config::default().upstream.fast_slots())
         );
+        assert_eq!(
+            all.limits.reserved.take(),
+            Some(Config::default().limits.reserved())
+        );
         assert_eq!(all, Config::default());
+    }
+
+    #[test]
+    fn connections_leave_files_for_everything_else() {
+        let limits = Limits::default();
+        for (files, connections, reserved) in [
+            (u64::MAX, 4096, 64),
+            (65_536, 4096, 64),
+            (1024, 940, 64),
+            (64, 16, 4),
+            (1, 1, 0),
+        ] {
+            let bounds = limits.bounds(files, 20);
+            let found = (bounds.connections, bounds.reserved);
+            assert_eq!(found, (connections, reserved), "{files}");
+        }
     }
 
     #[test]
@@ -460,6 +536,10 @@ mod tests {
             (
                 "upstream.fast_slots = 20",
                 "upstream.fast_slots = 20: expected less than upstream.max_clients",
+            ),
+            (
+                "limits.reserved = 512",
+                "limits.reserved = 512: expected less than limits.connections and limits.handshakes",
             ),
             (
                 "limits.header_timeout = '0s'",

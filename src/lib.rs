@@ -19,6 +19,7 @@
 //! | [`config`] | what it means |
 //! | [`server`] | binds, builds the parts, runs them, reacts to signals, drains |
 //! | [`listener`] | the accept loop |
+//! | [`overload`] | who goes first when there are more callers than room |
 //! | [`connection`] | one connection's life |
 //! | [`rpc`] | one RPC's life |
 //! | [`tls`] | acceptor, connector and handshakes; the only room that names OpenSSL |
@@ -47,6 +48,7 @@ pub mod identity;
 pub mod listener;
 pub mod logging;
 pub mod metrics;
+pub mod overload;
 pub mod print;
 pub mod procedures;
 pub mod rpc;

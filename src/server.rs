@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, watch as watch_channel};
+use tokio::sync::watch as watch_channel;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +21,7 @@ use crate::config::{Config, Warm};
 use crate::http::Budget;
 use crate::listener::{bind, raise_file_limit};
 use crate::metrics::Metrics;
+use crate::overload::Overload;
 use crate::shared::{Refusals, Shared};
 use crate::tls::Profile;
 use crate::trust::{Paths, Reloader, Reloads, Store, watch};
@@ -124,14 +125,13 @@ struct Public {
     open: Vec<Arc<TcpListener>>,
     /// systemd holds the port, so it stays open whatever happens here.
     inherited: bool,
-    connections: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
+    overload: Arc<Overload>,
 }
 
 impl Server {
     /// Loads the files and opens the ports. Must be called inside a tokio runtime.
     pub fn build(config: &Config) -> Result<Self, StartError> {
-        raise_file_limit();
+        let files = raise_file_limit();
         let metrics = Arc::new(Metrics::new());
         metrics.legacy.set(i64::from(config.tls.legacy));
         if config.tls.legacy {
@@ -157,7 +157,7 @@ impl Server {
         let (reloads, first) = watch(reloader, &store);
         let shared = share(config, store, metrics);
         let admin_listener = open("admin", config.admin)?;
-        let mut public = Public::new(config)?;
+        let mut public = Public::new(config, files)?;
         if first.tls.is_some() && !public.inherited {
             for address in &config.listen {
                 public.open.push(Arc::new(open("listen", *address)?));
@@ -293,21 +293,19 @@ fn open(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartErro
 }
 
 impl Public {
-    fn new(config: &Config) -> Result<Self, StartError> {
+    fn new(config: &Config, files: u64) -> Result<Self, StartError> {
         let mut open = Vec::new();
         for listener in systemd::inherited_listeners() {
             listener.set_nonblocking(true)?;
             open.push(Arc::new(TcpListener::from_std(listener)?));
         }
         let inherited = !open.is_empty();
-        let connections = Arc::new(Semaphore::new(config.limits.connections));
-        let handshakes = Arc::new(Semaphore::new(config.limits.handshakes));
+        let overload = Overload::new(config.limits.bounds(files, config.upstream.max_clients));
         Ok(Self {
             addresses: config.listen.clone(),
             open,
             inherited,
-            connections,
-            handshakes,
+            overload,
         })
     }
 
@@ -377,18 +375,18 @@ impl Public {
         listener: Arc<TcpListener>,
         shared: Arc<Shared>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (connections, handshakes) =
-            (Arc::clone(&self.connections), Arc::clone(&self.handshakes));
+        let overload = Arc::clone(&self.overload);
         async move {
             let metrics = Arc::clone(&shared.metrics);
-            let serve = |tcp, peer, permit| {
-                let (shared, handshakes) = (Arc::clone(&shared), Arc::clone(&handshakes));
-                shared.tasks.clone().spawn(async move {
-                    connection::serve(shared, tcp, peer, handshakes).await;
-                    drop(permit);
-                });
+            let serve = |tcp, peer, place| {
+                let shared = Arc::clone(&shared);
+                shared
+                    .tasks
+                    .clone()
+                    .spawn(connection::serve(shared, tcp, peer, place));
             };
-            listener::run(&listener, &connections, &metrics, serve).await;
+            let candidate = |ip| shared.store.current().candidate_addresses.contains(&ip);
+            listener::run(&listener, &overload, candidate, &metrics, serve).await;
         }
     }
 

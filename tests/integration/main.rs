@@ -12,6 +12,7 @@
 //! | `drain` | how it ends, and what systemd is told |
 //! | `forward` | requests, bodies, faults and slots, with a stand-in for noded |
 //! | `noded` | the real node daemon and Ganeti's own client |
+//! | `overload` | who is served when there are more callers than room |
 //! | `support` | certificates, the proxy, clients and stand-ins for noded |
 
 #![allow(
@@ -28,6 +29,7 @@ mod drain;
 mod forward;
 mod handshake;
 mod noded;
+mod overload;
 mod reload;
 mod support;
 mod threats;
