@@ -17,6 +17,7 @@ use crate::authz::Policy;
 use crate::candidates::BootstrapPolicy;
 use crate::cli::RunArgs;
 use crate::overload::Bounds;
+use crate::policy;
 use value::{duration, size};
 
 pub use file::Problem;
@@ -50,6 +51,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Who is admitted.
     pub admission: AdmissionConfig,
+    /// Which procedures may be called.
+    pub policy: policy::Policy,
     /// The local node daemon.
     pub upstream: UpstreamConfig,
     /// Bounds on what clients can take.
@@ -72,6 +75,7 @@ impl Default for Config {
             state_dir: "/var/lib/noded-proxy".into(),
             drain_timeout: Duration::from_secs(60),
             admission: AdmissionConfig::default(),
+            policy: policy::Policy::default(),
             upstream: UpstreamConfig::default(),
             limits: Limits::default(),
             tls: TlsConfig::default(),
@@ -88,7 +92,7 @@ impl Config {
     }
 
     /// The part of the configuration that the access rule sees.
-    pub fn policy(&self) -> Policy {
+    pub fn access(&self) -> Policy {
         Policy {
             reject_expired: self.admission.reject_expired,
         }
@@ -507,7 +511,8 @@ mod tests {
         });
         let missing: Vec<&str> = keys
             .filter(|key| {
-                !["admission", "upstream", "limits", "tls", "log"].contains(key) || *key == "tls"
+                !["admission", "policy", "upstream", "limits", "tls", "log"].contains(key)
+                    || *key == "tls"
             })
             .filter(|key| {
                 !sample
@@ -562,6 +567,7 @@ mod tests {
             ("limits.body = 'much'", "limits.body"),
             ("admin = 'localhost'", "admin"),
             ("log.level = 'loud'", "log.level"),
+            ("policy.deny = ['*']", "policy.deny"),
             ("x = [", "line 1"),
         ];
         for (text, key) in table {

@@ -29,6 +29,7 @@
 //! | [`trust`] | the snapshot that decides, its files, its reload |
 //! | [`http`] | what a request must be, bodies, refusals |
 //! | [`upstream`] | slots and exchanges with noded |
+//! | [`policy`] | which procedures an admitted candidate may call |
 //! | [`procedures`] | what is known of Ganeti's procedures |
 //! | [`shared`] | the handles that connections share |
 //! | [`metrics`], [`admin`] | the numbers, and the listener that shows them |
@@ -49,6 +50,7 @@ pub mod listener;
 pub mod logging;
 pub mod metrics;
 pub mod overload;
+pub mod policy;
 pub mod print;
 pub mod procedures;
 pub mod rpc;

@@ -14,6 +14,7 @@ use prometheus::{
 
 use crate::authz::Denied;
 use crate::candidates::MapFile;
+use crate::policy::List;
 
 /// Why a connection or request was refused before noded saw it, beyond [`Denied::REASONS`].
 pub mod reason {
@@ -88,6 +89,8 @@ pub struct Metrics {
     pub body_bytes: IntCounterVec,
     /// Refused requests by reason.
     pub refused: IntCounterVec,
+    /// Calls that the RPC policy forbids, by list and outcome.
+    pub policy_forbidden: IntCounterVec,
     /// Wait for a slot.
     pub queue_duration: Histogram,
     /// Requests that wait for a slot now.
@@ -133,6 +136,16 @@ impl Metrics {
         let denied = || Denied::REASONS.into_iter();
         let rejected: Vec<&str> = denied().chain(reason::ALL).collect();
         let refused: Vec<&str> = denied().chain(crate::http::Refusal::REASONS).collect();
+        let policy_forbidden = make.counter_pairs(
+            "policy_forbidden_total",
+            "Calls that the RPC policy forbids, by list of rules and outcome (refused, audit)",
+            &["list", "outcome"],
+        );
+        for list in List::NAMES {
+            for outcome in ["refused", "audit"] {
+                policy_forbidden.with_label_values(&[list, outcome]);
+            }
+        }
         let build = make.gauges("build_info", "Always 1", &["version", "tls_library"]);
         build
             .with_label_values(&[env!("CARGO_PKG_VERSION"), crate::tls::library()])
@@ -192,6 +205,7 @@ impl Metrics {
                 "reason",
                 &refused,
             ),
+            policy_forbidden,
             queue_duration: make.histogram("queue_duration_seconds", "Wait of RPCs for a slot"),
             queue_length: make.gauge("queue_length", "RPCs that wait for a slot"),
             slots_in_use: make.gauge("slots_in_use", "Connections to noded in use"),

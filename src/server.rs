@@ -139,7 +139,13 @@ impl Server {
                 "tls.legacy: TLS 1.0 and 1.1, RSA key exchange, 1024-bit keys and SHA-1 are taken"
             );
         }
-        let store = Store::new(config.policy());
+        for name in config.policy.strangers() {
+            warn!(
+                name,
+                "policy: no procedure of Ganeti 2.8 to 3.1 has this name"
+            );
+        }
+        let store = Store::new(config.access());
         let profile = if config.tls.legacy {
             Profile::Legacy
         } else {
@@ -276,6 +282,7 @@ fn share(config: &Config, store: Arc<Store>, metrics: Arc<Metrics>) -> Arc<Share
         upstream,
         budget,
         metrics,
+        policy: config.policy.clone(),
         limits: config.limits.clone(),
         drain,
         tasks,

@@ -13,6 +13,7 @@
 //! | `forward` | requests, bodies, faults and slots, with a stand-in for noded |
 //! | `noded` | the real node daemon and Ganeti's own client |
 //! | `overload` | who is served when there are more callers than room |
+//! | `policy` | which procedures a candidate may call |
 //! | `support` | certificates, the proxy, clients and stand-ins for noded |
 
 #![allow(
@@ -30,6 +31,7 @@ mod forward;
 mod handshake;
 mod noded;
 mod overload;
+mod policy;
 mod reload;
 mod support;
 mod threats;
