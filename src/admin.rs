@@ -25,6 +25,7 @@ use tokio::net::TcpListener;
 use tracing::debug;
 
 use crate::candidates::Admission;
+use crate::sandbox::Report;
 use crate::shared::Shared;
 
 /// Time for a request's head; scrapers send theirs at once.
@@ -173,6 +174,13 @@ impl Admin {
                 "expires_in_seconds": tls.server.not_after - now(),
             })
         });
+        let layers = Report::default().layers().into_iter();
+        let sandbox = layers
+            .map(|(layer, _)| {
+                let on = shared.metrics.sandbox.with_label_values(&[layer]).get() == 1;
+                (layer.to_owned(), Value::Bool(on))
+            })
+            .collect();
         let listening: Vec<String> = self.listening().iter().map(ToString::to_string).collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -205,6 +213,7 @@ impl Admin {
                 "warm": shared.upstream.slots().warm(),
                 "down": shared.upstream.down(),
             },
+            "sandbox": Value::Object(sandbox),
             "last_refusals": shared.refusals.list(),
         })
     }

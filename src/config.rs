@@ -18,6 +18,7 @@ use crate::candidates::BootstrapPolicy;
 use crate::cli::RunArgs;
 use crate::overload::Bounds;
 use crate::policy;
+use crate::sandbox;
 use value::{duration, size};
 
 pub use file::Problem;
@@ -49,6 +50,8 @@ pub struct Config {
     /// How long running RPCs may go on after SIGTERM.
     #[serde(deserialize_with = "duration")]
     pub drain_timeout: Duration,
+    /// Landlock and `no_new_privs` for this process.
+    pub sandbox: sandbox::Mode,
     /// Who is admitted.
     pub admission: AdmissionConfig,
     /// Which procedures may be called.
@@ -74,6 +77,7 @@ impl Default for Config {
             candidate_certs: None,
             state_dir: "/var/lib/noded-proxy".into(),
             drain_timeout: Duration::from_secs(60),
+            sandbox: sandbox::Mode::Auto,
             admission: AdmissionConfig::default(),
             policy: policy::Policy::default(),
             upstream: UpstreamConfig::default(),

@@ -33,6 +33,7 @@
 //! | [`procedures`] | what is known of Ganeti's procedures |
 //! | [`shared`] | the handles that connections share |
 //! | [`metrics`], [`admin`] | the numbers, and the listener that shows them |
+//! | [`sandbox`] | what the process may still do once it runs |
 //! | [`systemd`], [`logging`] | readiness and watchdog; the tracing subscriber |
 //! | [`check`], [`demo`], [`print`](mod@print) | the other subcommands |
 
@@ -54,6 +55,7 @@ pub mod policy;
 pub mod print;
 pub mod procedures;
 pub mod rpc;
+pub mod sandbox;
 pub mod server;
 pub mod shared;
 pub mod systemd;

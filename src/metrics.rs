@@ -15,6 +15,7 @@ use prometheus::{
 use crate::authz::Denied;
 use crate::candidates::MapFile;
 use crate::policy::List;
+use crate::sandbox::Report;
 
 /// Why a connection or request was refused before noded saw it, beyond [`Denied::REASONS`].
 pub mod reason {
@@ -125,6 +126,8 @@ pub struct Metrics {
     pub not_after: GaugeVec,
     /// 1 while draining.
     pub draining: IntGauge,
+    /// 1 for each layer of the sandbox that is in force.
+    pub sandbox: IntGaugeVec,
     /// 1 with `tls.legacy`.
     pub legacy: IntGauge,
 }
@@ -269,6 +272,12 @@ impl Metrics {
                 &["server_pem", "last_admitted_peer"],
             ),
             draining: make.gauge("draining", "1 while the proxy drains"),
+            sandbox: make.gauge_vec(
+                "sandbox",
+                "1 for each layer of the process's own sandbox that is in force",
+                "layer",
+                &Report::default().layers().map(|(layer, _)| layer),
+            ),
             legacy: make.gauge("tls_legacy", "1 when tls.legacy weakens TLS"),
             registry: make.finish(),
             rows: make.rows,

@@ -26,7 +26,7 @@ use crate::shared::{Refusals, Shared};
 use crate::tls::Profile;
 use crate::trust::{Paths, Reloader, Reloads, Store, watch};
 use crate::upstream::{Settings, Slots, Upstream};
-use crate::{connection, listener, logging, systemd};
+use crate::{connection, listener, logging, sandbox, systemd};
 
 /// Pause before a port that is taken is tried again (only while it was not needed at the start).
 const BIND_AGAIN: Duration = Duration::from_secs(1);
@@ -53,6 +53,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// The sandbox cannot be had.
+    #[error(transparent)]
+    Sandbox(#[from] sandbox::Error),
     /// Signals cannot be caught, or the like.
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
@@ -91,6 +94,7 @@ pub fn main(args: &RunArgs) -> ExitCode {
 }
 
 fn serve(config: &Config) -> Result<Outcome, StartError> {
+    let sandbox = sandbox::start(config)?; // before there is any other thread
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -103,7 +107,7 @@ fn serve(config: &Config) -> Result<Outcome, StartError> {
                 _ = int.recv() => info!("SIGINT: draining"),
             }
         };
-        Server::build(config)?.run(stop).await
+        Server::build(config)?.inside(sandbox).run(stop).await
     });
     runtime.shutdown_background(); // what still runs was given its time
     outcome
@@ -179,6 +183,24 @@ impl Server {
             reloads,
             drain_timeout,
         })
+    }
+
+    /// Shows which layers of the sandbox are in force.
+    fn inside(self, sandbox: Option<sandbox::Report>) -> Self {
+        let Some(sandbox) = sandbox else {
+            warn!("sandbox = off");
+            return self;
+        };
+        let gauge = &self.shared.metrics.sandbox;
+        for (layer, on) in sandbox.layers() {
+            gauge.with_label_values(&[layer]).set(i64::from(on));
+        }
+        if sandbox.is_complete() {
+            info!(layers = %sandbox, "sandbox");
+        } else {
+            warn!(layers = %sandbox, "sandbox: not complete");
+        }
+        self
     }
 
     /// Addresses of the public listener (none while there is no `server.pem`) and of the admin listener.

@@ -2,6 +2,7 @@
 //!
 //! | module | what it shows |
 //! | --- | --- |
+//! | `guard` | who reaches noded's loopback port |
 //! | `handshake` | what TLS lets through, and what a refused client is told |
 //! | `access` | who is admitted as time goes by: bootstrap phase, latch, restart, demotion |
 //! | `reload` | the map and `server.pem` changing under the running proxy |
@@ -14,6 +15,7 @@
 //! | `noded` | the real node daemon and Ganeti's own client |
 //! | `overload` | who is served when there are more callers than room |
 //! | `policy` | which procedures a candidate may call |
+//! | `sandbox` | what the running process can no longer do |
 //! | `support` | certificates, the proxy, clients and stand-ins for noded |
 
 #![allow(
@@ -28,10 +30,12 @@ mod check;
 mod cli;
 mod drain;
 mod forward;
+mod guard;
 mod handshake;
 mod noded;
 mod overload;
 mod policy;
 mod reload;
+mod sandbox;
 mod support;
 mod threats;
