@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Seconds for each fuzz target in `make fuzz`.
 FUZZ_SECONDS ?= 20
 SHELL_SCRIPTS = tests/lab/setup tests/lab/noded tests/lab/node tests/lab/cluster tests/lab/check-units \
-	tests/e2e/run .ci/run $(wildcard benches/install)
+	tests/e2e/run tests/integration/guard.sh .ci/run $(wildcard benches/install)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test e2e bench fuzz lint ci

@@ -168,7 +168,7 @@ fn handshake(c: &mut Criterion) {
                 let ssl = Ssl::new(&client).expect("ssl");
                 let mut stream = tokio_openssl::SslStream::new(ssl, tcp).expect("stream");
                 let (tcp, _) = listener.accept().await.expect("accept");
-                let both = tokio::join!(Pin::new(&mut stream).connect(), acceptor.accept(tcp));
+                let both = tokio::join!(Pin::new(&mut stream).connect(), acceptor.accept(tcp, ()));
                 assert!(both.0.is_ok() && both.1.is_ok());
             });
         });

@@ -28,6 +28,7 @@ use tracing::debug;
 use crate::authz::Mode;
 use crate::candidates::Admission;
 use crate::certs;
+use crate::sandbox::Report;
 use crate::shared::Shared;
 
 /// Time for a request's head; scrapers send theirs at once.
@@ -188,6 +189,13 @@ impl Admin {
             .into_iter()
             .map(|(digest, seen)| json!({ "digest": digest.to_string(), "seen": seen }))
             .collect();
+        let layers = Report::default().layers().into_iter();
+        let sandbox = layers
+            .map(|(layer, _)| {
+                let on = shared.metrics.sandbox.with_label_values(&[layer]).get() == 1;
+                (layer.to_owned(), Value::Bool(on))
+            })
+            .collect();
         let listening: Vec<String> = self.listening().iter().map(ToString::to_string).collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -203,6 +211,8 @@ impl Admin {
                 "entries": snapshot.admission.entries(),
                 "map_age_seconds": age,
                 "generation": snapshot.generation,
+                "master": snapshot.master_node.as_deref(),
+                "candidate_addresses": snapshot.candidate_addresses.len(),
                 "faults": snapshot.faults,
                 "candidates": keys,
             },
@@ -221,6 +231,7 @@ impl Admin {
                 "warm": shared.upstream.slots().warm(),
                 "down": shared.upstream.down(),
             },
+            "sandbox": Value::Object(sandbox),
             "last_refusals": shared.refusals.list(),
         })
     }

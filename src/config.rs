@@ -11,10 +11,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tracing::warn;
 
 use crate::authz::{BindPeer, Mode, Policy};
 use crate::candidates::BootstrapPolicy;
 use crate::cli::RunArgs;
+use crate::overload::Bounds;
+use crate::policy;
+use crate::sandbox;
 use crate::trust::WhenIncomplete;
 use value::{duration, size};
 
@@ -22,6 +26,9 @@ pub use file::Problem;
 
 /// Where the configuration is looked for when `--config` is not given. It may be absent.
 pub const DEFAULT_FILE: &str = "/etc/noded-proxy/noded-proxy.toml";
+
+/// Files that are open beside connections: listeners, watches, runtime, log, admin clients.
+const OTHER_FILES: usize = 64;
 
 /// Everything `noded-proxy run` can be told. `config/noded-proxy.toml` shows each key with its default.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -46,10 +53,14 @@ pub struct Config {
     /// How long running RPCs may go on after SIGTERM.
     #[serde(deserialize_with = "duration")]
     pub drain_timeout: Duration,
+    /// Landlock and `no_new_privs` for this process.
+    pub sandbox: sandbox::Mode,
     /// Who is admitted.
     pub admission: AdmissionConfig,
     /// The names that clients are told to choose their certificate by.
     pub client_ca_list: ClientCaListConfig,
+    /// Which procedures may be called.
+    pub policy: policy::Policy,
     /// The local node daemon.
     pub upstream: UpstreamConfig,
     /// Bounds on what clients can take.
@@ -72,8 +83,10 @@ impl Default for Config {
             candidate_bundle: None,
             state_dir: "/var/lib/noded-proxy".into(),
             drain_timeout: Duration::from_secs(60),
+            sandbox: sandbox::Mode::Auto,
             admission: AdmissionConfig::default(),
             client_ca_list: ClientCaListConfig::default(),
+            policy: policy::Policy::default(),
             upstream: UpstreamConfig::default(),
             limits: Limits::default(),
             tls: TlsConfig::default(),
@@ -90,7 +103,7 @@ impl Config {
     }
 
     /// The part of the configuration that the access rule sees.
-    pub fn policy(&self) -> Policy {
+    pub fn access(&self) -> Policy {
         Policy {
             reject_expired: self.admission.reject_expired,
             bind_peer: self.admission.bind_peer,
@@ -204,6 +217,18 @@ impl Config {
             "limits.handshakes",
             &lim.handshakes,
             "at least 1",
+        );
+        check(
+            lim.handshakes_per_source >= 1,
+            "limits.handshakes_per_source",
+            &lim.handshakes_per_source,
+            "at least 1",
+        );
+        check(
+            lim.reserved() < lim.connections.min(lim.handshakes).max(1),
+            "limits.reserved",
+            &lim.reserved(),
+            "less than limits.connections and limits.handshakes",
         );
         check(
             lim.body >= 1 << 20,
@@ -331,8 +356,12 @@ impl Default for UpstreamConfig {
 pub struct Limits {
     /// Open client connections.
     pub connections: usize,
-    /// Unfinished TLS handshakes.
+    /// TLS handshakes at a time.
     pub handshakes: usize,
+    /// TLS handshakes at a time for each source: an IPv4 address, or the first 64 bits of an IPv6 address.
+    pub handshakes_per_source: usize,
+    /// Of connections and handshakes, kept for candidates' addresses; by default a quarter, at most 64.
+    pub reserved: Option<usize>,
     /// Time for a TLS handshake.
     #[serde(deserialize_with = "duration")]
     pub handshake_timeout: Duration,
@@ -353,11 +382,46 @@ pub struct Limits {
     pub memory: u64,
 }
 
+impl Limits {
+    /// Of connections and handshakes, how many are kept for candidates' addresses.
+    pub fn reserved(&self) -> usize {
+        let quarter = self.connections.min(self.handshakes) / 4;
+        self.reserved.unwrap_or(quarter.min(64))
+    }
+
+    /// The bounds for a process that may open `files` files and has `upstream` connections to noded.
+    pub fn bounds(&self, files: u64, upstream: usize) -> Bounds {
+        let files = usize::try_from(files).unwrap_or(usize::MAX);
+        // A connection that is accepted and cannot be served helps nobody.
+        let left = files.saturating_sub(upstream + OTHER_FILES).max(files / 4);
+        let connections = self.connections.min(left).max(1);
+        if connections < self.connections {
+            warn!(
+                connections,
+                configured = self.connections,
+                files,
+                "limits.connections is lowered to what the limit on open files allows (LimitNOFILE=)"
+            );
+        }
+        Bounds {
+            connections,
+            handshakes: self.handshakes,
+            handshakes_per_source: self.handshakes_per_source,
+            reserved: match connections < self.connections {
+                true => self.reserved().min(connections / 4),
+                false => self.reserved(),
+            },
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
             handshakes: 512,
+            handshakes_per_source: 64,
+            reserved: None,
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             body: 128 << 20,
@@ -444,7 +508,27 @@ mod tests {
             all.upstream.fast_slots.take(),
             Some(Config::default().upstream.fast_slots())
         );
+        assert_eq!(
+            all.limits.reserved.take(),
+            Some(Config::default().limits.reserved())
+        );
         assert_eq!(all, Config::default());
+    }
+
+    #[test]
+    fn connections_leave_files_for_everything_else() {
+        let limits = Limits::default();
+        for (files, connections, reserved) in [
+            (u64::MAX, 4096, 64),
+            (65_536, 4096, 64),
+            (1024, 940, 64),
+            (64, 16, 4),
+            (1, 1, 0),
+        ] {
+            let bounds = limits.bounds(files, 20);
+            let found = (bounds.connections, bounds.reserved);
+            assert_eq!(found, (connections, reserved), "{files}");
+        }
     }
 
     #[test]
@@ -459,7 +543,14 @@ mod tests {
         });
         let missing: Vec<&str> = keys
             .filter(|key| {
-                let sections = ["admission", "client_ca_list", "upstream", "limits", "log"];
+                let sections = [
+                    "admission",
+                    "client_ca_list",
+                    "policy",
+                    "upstream",
+                    "limits",
+                    "log",
+                ];
                 !sections.contains(key)
             })
             .filter(|key| {
@@ -491,6 +582,10 @@ mod tests {
                 "upstream.fast_slots = 20: expected less than upstream.max_clients",
             ),
             (
+                "limits.reserved = 512",
+                "limits.reserved = 512: expected less than limits.connections and limits.handshakes",
+            ),
+            (
                 "limits.header_timeout = '0s'",
                 "limits.header_timeout = 0s: expected 1ms to 1day",
             ),
@@ -511,6 +606,7 @@ mod tests {
             ("limits.body = 'much'", "limits.body"),
             ("admin = 'localhost'", "admin"),
             ("log.level = 'loud'", "log.level"),
+            ("policy.deny = ['*']", "policy.deny"),
             ("x = [", "line 1"),
         ];
         for (text, key) in table {

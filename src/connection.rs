@@ -12,13 +12,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use crate::authz::{Denied, Permit};
 use crate::identity::PeerIdentity;
 use crate::metrics::reason;
+use crate::overload::Place;
 use crate::rpc;
 use crate::shared::Shared;
 use crate::tls::{Accepted, Acceptor, HandshakeError};
@@ -29,12 +29,7 @@ const HEAD_BUFFER: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
 
 /// Serves one client connection, from the accept to the end.
-pub async fn serve(
-    shared: Arc<Shared>,
-    tcp: TcpStream,
-    address: SocketAddr,
-    handshakes: Arc<Semaphore>,
-) {
+pub async fn serve(shared: Arc<Shared>, tcp: TcpStream, address: SocketAddr, place: Place) {
     let Some(tls) = shared.store.current().tls.clone() else {
         // The service manager holds the port, and this node is in no cluster.
         refuse(
@@ -46,24 +41,23 @@ pub async fn serve(
         );
         return;
     };
-    let Ok(unfinished) = handshakes.try_acquire() else {
-        refuse(
-            &shared,
-            address,
-            None,
-            reason::OVER_LIMIT,
-            "too many unfinished handshakes",
-        );
-        return;
-    };
     shared.metrics.handshakes.inc();
-    let accepted = shake_hands(&shared, tcp, address, &tls.acceptor).await;
+    let accepted = tokio::select! {
+        accepted = shake_hands(&shared, tcp, address, &tls.acceptor, &place) => accepted,
+        () = place.evicted() => {
+            gave_way(&shared, address);
+            None
+        }
+    };
     shared.metrics.handshakes.dec();
-    drop((unfinished, tls));
+    drop(tls);
     let Some(accepted) = accepted else { return };
     let Some(permit) = admit(&shared, &accepted, address) else {
         return;
     };
+    if !place.settle() {
+        return gave_way(&shared, address);
+    }
     shared.metrics.open.inc();
     talk(&shared, accepted, address, permit).await;
     shared.metrics.open.dec();
@@ -75,6 +69,7 @@ async fn shake_hands(
     tcp: TcpStream,
     address: SocketAddr,
     acceptor: &Acceptor,
+    place: &Place,
 ) -> Option<Accepted> {
     let start = Instant::now();
     let deadline = start + shared.limits.handshake_timeout;
@@ -99,7 +94,12 @@ async fn shake_hands(
             return None;
         }
     }
-    match timeout_at(deadline, acceptor.accept(tcp)).await {
+    let Ok(turn) = timeout_at(deadline, place.turn()).await else {
+        let why = "too many unfinished handshakes";
+        refuse(shared, address, None, reason::OVER_LIMIT, why);
+        return None;
+    };
+    match timeout_at(deadline, acceptor.accept(tcp, turn)).await {
         Ok(Ok(accepted)) => {
             metrics
                 .handshake_duration
@@ -121,6 +121,13 @@ async fn shake_hands(
             None
         }
     }
+}
+
+/// All places are taken, and this connection has been unfinished for longest. A flood would fill the log
+/// with these, so only the metric tells.
+fn gave_way(shared: &Shared, address: SocketAddr) {
+    debug!(peer = %address, "too many connections, and this one was unfinished for longest");
+    shared.metrics.reject(reason::OVER_LIMIT);
 }
 
 fn failed(shared: &Shared, address: SocketAddr, error: HandshakeError) {

@@ -56,7 +56,7 @@ fn of_certificate(
     info: &CertificateInfo,
     from: Option<IpAddr>,
 ) -> bool {
-    let found = explain(snapshot, config.policy(), info, from);
+    let found = explain(snapshot, config.access(), info, from);
     line("map file", &config.map_path().display().to_string());
     found.facts.iter().for_each(|(what, text)| line(what, text));
     found.remedies.iter().for_each(|text| line("to do", text));

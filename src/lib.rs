@@ -19,6 +19,7 @@
 //! | [`config`] | what it means |
 //! | [`server`] | binds, builds the parts, runs them, reacts to signals, drains |
 //! | [`listener`] | the accept loop |
+//! | [`overload`] | who goes first when there are more callers than room |
 //! | [`connection`] | one connection's life |
 //! | [`rpc`] | one RPC's life |
 //! | [`tls`] | acceptor, connector and handshakes; the only room that names OpenSSL |
@@ -29,9 +30,11 @@
 //! | [`trust`] | the snapshot that decides, its files, its reload |
 //! | [`http`] | what a request must be, bodies, refusals |
 //! | [`upstream`] | slots and exchanges with noded |
+//! | [`policy`] | which procedures an admitted candidate may call |
 //! | [`procedures`] | what is known of Ganeti's procedures |
 //! | [`shared`] | the handles that connections share |
 //! | [`metrics`], [`admin`] | the numbers, and the listener that shows them |
+//! | [`sandbox`] | what the process may still do once it runs |
 //! | [`systemd`], [`logging`] | readiness and watchdog; the tracing subscriber |
 //! | [`certs`], [`explain`], [`reset`], [`check`], [`demo`], [`print`](mod@print) | the other subcommands |
 
@@ -51,10 +54,13 @@ pub mod identity;
 pub mod listener;
 pub mod logging;
 pub mod metrics;
+pub mod overload;
+pub mod policy;
 pub mod print;
 pub mod procedures;
 pub mod reset;
 pub mod rpc;
+pub mod sandbox;
 pub mod server;
 pub mod shared;
 pub mod sightings;

@@ -1,23 +1,24 @@
 //! The public listener: sockets and the accept loop. It knows nothing of TLS.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fd::OwnedFd;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, warn};
 
 use crate::metrics::{Metrics, reason};
+use crate::overload::{Caller, Overload, Place};
 
 /// Connections that the kernel holds for us; noded's own figure.
 const BACKLOG: i32 = 1024;
 
 /// Pause after an accept that failed for lack of file descriptors or memory.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A client that acknowledges nothing for so long is gone (RFC 5482, tcp(7) TCP_USER_TIMEOUT).
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -54,8 +55,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Raises the soft limit on open files to the hard one; each RPC takes two.
-pub fn raise_file_limit() {
+/// Raises the soft limit on open files to the hard one, and returns it; each RPC takes two.
+pub fn raise_file_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         let raised = Rlimit {
@@ -66,35 +67,87 @@ pub fn raise_file_limit() {
             debug!(%error, "the limit on open files stays as it is");
         }
     }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Accepts for ever, and hands each connection to `serve` with the permit that counts it.
-/// Beyond `connections` open ones, a new one is closed at once: the accept loop never stands still.
+/// Accepts for ever, and hands each connection to `serve` with its place. The loop never stands still: beyond
+/// the bound on connections a new one is closed at once or an unfinished one gives way, and without file
+/// descriptors it goes on with the one that was kept back.
 pub async fn run(
     listener: &TcpListener,
-    connections: &Arc<Semaphore>,
+    overload: &Arc<Overload>,
+    is_candidate: impl Fn(IpAddr) -> bool,
     metrics: &Metrics,
-    mut serve: impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
+    mut serve: impl FnMut(TcpStream, SocketAddr, Place),
 ) {
+    let mut spare = Spare::new(listener);
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => match Arc::clone(connections).try_acquire_owned() {
-                Ok(permit) => {
-                    prepare(&stream);
-                    serve(stream, canonical(peer), permit);
+            Ok((stream, peer)) => {
+                let peer = canonical(peer);
+                let caller = Caller::new(peer.ip(), is_candidate(peer.ip()));
+                match overload.enter(caller) {
+                    Some(place) => {
+                        prepare(&stream);
+                        serve(stream, peer, place);
+                    }
+                    None => {
+                        debug!(%peer, "over the limit of connections");
+                        metrics.reject(reason::OVER_LIMIT);
+                    }
                 }
-                Err(_) => {
-                    debug!(%peer, "over the limit of connections");
-                    metrics.reject(reason::OVER_LIMIT);
-                }
-            },
+                spare.told = false;
+            }
             Err(error) if is_of_the_connection(&error) => debug!(%error, "accept"),
             Err(error) => {
-                warn!(%error, "cannot accept, trying again");
+                spare.tell(&error);
+                if is_out_of_descriptors(&error) && !overload.shed() {
+                    // All that is open is at work: whoever calls is told so at once.
+                    spare.turn_one_away(listener, metrics).await;
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
+}
+
+/// A file descriptor that is kept back for the time when there are no others.
+struct Spare {
+    descriptor: Option<OwnedFd>,
+    told: bool,
+}
+
+impl Spare {
+    fn new(listener: &TcpListener) -> Self {
+        Self {
+            descriptor: rustix::io::fcntl_dupfd_cloexec(listener, 0).ok(),
+            told: false,
+        }
+    }
+
+    /// One log line for each shortage.
+    fn tell(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.told, true) {
+            warn!(%error, "cannot accept, trying again; unfinished connections give way");
+        }
+    }
+
+    /// Accepts a connection with the descriptor that was kept back, and closes it.
+    async fn turn_one_away(&mut self, listener: &TcpListener, metrics: &Metrics) {
+        drop(self.descriptor.take());
+        if let Ok(Ok((stream, peer))) = tokio::time::timeout(PAUSE, listener.accept()).await {
+            debug!(%peer, "no file descriptor for it");
+            metrics.reject(reason::OVER_LIMIT);
+            drop(stream);
+        }
+        self.descriptor = Self::new(listener).descriptor;
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    errno == Some(Errno::MFILE) || errno == Some(Errno::NFILE)
 }
 
 /// `::ffff:192.0.2.1` is 192.0.2.1 to everybody who reads it.

@@ -14,6 +14,8 @@ use prometheus::{
 
 use crate::authz::{Denied, Mode};
 use crate::candidates::MapFile;
+use crate::policy::List;
+use crate::sandbox::Report;
 use crate::trust::{CaList, Source};
 
 /// Why a connection or request was refused before noded saw it, beyond [`Denied::REASONS`].
@@ -89,6 +91,8 @@ pub struct Metrics {
     pub body_bytes: IntCounterVec,
     /// Refused requests by reason.
     pub refused: IntCounterVec,
+    /// Calls that the RPC policy forbids, by list and outcome.
+    pub policy_forbidden: IntCounterVec,
     /// Wait for a slot.
     pub queue_duration: Histogram,
     /// Requests that wait for a slot now.
@@ -139,6 +143,8 @@ pub struct Metrics {
     pub not_after: GaugeVec,
     /// 1 while draining.
     pub draining: IntGauge,
+    /// 1 for each layer of the sandbox that is in force.
+    pub sandbox: IntGaugeVec,
     /// 1 with `tls.legacy`.
     pub legacy: IntGauge,
 }
@@ -150,6 +156,16 @@ impl Metrics {
         let denied = || Denied::REASONS.into_iter();
         let rejected: Vec<&str> = denied().chain(reason::ALL).collect();
         let refused: Vec<&str> = denied().chain(crate::http::Refusal::REASONS).collect();
+        let policy_forbidden = make.counter_pairs(
+            "policy_forbidden_total",
+            "Calls that the RPC policy forbids, by list of rules and outcome (refused, audit)",
+            &["list", "outcome"],
+        );
+        for list in List::NAMES {
+            for outcome in ["refused", "audit"] {
+                policy_forbidden.with_label_values(&[list, outcome]);
+            }
+        }
         let build = make.gauges("build_info", "Always 1", &["version", "tls_library"]);
         build
             .with_label_values(&[env!("CARGO_PKG_VERSION"), crate::tls::library()])
@@ -209,6 +225,7 @@ impl Metrics {
                 "reason",
                 &refused,
             ),
+            policy_forbidden,
             queue_duration: make.histogram("queue_duration_seconds", "Wait of RPCs for a slot"),
             queue_length: make.gauge("queue_length", "RPCs that wait for a slot"),
             slots_in_use: make.gauge("slots_in_use", "Connections to noded in use"),
@@ -315,6 +332,12 @@ impl Metrics {
                 &["server_pem", "last_admitted_peer"],
             ),
             draining: make.gauge("draining", "1 while the proxy drains"),
+            sandbox: make.gauge_vec(
+                "sandbox",
+                "1 for each layer of the process's own sandbox that is in force",
+                "layer",
+                &Report::default().layers().map(|(layer, _)| layer),
+            ),
             legacy: make.gauge("tls_legacy", "1 when tls.legacy weakens TLS"),
             registry: make.finish(),
             rows: make.rows,

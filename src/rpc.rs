@@ -1,4 +1,4 @@
-//! One RPC's life: may this peer still ask, is it a proper request, gather the body, call noded, answer, log.
+//! One RPC's life: may this peer still ask, is it a proper request, does the policy allow it, gather the body, call noded, answer, log.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use crate::authz::Permit;
 use crate::http::{Body, Refusal, Replies, ReplyBody, explanation, procedure};
 use crate::identity::PeerIdentity;
+use crate::policy::{Forbidden, PeerNames, Role};
 use crate::procedures::label;
 use crate::shared::Shared;
 use crate::upstream::{Error, Timing};
@@ -42,6 +43,9 @@ pub async fn answer(
     match procedure(&head.method, &head.uri, head.version, &head.headers) {
         Ok(name) => record.procedure = name.into(),
         Err(refusal) => return Ok(record.refuse(refusal)),
+    }
+    if let Err(forbidden) = record.ask_policy(&permit) {
+        return Ok(record.explain(StatusCode::FORBIDDEN, forbidden.to_string()));
     }
     let body = match Body::gather(incoming, shared.body_limits(), &shared.budget).await {
         Ok(body) => body,
@@ -76,6 +80,35 @@ impl Record {
             status: StatusCode::OK,
             why: None,
         }
+    }
+
+    /// Whether the RPC policy lets this call pass. In audit mode it always does.
+    fn ask_policy(&self, permit: &Permit) -> Result<(), Forbidden> {
+        let policy = &self.shared.policy;
+        if policy.is_empty() {
+            return Ok(());
+        }
+        let snapshot = self.shared.store.current();
+        let peer = &self.client.peer;
+        let server = snapshot.tls.as_ref().map(|tls| &tls.server);
+        let names = PeerNames {
+            common_name: peer.common_name.as_deref(),
+            cluster: server.and_then(|server| server.common_name.as_deref()),
+        };
+        let role = Role::of(permit, &names, snapshot.master_node.as_deref());
+        let Err(forbidden) = policy.check(&self.procedure, role) else {
+            return Ok(());
+        };
+        let outcome = if policy.audit { "audit" } else { "refused" };
+        let labels = [forbidden.list.name(), outcome];
+        let counter = &self.shared.metrics.policy_forbidden;
+        counter.with_label_values(&labels).inc();
+        if !policy.audit {
+            return Err(forbidden);
+        }
+        info!(peer = %self.client.address, cn = peer.name(), digest = %peer.digest,
+            procedure = &*self.procedure, why = %forbidden, "policy.audit: forwarded all the same");
+        Ok(())
     }
 
     async fn forward(mut self, permit: &Permit, body: Body) -> Response<ReplyBody> {

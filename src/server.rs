@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, watch as watch_channel};
+use tokio::sync::watch as watch_channel;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,11 +22,12 @@ use crate::config::{Config, Warm};
 use crate::http::Budget;
 use crate::listener::{bind, raise_file_limit};
 use crate::metrics::Metrics;
+use crate::overload::Overload;
 use crate::shared::{Refusals, Shared};
 use crate::sightings::Sightings;
 use crate::trust::{Paths, Reloader, Reloads, Rules, Store, watch};
 use crate::upstream::{Settings, Slots, Upstream};
-use crate::{connection, listener, logging, systemd};
+use crate::{connection, listener, logging, sandbox, systemd};
 
 /// Pause before a port that is taken is tried again (only while it was not needed at the start).
 const BIND_AGAIN: Duration = Duration::from_secs(1);
@@ -53,6 +54,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// The sandbox cannot be had.
+    #[error(transparent)]
+    Sandbox(#[from] sandbox::Error),
     /// Signals cannot be caught, or the like.
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
@@ -91,6 +95,7 @@ pub fn main(args: &RunArgs) -> ExitCode {
 }
 
 fn serve(config: &Config) -> Result<Outcome, StartError> {
+    let sandbox = sandbox::start(config)?; // before there is any other thread
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -103,7 +108,7 @@ fn serve(config: &Config) -> Result<Outcome, StartError> {
                 _ = int.recv() => info!("SIGINT: draining"),
             }
         };
-        Server::build(config)?.run(stop).await
+        Server::build(config)?.inside(sandbox).run(stop).await
     });
     runtime.shutdown_background(); // what still runs was given its time
     outcome
@@ -125,14 +130,13 @@ struct Public {
     open: Vec<Arc<TcpListener>>,
     /// systemd holds the port, so it stays open whatever happens here.
     inherited: bool,
-    connections: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
+    overload: Arc<Overload>,
 }
 
 impl Server {
     /// Loads the files and opens the ports. Must be called inside a tokio runtime.
     pub fn build(config: &Config) -> Result<Self, StartError> {
-        raise_file_limit();
+        let files = raise_file_limit();
         let metrics = Arc::new(Metrics::new());
         metrics.legacy.set(i64::from(config.tls.legacy));
         if config.tls.legacy {
@@ -140,14 +144,20 @@ impl Server {
                 "tls.legacy: TLS 1.0 and 1.1, RSA key exchange, 1024-bit keys and SHA-1 are taken"
             );
         }
-        let store = Store::new(config.policy());
+        for name in config.policy.strangers() {
+            warn!(
+                name,
+                "policy: no procedure of Ganeti 2.8 to 3.1 has this name"
+            );
+        }
+        let store = Store::new(config.access());
         announce_mode(config.admission.mode, &metrics);
         let handles = (Arc::clone(&store), Arc::clone(&metrics));
         let reloader = Reloader::new(Paths::of(config), handles.0, handles.1, Rules::of(config));
         let (reloads, first) = watch(reloader, &store);
         let shared = share(config, store, metrics, reloads.clone());
         let admin_listener = open("admin", config.admin)?;
-        let mut public = Public::new(config)?;
+        let mut public = Public::new(config, files)?;
         if first.tls.is_some() && !public.inherited {
             for address in &config.listen {
                 public.open.push(Arc::new(open("listen", *address)?));
@@ -163,6 +173,24 @@ impl Server {
             reloads,
             drain_timeout,
         })
+    }
+
+    /// Shows which layers of the sandbox are in force.
+    fn inside(self, sandbox: Option<sandbox::Report>) -> Self {
+        let Some(sandbox) = sandbox else {
+            warn!("sandbox = off");
+            return self;
+        };
+        let gauge = &self.shared.metrics.sandbox;
+        for (layer, on) in sandbox.layers() {
+            gauge.with_label_values(&[layer]).set(i64::from(on));
+        }
+        if sandbox.is_complete() {
+            info!(layers = %sandbox, "sandbox");
+        } else {
+            warn!(layers = %sandbox, "sandbox: not complete");
+        }
+        self
     }
 
     /// Addresses of the public listener (none while there is no `server.pem`) and of the admin listener.
@@ -283,6 +311,7 @@ fn share(
         upstream,
         budget,
         metrics,
+        policy: config.policy.clone(),
         limits: config.limits.clone(),
         drain,
         tasks,
@@ -302,21 +331,19 @@ fn open(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartErro
 }
 
 impl Public {
-    fn new(config: &Config) -> Result<Self, StartError> {
+    fn new(config: &Config, files: u64) -> Result<Self, StartError> {
         let mut open = Vec::new();
         for listener in systemd::inherited_listeners() {
             listener.set_nonblocking(true)?;
             open.push(Arc::new(TcpListener::from_std(listener)?));
         }
         let inherited = !open.is_empty();
-        let connections = Arc::new(Semaphore::new(config.limits.connections));
-        let handshakes = Arc::new(Semaphore::new(config.limits.handshakes));
+        let overload = Overload::new(config.limits.bounds(files, config.upstream.max_clients));
         Ok(Self {
             addresses: config.listen.clone(),
             open,
             inherited,
-            connections,
-            handshakes,
+            overload,
         })
     }
 
@@ -386,18 +413,18 @@ impl Public {
         listener: Arc<TcpListener>,
         shared: Arc<Shared>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (connections, handshakes) =
-            (Arc::clone(&self.connections), Arc::clone(&self.handshakes));
+        let overload = Arc::clone(&self.overload);
         async move {
             let metrics = Arc::clone(&shared.metrics);
-            let serve = |tcp, peer, permit| {
-                let (shared, handshakes) = (Arc::clone(&shared), Arc::clone(&handshakes));
-                shared.tasks.clone().spawn(async move {
-                    connection::serve(shared, tcp, peer, handshakes).await;
-                    drop(permit);
-                });
+            let serve = |tcp, peer, place| {
+                let shared = Arc::clone(&shared);
+                shared
+                    .tasks
+                    .clone()
+                    .spawn(connection::serve(shared, tcp, peer, place));
             };
-            listener::run(&listener, &connections, &metrics, serve).await;
+            let candidate = |ip| shared.store.current().candidate_addresses.contains(&ip);
+            listener::run(&listener, &overload, candidate, &metrics, serve).await;
         }
     }
 

@@ -12,6 +12,7 @@ use crate::config::Limits;
 use crate::http::{BodyLimits, Budget};
 use crate::identity::PeerIdentity;
 use crate::metrics::Metrics;
+use crate::policy::Policy;
 use crate::sightings::Sightings;
 use crate::trust::{Reloads, Store};
 use crate::upstream::Upstream;
@@ -28,6 +29,8 @@ pub struct Shared {
     pub store: Arc<Store>,
     /// The local node daemon.
     pub upstream: Arc<Upstream>,
+    /// Which procedures may be called.
+    pub policy: Policy,
     /// Memory for bodies.
     pub budget: Budget,
     /// The numbers.

@@ -189,7 +189,7 @@ impl Store {
 
 /// The snapshot that a proxy with this configuration would publish now. Nothing is written.
 pub fn look(config: &Config) -> Arc<Snapshot> {
-    let (store, metrics) = (Store::new(config.policy()), Arc::new(Metrics::new()));
+    let (store, metrics) = (Store::new(config.access()), Arc::new(Metrics::new()));
     let rules = Rules {
         keeps_state: false,
         ..Rules::of(config)

@@ -45,14 +45,17 @@ pub enum HandshakeError {
 }
 
 impl Acceptor {
-    /// Performs the server's side of the handshake. It has no deadline of its own.
-    pub async fn accept(&self, tcp: TcpStream) -> Result<Accepted, HandshakeError> {
+    /// Performs the server's side of the handshake. It has no deadline of its own. `turn` is let go as
+    /// soon as the handshake is decided, before a refused client is given its time to read why.
+    pub async fn accept<T>(&self, tcp: TcpStream, turn: T) -> Result<Accepted, HandshakeError> {
         let internal = |error: ErrorStack| HandshakeError::Protocol(error.to_string());
         let gone = |error: std::io::Error| HandshakeError::PeerClosed(error.to_string());
         let address = tcp.peer_addr().map_err(gone)?.ip().to_canonical();
         let (ssl, asking) = self.session(address).map_err(internal)?;
         let mut stream = SslStream::new(ssl, tcp).map_err(internal)?;
-        if let Err(error) = Pin::new(&mut stream).accept().await {
+        let decided = Pin::new(&mut stream).accept().await;
+        drop(turn);
+        if let Err(error) = decided {
             linger(stream.get_mut()).await;
             let refused = asking
                 .verdict

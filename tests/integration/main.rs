@@ -2,6 +2,7 @@
 //!
 //! | module | what it shows |
 //! | --- | --- |
+//! | `guard` | who reaches noded's loopback port |
 //! | `handshake` | what TLS lets through, and what a refused client is told |
 //! | `access` | who is admitted as time goes by: bootstrap phase, latch, restart |
 //! | `demotion` | a candidate that is demoted, whatever it is doing at that moment |
@@ -15,6 +16,9 @@
 //! | `drain` | how it ends, and what systemd is told |
 //! | `forward` | requests, bodies, faults and slots, with a stand-in for noded |
 //! | `noded` | the real node daemon and Ganeti's own client |
+//! | `overload` | who is served when there are more callers than room |
+//! | `policy` | which procedures a candidate may call |
+//! | `sandbox` | what the running process can no longer do |
 //! | `support` | certificates, the proxy, clients and stand-ins for noded |
 
 #![allow(
@@ -30,11 +34,15 @@ mod cli;
 mod demotion;
 mod drain;
 mod forward;
+mod guard;
 mod handshake;
-mod limits;
 mod identity;
+mod limits;
 mod noded;
+mod overload;
+mod policy;
 mod reload;
+mod sandbox;
 mod session;
 mod support;
 mod threats;

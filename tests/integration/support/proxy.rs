@@ -120,6 +120,13 @@ impl Builder {
         self
     }
 
+    /// A command that runs the proxy's: `prlimit`, `setpriv`.
+    pub(crate) fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper
+            .extend(wrapper.iter().map(|word| (*word).into()));
+        self
+    }
+
     /// Starts it and waits until it listens (or says that it waits for `server.pem`).
     pub(crate) fn start(self) -> Proxy {
         let dir = tempfile::tempdir().unwrap();
@@ -213,6 +220,11 @@ impl Proxy {
     /// The admin listener's address.
     pub(crate) fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     /// The directory of this proxy: `ganeti`, `state` and its log.

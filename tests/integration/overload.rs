@@ -1,0 +1,197 @@
+//! More callers than room: who is served then. Floods come from 127.0.0.2, bounded in number.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+
+use openssl::ssl::{Ssl, SslStream};
+use rustix::process::{Resource, Rlimit, prlimit};
+use socket2::{Domain, Socket, Type};
+
+use crate::support::client::{Tls, context, request, try_read_response};
+use crate::support::pki::{Identity, Pki};
+use crate::support::proxy::Proxy;
+use crate::support::{PATIENCE, wait_until};
+
+const FLOOD: [u8; 4] = [127, 0, 0, 2];
+const CANDIDATE: [u8; 4] = [127, 0, 0, 3];
+const OTHER: [u8; 4] = [127, 0, 0, 4];
+
+/// A TCP connection from this address of the loopback network.
+fn tcp_from(source: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket
+        .bind(&SocketAddr::new(IpAddr::from(source), 0).into())
+        .unwrap();
+    socket.connect(&to.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn silent(count: usize, source: [u8; 4], to: SocketAddr) -> Vec<TcpStream> {
+    (0..count).map(|_| tcp_from(source, to)).collect()
+}
+
+/// Connections that begin a TLS record and say no more.
+fn stalled(count: usize, source: [u8; 4], to: SocketAddr) -> Vec<TcpStream> {
+    let mut streams = silent(count, source, to);
+    for stream in &mut streams {
+        stream.write_all(&[22, 3, 1]).unwrap();
+    }
+    streams
+}
+
+fn connect(source: [u8; 4], to: SocketAddr, identity: &Identity) -> Option<SslStream<TcpStream>> {
+    let ssl = Ssl::new(&context(Some(identity), Tls::Any).build()).unwrap();
+    let mut stream = SslStream::new(ssl, tcp_from(source, to)).unwrap();
+    stream.connect().ok()?;
+    Some(stream)
+}
+
+/// Whether a request on this connection is answered, by whatever.
+fn answered(stream: &mut SslStream<TcpStream>) -> bool {
+    let asked = stream.write_all(request("version", "[]").as_bytes());
+    asked.is_ok() && try_read_response(stream).is_ok()
+}
+
+fn served(source: [u8; 4], to: SocketAddr, identity: &Identity) -> bool {
+    connect(source, to, identity).is_some_and(|mut stream| answered(&mut stream))
+}
+
+/// A proxy with one candidate, whose address it knows, and limits.
+fn proxy(limits: &str) -> (Proxy, Identity) {
+    let pki = Pki::new();
+    let node = pki.client("node1.example.com");
+    let proxy = Proxy::with(&pki)
+        .candidates(&[("uuid-1", &node)])
+        .config(&format!(
+            "[limits]\n{limits}\nheader_timeout = '1m'\nhandshake_timeout = '1m'"
+        ))
+        .start();
+    know_candidate(&proxy);
+    (proxy, node)
+}
+
+fn know_candidate(proxy: &Proxy) {
+    let file = proxy.dir().join("ganeti/ssconf_master_candidates_ips");
+    std::fs::write(file, format!("{}\n", IpAddr::from(CANDIDATE))).unwrap();
+    proxy.sighup();
+    proxy.wait_for("the address is known", |p| {
+        p.status()["admission"]["candidate_addresses"] == 1
+    });
+}
+
+#[test]
+fn a_flood_of_silent_connections_keeps_no_candidate_out() {
+    let (proxy, node) = proxy("connections = 20\nreserved = 4");
+    let _flood = silent(100, FLOOD, proxy.addr());
+    proxy.wait_for("the first ones gave way", |p| {
+        p.rejected("over_limit") >= 80.0
+    });
+    let _held: Vec<_> = (0..4)
+        .map(|_| connect(CANDIDATE, proxy.addr(), &node).unwrap())
+        .collect();
+    assert!(served(CANDIDATE, proxy.addr(), &node));
+}
+
+#[test]
+fn a_client_from_an_unlisted_address_displaces_silent_connections_only() {
+    let (proxy, node) = proxy("connections = 8\nreserved = 2");
+    let mut first = connect(OTHER, proxy.addr(), &node).unwrap();
+    assert!(answered(&mut first));
+    let _flood = silent(50, FLOOD, proxy.addr());
+    assert!(served(OTHER, proxy.addr(), &node));
+    assert!(answered(&mut first), "an admitted client keeps its place");
+}
+
+#[test]
+fn admitted_clients_keep_their_places_and_the_rest_is_told_at_once() {
+    let (proxy, node) = proxy("connections = 3\nreserved = 1");
+    let mut held: Vec<_> = (0..2)
+        .map(|_| connect(OTHER, proxy.addr(), &node).unwrap())
+        .collect();
+    assert!(held.iter_mut().all(answered));
+    assert!(
+        !served(OTHER, proxy.addr(), &node),
+        "the third place is reserved"
+    );
+    assert!(served(CANDIDATE, proxy.addr(), &node));
+    assert!(held.iter_mut().all(answered));
+    assert!(proxy.rejected("over_limit") >= 1.0);
+}
+
+#[test]
+fn stalled_handshakes_of_one_source_hold_up_that_source_alone() {
+    let (proxy, node) = proxy("handshakes = 8\nhandshakes_per_source = 3\nreserved = 2");
+    let flood = stalled(30, FLOOD, proxy.addr());
+    assert!(served(OTHER, proxy.addr(), &node));
+    assert!(served(CANDIDATE, proxy.addr(), &node));
+    drop(flood);
+    assert!(served(FLOOD, proxy.addr(), &node), "it waits for its turn");
+}
+
+#[test]
+fn stalled_handshakes_of_many_sources_leave_the_reserve_to_candidates() {
+    let (proxy, node) = proxy("handshakes = 8\nhandshakes_per_source = 3\nreserved = 2");
+    let _flood: Vec<_> = (10..20)
+        .map(|last| stalled(5, [127, 0, 0, last], proxy.addr()))
+        .collect();
+    for _ in 0..5 {
+        assert!(served(CANDIDATE, proxy.addr(), &node));
+    }
+}
+
+#[test]
+fn refused_clients_by_the_hundred_keep_no_candidate_out() {
+    let (proxy, node) = proxy("handshakes = 8\nhandshakes_per_source = 3\nreserved = 2");
+    let stranger = Pki::new().client("node9.example.com");
+    let address = proxy.addr();
+    let flood = std::thread::spawn(move || {
+        for _ in 0..200 {
+            let _ = connect(FLOOD, address, &stranger);
+        }
+    });
+    for _ in 0..10 {
+        assert!(served(CANDIDATE, proxy.addr(), &node));
+    }
+    flood.join().unwrap();
+    proxy.wait_for("all were refused", |p| {
+        p.rejected("unknown_digest") == 200.0
+    });
+}
+
+#[test]
+fn few_file_descriptors_lower_the_bound_on_connections() {
+    let pki = Pki::new();
+    let node = pki.client("node1.example.com");
+    let proxy = Proxy::with(&pki)
+        .candidates(&[("uuid-1", &node)])
+        .under(&["prlimit", "--nofile=120"])
+        .start();
+    know_candidate(&proxy);
+    assert!(proxy.log().contains("limits.connections is lowered"));
+    let _flood = silent(300, FLOOD, proxy.addr());
+    assert!(served(CANDIDATE, proxy.addr(), &node));
+    assert!(served(OTHER, proxy.addr(), &node));
+}
+
+#[test]
+fn without_file_descriptors_unfinished_connections_give_way() {
+    let (proxy, node) = proxy("connections = 200");
+    let mut admitted = connect(OTHER, proxy.addr(), &node).unwrap();
+    assert!(answered(&mut admitted));
+    let _flood = silent(100, FLOOD, proxy.addr());
+    wait_until("all are accepted", || {
+        proxy.metric("noded_proxy_handshakes_open") == 100.0
+    });
+    // From now on the process may open none beyond those it has.
+    let few = Rlimit {
+        current: Some(100),
+        maximum: Some(100),
+    };
+    prlimit(Some(proxy.pid()), Resource::Nofile, few).unwrap();
+    assert!(served(CANDIDATE, proxy.addr(), &node));
+    assert!(served(OTHER, proxy.addr(), &node));
+    assert!(answered(&mut admitted));
+    assert!(proxy.log().contains("cannot accept"));
+}

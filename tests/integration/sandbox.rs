@@ -1,0 +1,230 @@
+//! What the running process can no longer do.
+
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use noded_proxy::sandbox::{self, Plan};
+
+use crate::support::client::admitted;
+use crate::support::pki::Pki;
+use crate::support::proxy::Proxy;
+
+/// Set for [`inside`], which runs in a process of its own.
+const DIRECTORY: &str = "NODED_PROXY_SANDBOX_TEST";
+
+/// Whether the kernel has all layers; says so loudly if not.
+fn complete(proxy: &Proxy) -> bool {
+    let layers = &proxy.status()["sandbox"];
+    assert_eq!(layers["no_new_privs"], true);
+    let complete = layers["filesystem"] == true && layers["network"] == true;
+    if !complete {
+        eprintln!("SKIPPED: Landlock with TCP ports (Linux 6.7) is not to be had here: {layers}");
+    }
+    complete
+}
+
+#[test]
+fn every_thread_has_no_new_privileges_and_the_state_is_shown() {
+    let proxy = Proxy::with(&Pki::new()).start();
+    let tasks = format!("/proc/{}/task", proxy.pid().as_raw_nonzero());
+    for task in fs::read_dir(tasks).unwrap() {
+        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    }
+    let layers = proxy.status()["sandbox"].clone();
+    for (layer, on) in layers.as_object().unwrap() {
+        let metric = proxy.metric(&format!("noded_proxy_sandbox{{layer=\"{layer}\"}}"));
+        assert_eq!(metric == 1.0, on.as_bool().unwrap(), "{layer}");
+    }
+    let logged = if complete(&proxy) {
+        "sandbox"
+    } else {
+        "sandbox: not complete"
+    };
+    assert!(proxy.logged(logged));
+}
+
+#[test]
+fn the_sandbox_can_be_turned_off() {
+    let proxy = Proxy::with(&Pki::new()).config("sandbox = 'off'").start();
+    assert_eq!(proxy.status()["sandbox"]["filesystem"], false);
+    assert_eq!(
+        proxy.metric("noded_proxy_sandbox{layer=\"no_new_privs\"}"),
+        0.0
+    );
+}
+
+/// A file that every user may read, where the proxy has no business.
+fn elsewhere(content: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), content).unwrap();
+    dir
+}
+
+#[test]
+fn the_running_process_reads_no_file_elsewhere() {
+    let pki = Pki::new();
+    let node = pki.client("node1.example.com");
+    let candidates = [("uuid-1", &node)];
+    let proxy = Proxy::with(&pki).candidates(&candidates).start();
+    if !complete(&proxy) {
+        return;
+    }
+    let outside = elsewhere(&fs::read_to_string(proxy.map_path()).unwrap());
+    for target in [&outside.path().join("file"), Path::new("/etc/shadow")] {
+        fs::remove_file(proxy.map_path()).unwrap();
+        symlink(target, proxy.map_path()).unwrap();
+        proxy.sighup();
+        proxy.wait_for("the file cannot be read", |p| {
+            let (_, health) = p.health();
+            health["reasons"].to_string().contains("Permission denied")
+        });
+        assert!(admitted(proxy.addr(), &node), "the last good map holds");
+    }
+}
+
+#[test]
+fn the_running_process_writes_no_file_elsewhere() {
+    let pki = Pki::new();
+    let (node, other) = (
+        pki.client("node1.example.com"),
+        pki.client("node2.example.com"),
+    );
+    let proxy = Proxy::with(&pki).candidates(&[("uuid-1", &node)]).start();
+    if !complete(&proxy) {
+        return;
+    }
+    let outside = elsewhere("untouched");
+    let target = outside.path().join("file");
+    symlink(&target, proxy.dir().join("state/last-good-map.new")).unwrap();
+    proxy.write_map(&[("uuid-1", &node), ("uuid-2", &other)]);
+    proxy.wait_for("the new map is in force", |_| {
+        admitted(proxy.addr(), &other)
+    });
+    proxy.wait_for("it could not be kept", |p| {
+        p.log().contains("could not be kept")
+    });
+    assert_eq!(fs::read_to_string(target).unwrap(), "untouched");
+}
+
+#[test]
+fn directories_that_are_removed_and_made_again_are_read() {
+    let pki = Pki::new();
+    let node = pki.client("node1.example.com");
+    let candidates = [("uuid-1", &node)];
+    let proxy = Proxy::with(&pki)
+        .candidates(&candidates)
+        .config("sandbox = 'auto'")
+        .start();
+    let listening = || proxy.lines_with("listening").len();
+    let before = listening();
+    fs::remove_dir_all(proxy.dir().join("ganeti")).unwrap();
+    proxy.wait_for("the node left", |p| {
+        p.log().contains("waiting for server.pem")
+    });
+    fs::create_dir(proxy.dir().join("ganeti")).unwrap();
+    fs::write(proxy.server_pem_path(), pki.server_pem()).unwrap();
+    proxy.write_map(&candidates);
+    proxy.sighup();
+    proxy.wait_for("the node joined again", |_| listening() > before);
+    proxy.wait_for("and its candidates are admitted", |p| {
+        admitted(p.addr(), &node)
+    });
+}
+
+#[test]
+fn inside_the_sandbox_nothing_else_is_reached() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("state")).unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["sandbox::inside", "--exact", "--ignored", "--nocapture"])
+        .env(DIRECTORY, dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}{told}");
+    if told.contains("SKIPPED") {
+        eprintln!("{told}");
+    } else {
+        assert!(said.contains("1 passed"), "{said}");
+    }
+}
+
+#[test]
+#[ignore = "runs as a child of the test above, for there is no way out of a sandbox"]
+fn inside() {
+    let Some(dir) = std::env::var_os(DIRECTORY) else {
+        return;
+    };
+    let dir = Path::new(&dir);
+    let (good, bad) = (
+        TcpListener::bind("127.0.0.1:0").unwrap(),
+        TcpListener::bind("127.0.0.1:0").unwrap(),
+    );
+    let config = noded_proxy::config::Config {
+        ssconf_dir: dir.join("ganeti/ssconf"),
+        server_pem: dir.join("ganeti/server.pem"),
+        state_dir: dir.join("state"),
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        admin: "127.0.0.1:0".parse().unwrap(),
+        upstream: noded_proxy::config::UpstreamConfig {
+            address: good.local_addr().unwrap(),
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    let report = sandbox::enter(&Plan::of(&config)).unwrap();
+    assert!(report.no_new_privs);
+    if !report.is_complete() {
+        eprintln!("SKIPPED: the kernel lacks layers, all there is: {report}");
+        return;
+    }
+    assert!(TcpStream::connect(good.local_addr().unwrap()).is_ok());
+    denied(
+        TcpStream::connect(bad.local_addr().unwrap()),
+        "connect elsewhere",
+    );
+    assert!(TcpListener::bind("127.0.0.1:0").is_ok());
+    denied(TcpListener::bind("127.0.0.1:18111"), "listen elsewhere");
+    denied(File::open("/etc/shadow"), "read /etc/shadow");
+    denied(File::open("/etc/hostname"), "read what all may read");
+    denied(
+        fs::write(dir.join("elsewhere"), "x"),
+        "write outside of the state directory",
+    );
+    denied(
+        fs::create_dir(dir.join("elsewhere")),
+        "make a directory elsewhere",
+    );
+    assert!(fs::write(dir.join("state/new"), "x").is_ok());
+    assert!(fs::rename(dir.join("state/new"), dir.join("state/kept")).is_ok());
+    denied(Command::new("/bin/true").status(), "start a program");
+}
+
+#[track_caller]
+fn denied<T>(result: std::io::Result<T>, what: &str) {
+    let kind = result.err().map(|error| error.kind());
+    assert_eq!(kind, Some(std::io::ErrorKind::PermissionDenied), "{what}");
+}
+
+#[test]
+fn the_unit_s_exposure_is_low() {
+    let analyze = Command::new("systemd-analyze")
+        .args(["security", "--offline=yes", "--no-pager", "--threshold=15"])
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/systemd/noded-proxy.service"
+        ))
+        .output();
+    let Ok(output) = analyze else {
+        eprintln!("SKIPPED: no systemd-analyze here");
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}{told}");
+}
