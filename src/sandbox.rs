@@ -170,14 +170,13 @@ impl Plan {
         let bundle = config.candidate_bundle.as_deref();
         let files = [Some(&*config.server_pem), Some(&*map), bundle];
         let mut read: Vec<PathBuf> = ALWAYS.map(PathBuf::from).into();
-        let holders = files.into_iter().filter_map(Path::parent);
+        let files = files.into_iter().flatten();
+        let holders = files.clone().filter_map(Path::parent);
         for directory in directories.into_iter().flatten().chain(holders) {
             read.extend(reachable(directory));
         }
         // Where a symbolic link leads to is another place.
-        let targets = files
-            .into_iter()
-            .filter_map(|file| file.canonicalize().ok());
+        let targets = files.filter_map(|file| file.canonicalize().ok());
         read.extend(targets);
         read.sort();
         read.dedup();

@@ -115,26 +115,6 @@ fn a_slow_head_is_cut_at_the_header_timeout() {
 }
 
 #[test]
-fn unfinished_handshakes_are_limited() {
-    let pki = Pki::new();
-    let node = pki.client("node1.example.com");
-    let proxy = proxy_for(&pki, &node)
-        .config("limits.handshakes = 2\nlimits.handshake_timeout = '1h'")
-        .start();
-    let silent: Vec<TcpStream> = (0..2).map(|_| tcp(proxy.addr()).unwrap()).collect();
-    proxy.wait_for("both wait", |p| {
-        p.metric("noded_proxy_handshakes_open") == 2.0
-    });
-    assert!(refusal(proxy.addr(), Some(&node), Tls::Any).is_some());
-    proxy.wait_for("it is counted", |p| p.rejected("over_limit") == 1.0);
-    drop(silent);
-    proxy.wait_for("both are gone", |p| {
-        p.metric("noded_proxy_handshakes_open") == 0.0
-    });
-    assert!(admitted(proxy.addr(), &node));
-}
-
-#[test]
 fn open_connections_are_limited() {
     let pki = Pki::new();
     let node = pki.client("node1.example.com");
