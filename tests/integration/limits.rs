@@ -1,7 +1,6 @@
 //! Connections that come to nothing: pings, silence, slowness, garbage, too many at a time.
 
 use std::io::Read;
-use std::net::TcpStream;
 
 use crate::handshake::proxy_for;
 use crate::support::client::{
