@@ -1,0 +1,122 @@
+//! The HTTP edge on arbitrary bytes: hyper as the proxy sets it up, the rules for heads, and bodies.
+//!
+//! Whatever comes, a request that passes is a POST of a procedure whose name stands in the bytes as it was
+//! understood, and its body is ASCII and as long as it says. The first byte sets the size of reads.
+#![no_main]
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use libfuzzer_sys::fuzz_target;
+use noded_proxy::connection::parser;
+use noded_proxy::http::{Body, BodyLimits, Budget, explanation, procedure};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::runtime::{Builder, Runtime};
+
+const LIMITS: BodyLimits = BodyLimits {
+    most: 4096,
+    in_memory: 64,
+    rate: 1,
+};
+
+/// The client: its bytes, so many at a time, then the end.
+struct Client<'a> {
+    bytes: &'a [u8],
+    step: usize,
+}
+
+impl AsyncRead for Client<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let most = self.step.min(self.bytes.len()).min(buffer.remaining());
+        let (now, later) = self.bytes.split_at(most);
+        buffer.put_slice(now);
+        self.bytes = later;
+        Poll::Ready(Ok(()))
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    bytes: &[u8],
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, incoming) = request.into_parts();
+    let refusal = match procedure(&head.method, &head.uri, head.version, &head.headers) {
+        Ok(name) => {
+            assert_eq!(head.method, Method::POST);
+            let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
+            assert!(
+                (1..=128).contains(&name.len()) && name.bytes().all(fits),
+                "{name:?}"
+            );
+            let line = format!("POST /{name} HTTP/1.");
+            assert!(
+                bytes.windows(line.len()).any(|w| w == line.as_bytes()),
+                "{line}"
+            );
+            body(incoming, bytes.len() as u64).await
+        }
+        Err(refusal) => Some(refusal),
+    };
+    let mut response = Response::default();
+    if let Some(refusal) = refusal {
+        assert!(refusal.status().is_client_error() || refusal.status().is_server_error());
+        *response.status_mut() = refusal.status();
+        *response.body_mut() = Full::new(explanation("host", &refusal.to_string()));
+    }
+    Ok(response)
+}
+
+async fn body(incoming: Incoming, sent: u64) -> Option<noded_proxy::http::Refusal> {
+    let body = match Body::gather(incoming, LIMITS, &Budget::new(1 << 20)).await {
+        Ok(body) => body,
+        Err(refusal) => return Some(refusal),
+    };
+    let length = body.length();
+    assert!(length <= LIMITS.most);
+    match body.collect().await {
+        Ok(whole) => {
+            let whole = whole.to_bytes();
+            assert_eq!(whole.len() as u64, length);
+            assert!(length <= sent && whole.is_ascii());
+            None
+        }
+        Err(refusal) => Some(refusal),
+    }
+}
+
+thread_local! {
+    static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((step, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let client = Client {
+        bytes,
+        step: usize::from(*step) * 8 + 1,
+    };
+    let stream = TokioIo::new(tokio::io::join(client, tokio::io::sink()));
+    let service = service_fn(|request| answer(request, bytes));
+    RUNTIME.with(|runtime| {
+        // Errors are what most bytes deserve.
+        let _ = runtime.block_on(async {
+            parser(Duration::from_secs(10))
+                .serve_connection(stream, service)
+                .await
+        });
+    });
+});
