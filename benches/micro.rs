@@ -107,6 +107,7 @@ fn snapshot_build(c: &mut Criterion) {
         let config = Config {
             candidate_map: Some(dir.path().join("map")),
             server_pem: dir.path().join("server.pem"),
+            ssconf_dir: dir.path().to_path_buf(),
             state_dir: dir.path().to_path_buf(),
             ssconf_dir: dir.path().to_path_buf(),
             ..Config::default()

@@ -386,7 +386,8 @@ impl Limits {
     /// Of connections and handshakes, how many are kept for candidates' addresses.
     pub fn reserved(&self) -> usize {
         let quarter = self.connections.min(self.handshakes) / 4;
-        self.reserved.unwrap_or(quarter.min(64))
+        let default = quarter.min(64);
+        self.reserved.unwrap_or(default)
     }
 
     /// The bounds for a process that may open `files` files and has `upstream` connections to noded.

@@ -128,7 +128,11 @@ mod tests {
                     ledger.leave(id);
                     return ".".into();
                 }
-                Shed => return ledger.shed().map_or("!".into(), |id| format!("-{id}")),
+                Shed => {
+                    return ledger
+                        .shed()
+                        .map_or_else(|| "!".into(), |id| format!("-{id}"));
+                }
             };
             match entered {
                 Entry::Room(_) => "+".into(),
