@@ -109,7 +109,6 @@ fn snapshot_build(c: &mut Criterion) {
             server_pem: dir.path().join("server.pem"),
             ssconf_dir: dir.path().to_path_buf(),
             state_dir: dir.path().to_path_buf(),
-            ssconf_dir: dir.path().to_path_buf(),
             ..Config::default()
         };
         let (paths, rules) = (Paths::of(&config), Rules::of(&config));

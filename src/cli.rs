@@ -79,8 +79,12 @@ pub struct RunArgs {
     /// Configuration file [default: /etc/noded-proxy/noded-proxy.toml, if there is one]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Public listener; may be repeated [default: [::]:1811, IPv4 included]
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// Public listener; may be repeated
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        help = "Public listener; may be repeated [default: [::]:1811, IPv4 included]"
+    )]
     pub listen: Vec<SocketAddr>,
     /// The local node daemon [default: 127.0.0.1:11811]
     #[arg(long, value_name = "ADDR:PORT")]

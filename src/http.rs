@@ -137,11 +137,19 @@ mod tests {
         procedure(&method.parse().unwrap(), &uri, version, &headers).map(str::to_owned)
     }
 
+    type Case = (
+        &'static str,
+        &'static str,
+        Version,
+        &'static [&'static str],
+        Result<&'static str, Refusal>,
+    );
+
     #[test]
     fn the_head_rules_as_a_table() {
         let (h10, h11) = (Version::HTTP_10, Version::HTTP_11);
-        let long = format!("/{}", "a".repeat(129));
-        let table: [(&str, &str, Version, &[&str], Result<&str, Refusal>); 16] = [
+        let long: &str = Box::leak(format!("/{}", "a".repeat(129)).into());
+        let table: [Case; 16] = [
             ("POST", "/version", h11, &["node1:1811"], Ok("version")),
             (
                 "POST",
@@ -169,15 +177,11 @@ mod tests {
             ("POST", "/Version", h11, &["h"], Err(Refusal::Path)),
             ("POST", "/ver%73ion", h11, &["h"], Err(Refusal::Path)),
             ("POST", "http://h/version", h11, &["h"], Err(Refusal::Path)),
-            ("POST", &long, h11, &["h"], Err(Refusal::Path)),
+            ("POST", long, h11, &["h"], Err(Refusal::Path)),
         ];
         for (method, uri, version, hosts, expected) in table {
             let found = ask(method, uri, version, hosts);
-            assert_eq!(
-                found.as_deref(),
-                expected.as_deref().map_err(|e| e),
-                "{method} {uri}"
-            );
+            assert_eq!(found.as_deref(), expected.as_deref(), "{method} {uri}");
         }
     }
 

@@ -1,5 +1,5 @@
 //! TLS: the only room that names OpenSSL types. Acceptor and connector, and the handshake that turns a TCP
-//! connection into a stream and a [`PeerIdentity`].
+//! connection into a stream and a [`PeerIdentity`](crate::identity::PeerIdentity).
 //!
 //! Pinning, not PKI: the chain decides nothing. Inside the verify callback the [`Gate`] is asked so
 //! that a refused client gets a fitting alert; the decision that counts is taken by the caller, after the
