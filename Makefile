@@ -38,7 +38,8 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (needs a nightly toolchain and cargo-
 	fi; \
 	set -e; for target in $$($(CARGO) +nightly fuzz list); do \
 		echo "== $$target"; \
-		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -timeout=10; \
+		mkdir -p "fuzz/corpus/$$target"; \
+		$(CARGO) +nightly fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(FUZZ_SECONDS) -timeout=10; \
 	done
 
 lint: ## format, clippy, doc, licences and sources, shell scripts, units

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper::header::{HOST, HeaderMap};
 use hyper::{Method, StatusCode, Uri, Version};
 
-pub use body::{Body, BodyLimits};
+pub use body::{Body, BodyLimits, discard};
 pub use budget::{Budget, Lease};
 pub use reply::{Chunk, Replies, ReplyBody};
 

@@ -11,7 +11,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use tracing::{info, warn};
 
 use crate::authz::Permit;
-use crate::http::{Body, Refusal, Replies, ReplyBody, explanation, procedure};
+use crate::http::{Body, Refusal, Replies, ReplyBody, discard, explanation, procedure};
 use crate::identity::PeerIdentity;
 use crate::policy::{Forbidden, PeerNames, Role};
 use crate::procedures::label;
@@ -37,14 +37,21 @@ pub async fn answer(
     let mut record = Record::new(Arc::clone(&shared), client);
     let permit = match shared.store.authorise(&record.client.peer) {
         Ok(permit) => permit,
-        Err(denied) => return Ok(record.refuse(Refusal::Denied(denied))),
+        Err(denied) => {
+            discard(incoming, shared.body_limits()).await;
+            return Ok(record.refuse(Refusal::Denied(denied)));
+        }
     };
     record.key = permit.key().into();
     match procedure(&head.method, &head.uri, head.version, &head.headers) {
         Ok(name) => record.procedure = name.into(),
-        Err(refusal) => return Ok(record.refuse(refusal)),
+        Err(refusal) => {
+            discard(incoming, shared.body_limits()).await;
+            return Ok(record.refuse(refusal));
+        }
     }
     if let Err(forbidden) = record.ask_policy(&permit) {
+        discard(incoming, shared.body_limits()).await;
         return Ok(record.explain(StatusCode::FORBIDDEN, forbidden.to_string()));
     }
     let body = match Body::gather(incoming, shared.body_limits(), &shared.budget).await {

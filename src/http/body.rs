@@ -33,6 +33,9 @@ pub struct BodyLimits {
     pub rate: u64,
 }
 
+/// Silence after which the rest of a refused request is not waited for.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// A request body with a known length and, so far as it was seen, none but ASCII bytes.
 #[derive(Debug)]
 pub struct Body {
@@ -75,6 +78,7 @@ impl Body {
     ) -> Result<Self, Refusal> {
         let known = incoming.size_hint().exact();
         if known.is_some_and(|length| length > limits.most) {
+            discard(incoming, limits).await;
             return Err(Refusal::BodyTooLarge(limits.most));
         }
         // Without a length the end is only where the last chunk says so, at the limit too.
@@ -100,6 +104,7 @@ impl Body {
             };
             meter.received += data.len() as u64;
             if meter.received > limits.most {
+                discard(incoming, limits).await;
                 return Err(Refusal::BodyTooLarge(limits.most));
             }
             let lease = timeout_at(meter.due(), budget.take(data.len())).await;
@@ -161,6 +166,22 @@ impl Body {
                 .map(|()| Some(Err(Refusal::SlowBody))),
         }
     }
+}
+
+/// Takes what still comes of a refused request off the connection, so that a client that first sends all and then
+/// reads finds the refusal there, and not a reset. Bounded by the time and the length of a good request.
+pub async fn discard(mut incoming: Incoming, limits: BodyLimits) {
+    let mut left = limits.most.saturating_mul(4);
+    let rest = async {
+        // A client that says nothing for a second waits for the answer already.
+        while let Ok(Some(Ok(frame))) = tokio::time::timeout(PAUSE, incoming.frame()).await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64);
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(GRACE, rest).await;
 }
 
 /// The data of a frame, checked; `None` at the end. Trailers are dropped.

@@ -67,7 +67,8 @@ impl Upstream {
             return;
         }
         let upstream = Arc::clone(self);
-        tokio::spawn(async move {
+        // Tracked: a drain waits until what is open was used up, or noded's log would show a traceback.
+        self.exchanges.spawn(async move {
             sleep(PAUSE).await;
             upstream.open_in_advance().await;
         });
@@ -88,7 +89,8 @@ impl Upstream {
             match self.connect().await {
                 Ok(stream) => {
                     let ticket = self.slots.lay_ready(slot, stream);
-                    tokio::spawn(Arc::clone(&self).spend_in_time(ticket));
+                    let spend = Arc::clone(&self).spend_in_time(ticket);
+                    self.exchanges.spawn(spend);
                 }
                 Err(error) => {
                     debug!(%error, "no connection in advance");
