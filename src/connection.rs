@@ -295,12 +295,3 @@ async fn talk(shared: &Arc<Shared>, accepted: Accepted, address: SocketAddr, fir
         }
     }
 }
-
-/// A connection task that panicked ends alone; this says so.
-pub fn report_panic(result: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = result
-        && error.is_panic()
-    {
-        error!(%error, "a connection ended by a fault of this program, please report it");
-    }
-}
