@@ -184,11 +184,6 @@ impl Admin {
                 "expires_in_seconds": tls.server.not_after - now(),
             })
         });
-        let shared_certificates = shared.sightings.shared();
-        let used_by_another_node: Vec<Value> = shared_certificates
-            .into_iter()
-            .map(|(digest, seen)| json!({ "digest": digest.to_string(), "seen": seen }))
-            .collect();
         let layers = Report::default().layers().into_iter();
         let sandbox = layers
             .map(|(layer, _)| {
@@ -218,7 +213,7 @@ impl Admin {
             },
             "server_pem": certificate,
             "client_ca_list": snapshot.tls.as_ref().map(|tls| certs::ca_list(&tls.client_cas)),
-            "certificates_used_by_another_node": used_by_another_node,
+            "certificates_used_by_another_node": certs::used_by_several(&shared.sightings),
             "connections": {
                 "open": shared.metrics.open.get(),
                 "handshakes": shared.metrics.handshakes.get(),

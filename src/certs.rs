@@ -58,6 +58,13 @@ pub fn ca_list(list: &CaList) -> Value {
     })
 }
 
+/// The certificates that several nodes used, for `/status`.
+pub fn used_by_several(sightings: &Sightings) -> Vec<Value> {
+    let all = sightings.shared().into_iter();
+    all.map(|(digest, seen)| json!({ "digest": digest.to_string(), "seen": seen }))
+        .collect()
+}
+
 fn candidate(
     snapshot: &Snapshot,
     sightings: Option<&Sightings>,
