@@ -372,6 +372,7 @@ fn a_node_that_leaves_its_cluster_closes_the_port_and_forgets() {
         .start();
     let port = proxy.addr();
     let mut idle = connect(port, Some(&node), Tls::Any).unwrap();
+    ask(&mut idle);
     proxy.wait_for("the state is kept", |p| p.state_path().exists());
     fs::remove_file(proxy.server_pem_path()).unwrap();
     proxy.wait_for("it is not ready", |p| p.health().0 == 503);
