@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::admin::Admin;
 use crate::authz::Mode;
-use crate::candidates::Admission;
+use crate::candidates::{Admission, Nobody};
 use crate::cli::RunArgs;
 use crate::config::{Config, Warm};
 use crate::http::Budget;
@@ -369,7 +369,7 @@ impl Public {
                     info!(%address, "listening");
                 }
             } else {
-                info!("waiting for server.pem: this node is in no cluster yet");
+                info!("{}", summary(&shared));
             }
             admin.set_listening(if joined { addresses } else { Vec::new() });
             match told_ready {
@@ -457,6 +457,9 @@ fn summary(shared: &Shared) -> String {
         .first()
         .map_or_else(String::new, |fault| format!("; {fault}"));
     match (&snapshot.tls, &snapshot.admission) {
+        (None, Admission::Nobody(Nobody::NoIdentity)) => {
+            format!("waiting for server.pem: the one that is there is faulty{fault}")
+        }
         (None, _) => "waiting for server.pem: this node is in no cluster yet".into(),
         (Some(_), Admission::Listed(map)) => {
             format!("{audit}{} candidates admitted{fault}", map.entries())

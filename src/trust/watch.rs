@@ -5,6 +5,7 @@
 //! until it is quiet, then there is one reload. One thread does all of it: it owns the [`Reloader`].
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -198,7 +199,8 @@ fn gather(first: Wake, wakes: &Receiver<Wake>) -> Asked {
 /// The inotify watches on the directories of the files.
 struct Watches {
     watcher: Option<RecommendedWatcher>,
-    directories: Vec<(PathBuf, bool)>,
+    /// Each with the inode that is watched.
+    directories: Vec<(PathBuf, Option<u64>)>,
 }
 
 impl Watches {
@@ -238,7 +240,7 @@ impl Watches {
                 |error| warn!(%error, "no inotify: changes are found by the poll every 5 s"),
             )
             .ok();
-        let directories = directories.into_iter().map(|d| (d, false)).collect();
+        let directories = directories.into_iter().map(|d| (d, None)).collect();
         Self {
             watcher,
             directories,
@@ -251,14 +253,18 @@ impl Watches {
             return;
         };
         for (directory, watched) in &mut self.directories {
-            if *watched && directory.is_dir() {
+            let inode = std::fs::metadata(&*directory).ok().map(|m| m.ino());
+            if watched.is_some() && *watched == inode {
                 continue;
             }
+            if watched.is_some() {
+                let _ = watcher.unwatch(directory); // the old one, wherever it is by now
+            }
             *watched = match watcher.watch(directory, RecursiveMode::NonRecursive) {
-                Ok(()) => true,
+                Ok(()) => inode,
                 Err(error) => {
                     debug!(directory = %directory.display(), %error, "not watched yet");
-                    false
+                    None
                 }
             };
         }
