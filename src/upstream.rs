@@ -1,19 +1,22 @@
 //! The upstream: the local node daemon, reached so that it is served well.
 //!
 //! A request goes out whole or with a known length, behind one freshly made head, on a connection of its own and
-//! never twice. The exchange with noded runs in a task of its own that holds the slot: noded goes on
-//! working for a client that left, and takes its slot with it until it has answered or closed.
+//! never twice. The exchange with noded holds the slot and goes on when its client leaves: noded goes on
+//! working then, and takes its slot with it until it has answered or closed.
 
+mod background;
 mod exchange;
 mod slots;
 mod warm;
+mod wire;
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::StatusCode;
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +28,8 @@ use crate::identity::PeerIdentity;
 use crate::metrics::Metrics;
 use crate::procedures::{self, Timeout};
 use crate::trust::Store;
+
+use background::GoesOn;
 
 pub use exchange::Connected;
 pub use slots::{Lane, Slot, Slots};
@@ -176,18 +181,25 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Upstream {
     settings: Settings,
+    /// The address in the Host field.
+    host: String,
     slots: Arc<Slots<Connected>>,
     store: Arc<Store>,
     budget: Budget,
     metrics: Arc<Metrics>,
     exchanges: TaskTracker,
     arrivals: warm::Arrivals,
+    /// A task is opening connections in advance.
+    opening: AtomicBool,
+    /// A connection was laid ready.
+    laid: Notify,
     /// What the last contact said: noded answers, or why not.
     health: Mutex<Option<String>>,
 }
 
 impl Upstream {
-    /// The node daemon behind its slots. Exchanges run as tasks of `exchanges`.
+    /// The node daemon behind its slots. What outlives its client runs as tasks of `exchanges`. Must be called
+    /// inside a tokio runtime.
     pub fn new(
         settings: Settings,
         slots: Arc<Slots<Connected>>,
@@ -198,7 +210,8 @@ impl Upstream {
     ) -> Arc<Self> {
         metrics.upstream_up.set(1);
         let (arrivals, health) = (warm::Arrivals::default(), Mutex::default());
-        Arc::new(Self {
+        let this = Arc::new(Self {
+            host: settings.address.to_string(),
             settings,
             slots,
             store,
@@ -206,8 +219,15 @@ impl Upstream {
             metrics,
             exchanges,
             arrivals,
+            opening: AtomicBool::new(false),
+            laid: Notify::new(),
             health,
-        })
+        });
+        if this.settings.warm {
+            let spend = Arc::clone(&this).spend_in_time();
+            this.exchanges.spawn(spend);
+        }
+        this
     }
 
     /// noded's address.
@@ -252,8 +272,13 @@ impl Upstream {
         *health = down;
     }
 
+    fn count_error(&self, error: &Error) {
+        let counter = &self.metrics.upstream_errors;
+        counter.with_label_values(&[error.kind()]).inc();
+    }
+
     /// Sends one admitted request and waits for the answer. Dropping the future before a slot was had leaves
-    /// the queue; after that noded works on, and so does the task that holds the slot.
+    /// the queue; after that noded works on, and so does the exchange that holds the slot.
     pub async fn call(
         self: &Arc<Self>,
         _permit: &Permit,
@@ -276,10 +301,7 @@ impl Upstream {
         let slot = match slot {
             Ok(slot) => slot,
             Err(error) => {
-                self.metrics
-                    .upstream_errors
-                    .with_label_values(&[error.kind()])
-                    .inc();
+                self.count_error(&error);
                 return (Err(error), timing);
             }
         };
@@ -287,16 +309,8 @@ impl Upstream {
         if let Err(denied) = self.store.authorise(peer) {
             return (Err(Error::Client(Refusal::Denied(denied))), timing);
         }
-        let (answer, answered) = oneshot::channel();
-        let procedure = procedure.to_owned();
-        let exchange = Arc::clone(self).exchange(slot, procedure, body, answer, exchange::AGENT);
-        self.exchanges.spawn(exchange);
-        let lost = || {
-            Err(Error::Internal(
-                "the exchange with noded ended early".into(),
-            ))
-        };
-        let result = answered.await.unwrap_or_else(|_| lost());
+        let exchange = Arc::clone(self).exchange(slot, procedure.into(), body, exchange::AGENT);
+        let result = GoesOn::new(exchange, &self.exchanges).await;
         timing.upstream = start.elapsed() - timing.queue;
         (result, timing)
     }

@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -43,7 +42,6 @@ pub struct Body {
     sent: u64,
     ready: VecDeque<Bytes>,
     rest: Option<Rest>,
-    fault: Arc<OnceLock<Refusal>>,
     leases: Vec<Lease>,
 }
 
@@ -93,7 +91,6 @@ impl Body {
             sent: 0,
             ready: VecDeque::new(),
             rest: None,
-            fault: Arc::default(),
             leases: Vec::new(),
         };
         while meter.received < in_memory {
@@ -130,7 +127,6 @@ impl Body {
             sent: 0,
             ready: VecDeque::from([data]),
             rest: None,
-            fault: Arc::default(),
             leases: Vec::new(),
         }
     }
@@ -140,9 +136,9 @@ impl Body {
         self.length
     }
 
-    /// Where the client's fault is found if the body breaks off while it is sent.
-    pub fn fault(&self) -> Arc<OnceLock<Refusal>> {
-        Arc::clone(&self.fault)
+    /// Whether the next piece is there already.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Refusal>>> {
@@ -217,10 +213,7 @@ impl HttpBody for Body {
                 self.sent += data.len() as u64;
                 Some(Ok(Frame::data(data)))
             }
-            Some(Err(fault)) => {
-                let _ = self.fault.set(fault.clone());
-                Some(Err(fault))
-            }
+            Some(Err(fault)) => Some(Err(fault)),
             None => None,
         })
     }

@@ -1,31 +1,29 @@
 //! One exchange with noded: connect, send, take the answer off at full speed, close.
 
+use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
-use hyper::body::{Body as HttpBody, Incoming};
-use hyper::client::conn::http1;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use bytes::{BufMut, BytesMut};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_openssl::SslStream;
 
+use super::wire::{self, Head};
 use super::{Error, Reply, Slot, Upstream};
 use crate::http::{Body, Chunk, ReplyBody};
 
 /// Replies up to this are gathered whole before the client sees any of it, so that a cut one becomes a 502.
 const WHOLE: u64 = 256 << 10;
+
+/// A long reply is passed on in pieces of this size.
+const PIECE: usize = 64 << 10;
 
 /// What we call ourselves towards noded.
 pub(super) const AGENT: &str = concat!("noded-proxy/", env!("CARGO_PKG_VERSION"));
@@ -42,13 +40,38 @@ pub enum Connected {
 }
 
 impl Connected {
+    /// Reads more behind what is there, up to `wanted` bytes in all and one more, which should not come.
+    async fn read(&mut self, buffer: &mut BytesMut, wanted: usize) -> Result<(), Error> {
+        let room = wanted.saturating_sub(buffer.len()) + 1;
+        buffer.reserve(room);
+        let mut buffer = buffer.limit(room);
+        let read = match self {
+            Self::Plain(tcp) => tcp.read_buf(&mut buffer).await,
+            Self::Tls(tls) => tls.read_buf(&mut buffer).await,
+        };
+        match read {
+            Ok(1..) => Ok(()),
+            Ok(0) => Err(Error::CutReply("connection closed".into())),
+            Err(error) => Err(Error::CutReply(error.to_string())),
+        }
+    }
+
+    /// Lets the connection end with a reset instead of an orderly close.
+    fn reset(&self) {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref(),
+        };
+        let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+    }
+
     /// Itself, if noded still holds its end open. Not a byte of an answer is due before a request was sent. TLS 1.3
     /// session tickets may have come; a read passes over them, and finds what is behind them.
     fn if_open(mut self) -> Option<Self> {
         let open = match &mut self {
             Self::Plain(tcp) => {
                 let nothing = SockRef::from(&*tcp).peek(&mut [MaybeUninit::uninit()]);
-                matches!(nothing, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+                matches!(nothing, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
             Self::Tls(tls) => {
                 let (mut byte, mut context) = ([0], Context::from_waker(Waker::noop()));
@@ -60,82 +83,108 @@ impl Connected {
     }
 }
 
-/// The task that drives the connection. It returns the bytes that noded sent behind its answer.
-type Connection = JoinHandle<Result<Bytes, hyper::Error>>;
+/// Where an exchange stands when its head has come.
+enum Asked {
+    /// The answer is there as a whole.
+    Whole(Reply),
+    /// A long answer, of which these bytes are there.
+    Long(Connected, Head, BytesMut),
+}
 
 impl Upstream {
-    /// Holds `slot` until noded has answered or closed, whether or not anybody waits for `answer`.
+    /// Holds `slot` until noded has answered or closed. Returns when the answer can be passed on; a long one is
+    /// taken off noded by a task of its own.
     pub(super) async fn exchange(
         self: Arc<Self>,
         mut slot: Slot<Connected>,
-        procedure: String,
+        procedure: Box<str>,
         body: Body,
-        answer: oneshot::Sender<Result<Reply, Error>>,
         agent: &'static str,
-    ) {
-        let fault = body.fault();
-        let stream = match slot.warm().and_then(Connected::if_open) {
+    ) -> Result<Reply, Error> {
+        let asked = match slot.warm().and_then(Connected::if_open) {
             Some(warm) => {
                 self.count_connection("warm");
-                Ok(warm)
+                self.ask(warm, &procedure, body, agent).await
             }
-            None => self.connect().await,
+            None => match self.connect().await {
+                Ok(stream) => self.ask(stream, &procedure, body, agent).await,
+                Err(error) => Err(error),
+            },
         };
-        let sent = match stream {
-            Ok(stream) => self.send(stream, &procedure, body, agent).await,
-            Err(error) => Err(error),
-        };
-        let result = match sent {
-            Ok((response, connection)) => self.receive(response, connection, answer).await,
-            Err(error) => Err((error, Some(answer))),
-        };
-        drop(slot);
-        let error = result.as_ref().err().map(|(error, _)| error);
-        self.note_health(error);
-        if error.is_none() && agent != PROBE_AGENT {
-            self.warm_up();
-        }
-        if let Err((error, answer)) = result {
-            let error = fault.get().cloned().map_or(error, Error::Client);
-            self.metrics
-                .upstream_errors
-                .with_label_values(&[error.kind()])
-                .inc();
-            if let Some(answer) = answer {
-                let _ = answer.send(Err(error));
+        match asked {
+            Ok(Asked::Whole(reply)) => {
+                drop(slot);
+                self.ended(None, agent);
+                Ok(reply)
+            }
+            Ok(Asked::Long(mut stream, head, ready)) => {
+                let (chunks, received) = mpsc::unbounded_channel();
+                let upstream = Arc::clone(&self);
+                self.exchanges.spawn(async move {
+                    let pumped = upstream
+                        .pump(&mut stream, head.length, ready, &chunks)
+                        .await;
+                    drop((stream, slot));
+                    upstream.ended(pumped.as_ref().err(), agent);
+                    if let Err(error) = pumped {
+                        let _ = chunks.send(Err(error));
+                    }
+                });
+                Ok(Reply {
+                    status: head.status,
+                    body: ReplyBody::stream(head.length, received),
+                })
+            }
+            Err(error) => {
+                drop(slot);
+                self.ended(Some(&error), agent);
+                Err(error)
             }
         }
     }
 
-    /// Sends; returns when the head of the answer is there.
-    async fn send(
+    /// The books after an exchange.
+    fn ended(self: &Arc<Self>, error: Option<&Error>, agent: &str) {
+        self.note_health(error);
+        match error {
+            Some(error) => self.count_error(error),
+            None if agent != PROBE_AGENT => self.warm_up(),
+            None => {}
+        }
+    }
+
+    /// Sends the request and takes the answer, up to the end of a short one and to the head of a long one.
+    async fn ask(
         &self,
-        stream: Connected,
+        mut stream: Connected,
         procedure: &str,
         body: Body,
-        agent: &'static str,
-    ) -> Result<(Response<Incoming>, Connection), Error> {
+        agent: &str,
+    ) -> Result<Asked, Error> {
         let length = body.length();
-        let request = Request::post(format!("/{procedure}"))
-            .header(HOST, self.settings.address.to_string())
-            .header(USER_AGENT, agent)
-            .header(CONTENT_TYPE, "application/json")
-            .header(CONTENT_LENGTH, length)
-            .body(body)
-            .map_err(|error| Error::Internal(error.to_string()))?;
-        let (mut sender, connection) = match stream {
-            Connected::Plain(tcp) => drive(tcp).await?,
-            Connected::Tls(tls) => drive(*tls).await?,
+        let request = wire::request(procedure, &self.host, agent, length);
+        let asked = match &mut stream {
+            Connected::Plain(tcp) => wire::ask(tcp, request, body).await,
+            Connected::Tls(tls) => wire::ask(&mut **tls, request, body).await,
         };
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| failed(&error))?;
-        self.metrics
-            .body_bytes
-            .with_label_values(&["request"])
-            .inc_by(length);
-        Ok((response, connection))
+        if let Err(Error::Client(_)) = asked {
+            stream.reset(); // noded must not take what came for all
+        }
+        let (head, mut ready) = asked?;
+        self.count_bytes("request", length);
+        if head.length > WHOLE {
+            return Ok(Asked::Long(stream, head, ready));
+        }
+        let length = head.length as usize;
+        while ready.len() < length {
+            stream.read(&mut ready, length).await?;
+        }
+        nothing_behind(ready.len() as u64, head.length)?;
+        self.count_bytes("reply", head.length);
+        Ok(Asked::Whole(Reply {
+            status: head.status,
+            body: ReplyBody::whole(ready.freeze()),
+        }))
     }
 
     pub(super) async fn connect(&self) -> Result<Connected, Error> {
@@ -146,7 +195,7 @@ impl Upstream {
             .await
             .map_err(|_| Error::ConnectTimeout(limit))?
             .map_err(|error| Error::Connect(error.to_string()))?;
-        let internal = |error: std::io::Error| Error::Internal(error.to_string());
+        let internal = |error: io::Error| Error::Internal(error.to_string());
         tcp.set_nodelay(true).map_err(internal)?;
         // The kernel gives up when noded takes nothing for so long (RFC 5482, tcp(7)).
         let send_timeout = Some(self.settings.send_timeout);
@@ -168,63 +217,21 @@ impl Upstream {
         Ok(Connected::Tls(Box::new(stream)))
     }
 
-    /// Takes the answer off noded. A short one is handed on whole; a long one in pieces, out of a buffer that the
-    /// memory budget bounds. On error returns who still waits for an answer, if anybody.
-    #[allow(clippy::type_complexity)]
-    async fn receive(
-        &self,
-        response: Response<Incoming>,
-        connection: Connection,
-        answer: oneshot::Sender<Result<Reply, Error>>,
-    ) -> Result<(), (Error, Option<oneshot::Sender<Result<Reply, Error>>>)> {
-        let status = response.status();
-        let body = response.into_body();
-        let Some(length) = body.size_hint().exact() else {
-            let error = Error::BadReply("it has no Content-Length".into());
-            return Err((error, Some(answer)));
-        };
-        if length <= WHOLE {
-            let whole = gather(body, length).await;
-            return match and_nothing_behind(whole, connection).await {
-                Ok(data) => {
-                    self.count_reply(data.len());
-                    let _ = answer.send(Ok(Reply {
-                        status,
-                        body: ReplyBody::whole(data),
-                    }));
-                    Ok(())
-                }
-                Err(error) => Err((error, Some(answer))),
-            };
-        }
-        let (chunks, received) = mpsc::unbounded_channel();
-        let reply = Reply {
-            status,
-            body: ReplyBody::stream(length, received),
-        };
-        let _ = answer.send(Ok(reply));
-        let whole = self.pump(body, &chunks).await;
-        match and_nothing_behind(whole, connection).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let _ = chunks.send(Err(error.clone()));
-                Err((error, None))
-            }
-        }
-    }
-
-    /// Passes the answer on as it comes; once the client has left, takes it off noded all the same.
+    /// Passes a long answer on as it comes, out of a buffer that the memory budget bounds; once the client has left,
+    /// takes it off noded all the same.
     async fn pump(
         &self,
-        mut body: Incoming,
+        stream: &mut Connected,
+        length: u64,
+        mut ready: BytesMut,
         chunks: &mpsc::UnboundedSender<Chunk>,
     ) -> Result<(), Error> {
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| Error::CutReply(words(&error)))?;
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            self.count_reply(data.len());
+        let mut received = 0;
+        loop {
+            let data = ready.split().freeze();
+            received += data.len() as u64;
+            nothing_behind(received, length)?;
+            self.count_bytes("reply", data.len() as u64);
             if !chunks.is_closed() {
                 tokio::select! {
                     lease = self.budget.take(data.len()) => {
@@ -233,8 +240,12 @@ impl Upstream {
                     () = chunks.closed() => {}
                 }
             }
+            if received == length {
+                return Ok(());
+            }
+            let left = usize::try_from(length - received).unwrap_or(usize::MAX);
+            stream.read(&mut ready, left.min(PIECE)).await?;
         }
-        Ok(())
     }
 
     fn count_connection(&self, kind: &str) {
@@ -244,80 +255,24 @@ impl Upstream {
             .inc();
     }
 
-    fn count_reply(&self, bytes: usize) {
+    fn count_bytes(&self, direction: &str, bytes: u64) {
         self.metrics
             .body_bytes
-            .with_label_values(&["reply"])
-            .inc_by(bytes as u64);
+            .with_label_values(&[direction])
+            .inc_by(bytes);
     }
-}
-
-/// Starts HTTP on a connection; a task of its own drives it.
-async fn drive<S>(stream: S) -> Result<(http1::SendRequest<Body>, Connection), Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = http1::Builder::new()
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| Error::Internal(error.to_string()))?;
-    let connection = connection.without_shutdown();
-    let driven = tokio::spawn(async move { connection.await.map(|parts| parts.read_buf) });
-    Ok((sender, driven))
-}
-
-async fn gather(mut body: Incoming, length: u64) -> Result<Bytes, Error> {
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Error::CutReply(words(&error)))?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if data.len() as u64 == length {
-            return Ok(data); // the usual case: all in one piece, nothing to copy
-        }
-        whole.extend_from_slice(&data);
-    }
-    Ok(whole.freeze())
 }
 
 /// More bytes than Content-Length said make the answer as wrong as fewer do.
-async fn and_nothing_behind<T>(
-    whole: Result<T, Error>,
-    mut connection: Connection,
-) -> Result<T, Error> {
-    let data = whole?;
-    // hyper ends the connection once its answer is complete; one that does not is simply cut.
-    let ended = tokio::time::timeout(Duration::from_secs(1), &mut connection).await;
-    connection.abort();
-    match ended {
-        Ok(Ok(Ok(behind))) if !behind.is_empty() => {
-            let text = format!("{} bytes follow behind its Content-Length", behind.len());
+fn nothing_behind(received: u64, length: u64) -> Result<(), Error> {
+    match received.checked_sub(length) {
+        Some(1..) => {
+            let text = format!(
+                "{} bytes follow behind its Content-Length",
+                received - length
+            );
             Err(Error::BadReply(text))
         }
-        _ => Ok(data),
+        _ => Ok(()),
     }
-}
-
-/// What hyper's error means here.
-fn failed(error: &hyper::Error) -> Error {
-    let io = std::error::Error::source(error).and_then(|e| e.downcast_ref::<std::io::Error>());
-    match io.map(std::io::Error::kind) {
-        Some(std::io::ErrorKind::TimedOut) => Error::SendTimeout,
-        _ if error.is_parse() => Error::BadReply(words(error)),
-        Some(std::io::ErrorKind::BrokenPipe) => Error::Send(words(error)),
-        _ if error.is_user() => Error::Send(words(error)),
-        _ => Error::EmptyReply(words(error)),
-    }
-}
-
-/// An error and its causes in one line; hyper's own words leave the causes out.
-fn words(error: &hyper::Error) -> String {
-    let mut words = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        words += &format!(": {cause}");
-        next = cause.source();
-    }
-    words
 }

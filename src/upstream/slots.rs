@@ -42,8 +42,8 @@ struct Inner<C> {
     next_ticket: u64,
     fast: VecDeque<Waiting<C>>,
     slow: VecDeque<Waiting<C>>,
-    /// Oldest first; each counts in `in_use`.
-    warm: VecDeque<(u64, C)>,
+    /// Since when and which, oldest first; each counts in `in_use`.
+    warm: VecDeque<(Instant, C)>,
 }
 
 #[derive(Debug)]
@@ -158,24 +158,25 @@ impl<C> Slots<C> {
         })
     }
 
-    /// Lays a warm connection ready under the slot it was opened for; the ticket names it.
-    pub fn lay_ready(self: &Arc<Self>, slot: Slot<C>, connection: C) -> u64 {
-        let ticket = {
-            let mut inner = self.lock();
-            let ticket = inner.next_ticket();
-            inner.warm.push_back((ticket, connection));
-            ticket
-        };
+    /// Lays a warm connection ready under the slot it was opened for.
+    pub fn lay_ready(self: &Arc<Self>, slot: Slot<C>, connection: C) {
+        self.lock().warm.push_back((Instant::now(), connection));
         slot.stays_in_use();
         self.serve();
-        ticket
     }
 
-    /// Takes a certain warm connection back, if it still waits to be used.
-    pub fn take_back(self: &Arc<Self>, ticket: u64) -> Option<Slot<C>> {
+    /// Since when the oldest warm connection waits to be used.
+    pub fn oldest_warm(&self) -> Option<Instant> {
+        self.lock().warm.front().map(|(since, _)| *since)
+    }
+
+    /// Takes the oldest warm connection back, if it waits since then or longer.
+    pub fn take_back(self: &Arc<Self>, since: Instant) -> Option<Slot<C>> {
         let mut inner = self.lock();
-        let at = inner.warm.iter().position(|(t, _)| *t == ticket)?;
-        let (_, connection) = inner.warm.remove(at)?;
+        if inner.warm.front()?.0 > since {
+            return None;
+        }
+        let (_, connection) = inner.warm.pop_front()?;
         self.show(&inner);
         Some(Slot {
             slots: Arc::clone(self),
@@ -387,18 +388,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn warm_connections_count_as_slots_and_yield_to_requests() {
         let slots = slots(2, 0, 10);
+        let start = Instant::now();
         slots.lay_ready(slots.spare().unwrap(), "first");
-        let second = slots.lay_ready(slots.spare().unwrap(), "second");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        slots.lay_ready(slots.spare().unwrap(), "second");
+        assert_eq!(slots.oldest_warm(), Some(start));
         assert!(slots.spare().is_none(), "never above the slots");
         assert_eq!((slots.load(), slots.warm()), ((2, 0), 2));
         let mut a = slots.take(Lane::Slow, soon()).await.unwrap();
         assert_eq!(a.warm(), Some("first"));
         assert_eq!((slots.load(), slots.warm()), ((2, 0), 1));
-        let mut back = slots.take_back(second).unwrap();
-        assert_eq!(
-            (back.warm(), slots.take_back(second).is_none()),
-            (Some("second"), true)
-        );
+        assert!(slots.take_back(start).is_none(), "the second is younger");
+        let mut back = slots.take_back(Instant::now()).unwrap();
+        assert_eq!(back.warm(), Some("second"));
+        assert!(slots.take_back(Instant::now()).is_none());
         drop((a, back));
         assert_eq!(slots.load(), (0, 0));
     }

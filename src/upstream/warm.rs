@@ -5,11 +5,12 @@
 //! send its request, so one that nobody used is *spent* before: on a `version` call, which noded logs as
 //! an ordinary request, and which tells us that noded is well.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
 use super::Upstream;
@@ -57,7 +58,7 @@ fn wanted(per_second: f64, most: usize) -> usize {
     if expected < WORTH_IT {
         return 0;
     }
-    ((per_second * GET_READY).ceil() as usize).clamp(1, most)
+    ((per_second * GET_READY).ceil() as usize).max(1).min(most)
 }
 
 impl Upstream {
@@ -66,11 +67,15 @@ impl Upstream {
         if !self.settings.warm || self.wanted() <= self.slots.warm() || self.is_closing() {
             return;
         }
+        if self.opening.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let upstream = Arc::clone(self);
         // Tracked: a drain waits until what is open was used up, or noded's log would show a traceback.
         self.exchanges.spawn(async move {
             sleep(PAUSE).await;
             upstream.open_in_advance().await;
+            upstream.opening.store(false, Ordering::Relaxed);
         });
     }
 
@@ -81,16 +86,15 @@ impl Upstream {
         )
     }
 
-    async fn open_in_advance(self: Arc<Self>) {
+    async fn open_in_advance(self: &Arc<Self>) {
         while self.wanted() > self.slots.warm() && !self.is_closing() {
             let Some(slot) = self.slots.spare() else {
                 return;
             };
             match self.connect().await {
                 Ok(stream) => {
-                    let ticket = self.slots.lay_ready(slot, stream);
-                    let spend = Arc::clone(&self).spend_in_time(ticket);
-                    self.exchanges.spawn(spend);
+                    self.slots.lay_ready(slot, stream);
+                    self.laid.notify_one();
                 }
                 Err(error) => {
                     debug!(%error, "no connection in advance");
@@ -98,22 +102,33 @@ impl Upstream {
                 }
             }
         }
+        if self.is_closing() {
+            self.spend(Instant::now());
+        }
     }
 
-    /// Uses a warm connection up before noded gives up on it.
-    async fn spend_in_time(self: Arc<Self>, ticket: u64) {
-        tokio::select! {
-            () = sleep(SPEND_AFTER) => {}
-            () = self.settings.closing.cancelled() => {}
+    /// Uses warm connections up before noded gives up on them, until the proxy closes.
+    pub(super) async fn spend_in_time(self: Arc<Self>) {
+        loop {
+            let oldest = self.slots.oldest_warm();
+            let due = oldest.map_or_else(Instant::now, |since| since + SPEND_AFTER);
+            tokio::select! {
+                () = self.laid.notified(), if oldest.is_none() => {}
+                () = sleep_until(due), if oldest.is_some() => self.spend(due - SPEND_AFTER),
+                () = self.settings.closing.cancelled() => break,
+            }
         }
-        let Some(slot) = self.slots.take_back(ticket) else {
-            return;
-        };
-        let (answer, _nobody) = tokio::sync::oneshot::channel();
-        let body = Body::whole(Bytes::from_static(b"[]"));
-        self.metrics.warm_spent.inc();
-        self.exchange(slot, "version".into(), body, answer, PROBE_AGENT)
-            .await;
+        self.spend(Instant::now());
+    }
+
+    /// Spends what was laid ready then or before.
+    fn spend(self: &Arc<Self>, since: Instant) {
+        while let Some(slot) = self.slots.take_back(since) {
+            let body = Body::whole(Bytes::from_static(b"[]"));
+            self.metrics.warm_spent.inc();
+            let probe = Arc::clone(self).exchange(slot, "version".into(), body, PROBE_AGENT);
+            self.exchanges.spawn(probe);
+        }
     }
 }
 
@@ -140,6 +155,7 @@ mod tests {
                 expected,
                 "{per_second} RPCs a second"
             );
+            assert_eq!(wanted(per_second, 0), 0, "with a single slot");
         }
     }
 

@@ -12,8 +12,8 @@ use crate::support::stub::StubNoded;
 /// The head that noded gets, whatever the client sent.
 fn fresh_head(stage: &Stage, procedure: &str, length: usize) -> String {
     format!(
-        "POST /{procedure} HTTP/1.1\r\nhost: {}\r\nuser-agent: noded-proxy/{}\r\n\
-         content-type: application/json\r\ncontent-length: {length}\r\n\r\n",
+        "POST /{procedure} HTTP/1.1\r\nHost: {}\r\nUser-Agent: noded-proxy/{}\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n",
         stage.stub.address(),
         env!("CARGO_PKG_VERSION"),
     )

@@ -128,7 +128,7 @@ fn noded_resets_the_connection() {
 #[test]
 fn noded_closes_in_the_middle_of_the_head() {
     let stub = StubNoded::saying("HTTP/1.1 200 OK\r\nContent-Le");
-    assert_fault_of(stub, "empty_reply", "closed");
+    assert_fault_of(stub, "cut_reply", "in the middle of its answer");
 }
 
 #[test]

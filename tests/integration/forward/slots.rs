@@ -201,6 +201,9 @@ fn a_client_that_does_not_read_does_not_hold_noded_up() {
     );
     let mut sleeper = stage.connect();
     send(&mut sleeper, request("hooks_runner", "[]"));
+    stage
+        .proxy
+        .wait_for("it is with noded", |_| stage.stub.accepted() == 1);
     // It has not read a byte, and yet the only slot is free for the next one.
     assert_eq!(stage.rpc("version", "[]").status, 200);
     let mut first = [0; 9];
