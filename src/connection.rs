@@ -11,8 +11,10 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use crate::authz::{Denied, Permit};
@@ -21,10 +23,12 @@ use crate::metrics::reason;
 use crate::overload::Place;
 use crate::rpc;
 use crate::shared::Shared;
-use crate::tls::{Accepted, Acceptor, HandshakeError};
+use crate::tls::{Accepted, Acceptor, HandshakeError, ReadAhead};
 
 /// hyper's buffer for a request's head; Ganeti's heads have 200 bytes.
 const HEAD_BUFFER: usize = 16 << 10;
+/// Time for a client to take the end of an unused connection.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// Headers of a request; Ganeti's clients send five.
 const MAX_HEADERS: usize = 64;
 
@@ -74,9 +78,10 @@ async fn shake_hands(
     let start = Instant::now();
     let deadline = start + shared.limits.handshake_timeout;
     let metrics = &shared.metrics;
-    match timeout_at(deadline, tcp.peek(&mut [0])).await {
-        Ok(Ok(1..)) => {}
-        Ok(Ok(0) | Err(_)) => {
+    let mut tcp = ReadAhead::new(tcp);
+    match timeout_at(deadline, tcp.first_byte()).await {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false) | Err(_)) => {
             // Ganeti's "tcp ping": connect and close, many times a day. Never an error.
             debug!(peer = %address, "closed without a byte");
             metrics.pings.inc();
@@ -99,7 +104,8 @@ async fn shake_hands(
         refuse(shared, address, None, reason::OVER_LIMIT, why);
         return None;
     };
-    match timeout_at(deadline, acceptor.accept(tcp, turn)).await {
+    let handshake = acceptor.accept(tcp, address.ip(), turn);
+    match timeout_at(deadline, place.paced(handshake)).await {
         Ok(Ok(accepted)) => {
             metrics
                 .handshake_duration
@@ -255,7 +261,15 @@ pub fn parser(header_timeout: Duration) -> http1::Builder {
 }
 
 /// Serves the requests of an admitted peer until it, the map or the drain ends the connection.
-async fn talk(shared: &Arc<Shared>, accepted: Accepted, address: SocketAddr, first: Permit) {
+async fn talk(shared: &Arc<Shared>, mut accepted: Accepted, address: SocketAddr, first: Permit) {
+    drop(first); // each request asks anew
+    let mut changes = shared.store.subscribe();
+    changes.mark_changed(); // the map may have changed since the decision: look once
+    if !await_request(shared, &mut accepted, address, &mut changes).await {
+        // hyper would have said goodbye, too.
+        let _ = timeout(GOODBYE, accepted.stream.shutdown()).await;
+        return;
+    }
     let client = Arc::new(rpc::Client {
         address,
         peer: accepted.peer,
@@ -266,11 +280,8 @@ async fn talk(shared: &Arc<Shared>, accepted: Accepted, address: SocketAddr, fir
     };
     let connection = parser(shared.limits.header_timeout)
         .serve_connection(TokioIo::new(accepted.stream), service);
-    let mut connection = pin!(connection);
-    let mut changes = shared.store.subscribe();
-    changes.mark_changed(); // the map may have changed since the decision: look once
+    let mut connection = Box::pin(connection);
     let mut closing = false;
-    drop(first); // each request asks anew
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
@@ -280,11 +291,9 @@ async fn talk(shared: &Arc<Shared>, accepted: Accepted, address: SocketAddr, fir
                 return;
             }
             changed = changes.changed(), if !closing => {
-                if changed.is_ok() && shared.store.authorise(&client.peer).is_ok() {
+                if changed.is_ok() && still_admitted(shared, &client.peer, address) {
                     continue;
                 }
-                info!(peer = %address, cn = client.peer.name(), digest = %client.peer.digest,
-                    "no longer admitted: closing its connection");
                 connection.as_mut().graceful_shutdown();
                 closing = true;
             }
@@ -294,4 +303,37 @@ async fn talk(shared: &Arc<Shared>, accepted: Accepted, address: SocketAddr, fir
             }
         }
     }
+}
+
+/// Waits for the first byte of the first request, before which there is no parser and none of its buffers:
+/// `false` if the connection is to be closed instead.
+async fn await_request(
+    shared: &Shared,
+    accepted: &mut Accepted,
+    address: SocketAddr,
+    changes: &mut watch::Receiver<u64>,
+) -> bool {
+    let peer = accepted.peer.clone();
+    let mut speaks = pin!(timeout(shared.limits.header_timeout, accepted.speaks()));
+    loop {
+        tokio::select! {
+            speaks = speaks.as_mut() => return speaks == Ok(true),
+            changed = changes.changed() => {
+                if changed.is_err() || !still_admitted(shared, &peer, address) {
+                    return false;
+                }
+            }
+            () = shared.drain.cancelled() => return false,
+        }
+    }
+}
+
+/// Asks again, after the map has changed.
+fn still_admitted(shared: &Shared, peer: &PeerIdentity, address: SocketAddr) -> bool {
+    let admitted = shared.store.authorise(peer).is_ok();
+    if !admitted {
+        info!(peer = %address, cn = peer.name(), digest = %peer.digest,
+            "no longer admitted: closing its connection");
+    }
+    admitted
 }

@@ -52,7 +52,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    let listener = TcpListener::from_std(socket.into())?;
+    prepare(&listener)?;
+    Ok(listener)
 }
 
 /// Raises the soft limit on open files to the hard one, and returns it; each RPC takes two.
@@ -87,10 +89,7 @@ pub async fn run(
                 let peer = canonical(peer);
                 let caller = Caller::new(peer.ip(), is_candidate(peer.ip()));
                 match overload.enter(caller) {
-                    Some(place) => {
-                        prepare(&stream);
-                        serve(stream, peer, place);
-                    }
+                    Some(place) => serve(stream, peer, place),
                     None => {
                         debug!(%peer, "over the limit of connections");
                         metrics.reject(reason::OVER_LIMIT);
@@ -155,12 +154,12 @@ fn canonical(peer: SocketAddr) -> SocketAddr {
     SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
-fn prepare(stream: &TcpStream) {
-    // What fails here only fails for a connection that is gone already.
-    let _ = stream.set_nodelay(true);
-    let socket = SockRef::from(stream);
-    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)));
-    let _ = socket.set_tcp_user_timeout(Some(CLIENT_TIMEOUT));
+/// What accepted connections inherit of their listener (tcp(7)): set once here instead of for each of them.
+pub fn prepare(listener: &TcpListener) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))?;
+    socket.set_tcp_user_timeout(Some(CLIENT_TIMEOUT))
 }
 
 fn is_of_the_connection(error: &io::Error) -> bool {
@@ -169,4 +168,24 @@ fn is_of_the_connection(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_connections_inherit_their_options() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (_client, accepted) = tokio::join!(client, listener.accept());
+        let (accepted, _) = accepted.unwrap();
+        let socket = SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(
+            socket.tcp_keepalive_time().unwrap(),
+            Duration::from_secs(60)
+        );
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(CLIENT_TIMEOUT));
+    }
 }

@@ -7,6 +7,7 @@
 
 mod handshakes;
 mod ledger;
+mod pace;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use handshakes::Handshakes;
 use ledger::{Entry, Ledger};
+use pace::Pace;
 
 pub use handshakes::Turn;
 
@@ -61,6 +63,7 @@ pub struct Bounds {
 pub struct Overload {
     ledger: Mutex<Ledger<CancellationToken>>,
     handshakes: Arc<Handshakes>,
+    pace: Pace,
 }
 
 impl Overload {
@@ -73,6 +76,7 @@ impl Overload {
                 bounds.reserved,
                 bounds.handshakes_per_source,
             ),
+            pace: Pace::of_this_machine(),
         })
     }
 
@@ -125,6 +129,14 @@ impl Place {
     /// The client is admitted: it keeps its place. `false` if it had to give way just before.
     pub fn settle(&self) -> bool {
         self.overload.ledger().settle(self.id)
+    }
+
+    /// Runs a handshake: at once for a candidate's address, at the pace of strangers for others.
+    pub async fn paced<F: Future>(&self, handshake: F) -> F::Output {
+        match self.caller {
+            Caller::Candidate(_) => handshake.await,
+            Caller::Other(_) => self.overload.pace.run(handshake).await,
+        }
     }
 
     /// Waits for a turn to shake hands, first come first served within the caller's source.

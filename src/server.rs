@@ -27,10 +27,14 @@ use crate::shared::{Refusals, Shared};
 use crate::sightings::Sightings;
 use crate::trust::{Paths, Reloader, Reloads, Rules, Store, watch};
 use crate::upstream::{Settings, Slots, Upstream};
-use crate::{connection, listener, logging, sandbox, systemd};
+use crate::{connection, listener, logging, sandbox, systemd, tls};
 
 /// Pause before a port that is taken is tried again (only while it was not needed at the start).
 const BIND_AGAIN: Duration = Duration::from_secs(1);
+
+/// Tasks that a thread runs between two looks at its sockets. tokio's own 61 are meant for tasks of some
+/// microseconds; a step of a handshake takes up to a millisecond.
+const EVENT_INTERVAL: u32 = 4;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +102,8 @@ fn serve(config: &Config) -> Result<Outcome, StartError> {
     let sandbox = sandbox::start(config)?; // before there is any other thread
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .event_interval(EVENT_INTERVAL)
+        .on_thread_start(tls::prepare_thread)
         .build()?;
     let outcome = runtime.block_on(async {
         let mut term = signal(SignalKind::terminate())?;
@@ -335,7 +341,9 @@ impl Public {
         let mut open = Vec::new();
         for listener in systemd::inherited_listeners() {
             listener.set_nonblocking(true)?;
-            open.push(Arc::new(TcpListener::from_std(listener)?));
+            let listener = TcpListener::from_std(listener)?;
+            listener::prepare(&listener)?;
+            open.push(Arc::new(listener));
         }
         let inherited = !open.is_empty();
         let overload = Overload::new(config.limits.bounds(files, config.upstream.max_clients));

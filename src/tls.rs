@@ -6,10 +6,12 @@
 //! handshake, on the identity returned here.
 
 mod accept;
+mod ahead;
 mod credentials;
 mod profile;
 
 pub use accept::{Accepted, HandshakeError};
+pub use ahead::ReadAhead;
 pub use credentials::{
     CertificateInfo, Credentials, CredentialsError, DigestFn, Issuer, certificate, certificates,
     certificates_with, pem,
@@ -19,4 +21,10 @@ pub use profile::{Acceptor, Connector, Gate, Profile};
 /// Name and version of the TLS library this program is linked to.
 pub fn library() -> &'static str {
     openssl::version::version()
+}
+
+/// To be called by each thread that will shake hands: AWS-LC gathers entropy for 40 ms before a thread's first
+/// random number, and the first client should not wait for it.
+pub fn prepare_thread() {
+    let _ = openssl::rand::rand_bytes(&mut [0]);
 }

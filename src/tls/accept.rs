@@ -1,14 +1,17 @@
 //! The handshakes themselves.
 
+use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
 use openssl::error::ErrorStack;
 use openssl::ssl::{ErrorCode, SslRef};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
+use super::ahead::ReadAhead;
 use super::credentials::peer_identity;
 use super::profile::{Acceptor, Connector};
 use crate::identity::PeerIdentity;
@@ -20,11 +23,20 @@ const LINGER: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Accepted {
     /// The encrypted stream.
-    pub stream: SslStream<TcpStream>,
+    pub stream: SslStream<ReadAhead>,
     /// What the handshake proved.
     pub peer: PeerIdentity,
     /// `TLSv1.3`, `TLSv1.2` or older.
     pub version: &'static str,
+}
+
+impl Accepted {
+    /// Waits for the first byte that the client says; `false` when it closes without one. Until then nothing is
+    /// held for it but the session.
+    pub async fn speaks(&mut self) -> bool {
+        let byte = poll_fn(|context| Pin::new(&mut self.stream).poll_peek(context, &mut [0]));
+        matches!(byte.await, Ok(1..))
+    }
 }
 
 /// Why a handshake failed.
@@ -46,17 +58,21 @@ pub enum HandshakeError {
 
 impl Acceptor {
     /// Performs the server's side of the handshake. It has no deadline of its own. `turn` is let go as
-    /// soon as the handshake is decided, before a refused client is given its time to read why.
-    pub async fn accept<T>(&self, tcp: TcpStream, turn: T) -> Result<Accepted, HandshakeError> {
+    /// soon as the handshake is decided, before a refused client is given its time to read why. `address` is
+    /// where the peer calls from, never an IPv4 address in IPv6 form.
+    pub async fn accept<T>(
+        &self,
+        tcp: ReadAhead,
+        address: IpAddr,
+        turn: T,
+    ) -> Result<Accepted, HandshakeError> {
         let internal = |error: ErrorStack| HandshakeError::Protocol(error.to_string());
-        let gone = |error: std::io::Error| HandshakeError::PeerClosed(error.to_string());
-        let address = tcp.peer_addr().map_err(gone)?.ip().to_canonical();
         let (ssl, asking) = self.session(address).map_err(internal)?;
         let mut stream = SslStream::new(ssl, tcp).map_err(internal)?;
         let decided = Pin::new(&mut stream).accept().await;
         drop(turn);
         if let Err(error) = decided {
-            linger(stream.get_mut()).await;
+            Box::pin(linger(stream.get_mut())).await; // boxed, or each admitted connection had its buffer
             let refused = asking
                 .verdict
                 .get()
@@ -71,7 +87,16 @@ impl Acceptor {
             .ssl()
             .peer_certificate()
             .ok_or(HandshakeError::NoCertificate)?;
-        let peer = peer_identity(&certificate, address).map_err(internal)?;
+        // The callback was asked about the very same certificate, or what it copied counts for nothing.
+        let der = certificate.to_der().map_err(internal)?;
+        let seen = asking
+            .verdict
+            .get()
+            .and_then(|verdict| verdict.peer.clone());
+        let peer = match seen.filter(|peer| *peer.der == *der) {
+            Some(peer) => peer,
+            None => peer_identity(&certificate, address).map_err(internal)?,
+        };
         let version = version(stream.ssl());
         Ok(Accepted {
             stream,
@@ -95,8 +120,8 @@ impl Connector {
 
 /// Closes politely: a client that has sent more than was read must still receive its alert, and the kernel
 /// throws that away with a reset if bytes are left unread. (In TLS 1.3 the request comes with the certificate.)
-async fn linger(tcp: &mut TcpStream) {
-    let _ = tcp.shutdown().await;
+async fn linger(tcp: &mut ReadAhead) {
+    tcp.say_end();
     let mut sink = [0; 4096];
     let drain = async { while matches!(tcp.read(&mut sink).await, Ok(1..)) {} };
     let _ = tokio::time::timeout(LINGER, drain).await;

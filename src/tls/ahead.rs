@@ -1,0 +1,185 @@
+//! A TCP stream that is read ahead: TLS libraries read each record in two steps, five bytes and the rest, and every
+//! step would be a system call. While nothing is there to be read, no buffer is held.
+
+use std::io;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, BytesMut};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_util::io::poll_read_buf;
+
+/// Bytes asked for at first: more than any flight of a handshake.
+const LEAST: usize = 4 << 10;
+/// Bytes asked for when that was not enough: some TLS records.
+const MOST: usize = 64 << 10;
+
+/// The stream, and what was read of it and not asked for yet.
+#[derive(Debug)]
+pub struct ReadAhead {
+    tcp: TcpStream,
+    ahead: BytesMut,
+    step: usize,
+}
+
+impl ReadAhead {
+    /// Reads `tcp` ahead.
+    pub fn new(tcp: TcpStream) -> Self {
+        Self {
+            tcp,
+            ahead: BytesMut::new(),
+            step: LEAST,
+        }
+    }
+
+    /// Waits for a byte; `false` when the peer closes without one.
+    pub async fn first_byte(&mut self) -> io::Result<bool> {
+        std::future::poll_fn(|context| self.poll_fill(context)).await?;
+        Ok(!self.ahead.is_empty())
+    }
+
+    /// The peer will read the end of the stream.
+    pub(super) fn say_end(&self) {
+        let _ = SockRef::from(&self.tcp).shutdown(Shutdown::Write);
+    }
+
+    /// Reads until there is something to hand out, or the end.
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        self.ahead.reserve(self.step);
+        let mut some = (&mut self.ahead).limit(self.step);
+        match poll_read_buf(Pin::new(&mut self.tcp), context, &mut some) {
+            Poll::Ready(read) => {
+                let full = matches!(read, Ok(n) if n == self.step);
+                self.step = if full { MOST } else { self.step };
+                Poll::Ready(read.map(drop))
+            }
+            Poll::Pending => {
+                (self.ahead, self.step) = (BytesMut::new(), LEAST);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl AsyncRead for ReadAhead {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() && buffer.remaining() >= self.step {
+            return Pin::new(&mut self.tcp).poll_read(context, buffer); // nothing to gain
+        }
+        ready!(self.poll_fill(context))?;
+        let some = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.ahead[..some]);
+        self.ahead.advance(some);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ReadAhead {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(context, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::runtime;
+
+    async fn pair() -> (ReadAhead, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, server) = tokio::join!(client, listener.accept());
+        (ReadAhead::new(server.unwrap().0), client.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_ping_has_no_first_byte_and_a_client_keeps_its_own() {
+        let (mut server, client) = pair().await;
+        drop(client);
+        assert!(!server.first_byte().await.unwrap());
+
+        let (mut server, mut client) = pair().await;
+        client.write_all(b"hello").await.unwrap();
+        assert!(server.first_byte().await.unwrap());
+        let mut all = Vec::new();
+        drop(client);
+        server.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, b"hello");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_waits_holds_no_buffer() {
+        let (mut server, mut client) = pair().await;
+        let mut two = [0; 2];
+        for _ in 0..2 {
+            client.write_all(b"ab").await.unwrap();
+            server.read_exact(&mut two).await.unwrap();
+            let waiting = tokio::time::timeout(std::time::Duration::ZERO, server.read(&mut two));
+            assert!(waiting.await.is_err());
+            assert_eq!(server.ahead.capacity(), 0);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn bytes_come_out_as_they_went_in(
+            pieces in prop::collection::vec(1..100_000_usize, 1..8),
+            reads in prop::collection::vec(1..70_000_usize, 1..8),
+        ) {
+            let total: usize = pieces.iter().sum();
+            let sent: Vec<u8> = (0..total).map(|i| (i * 31 % 251) as u8).collect();
+            let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let received = runtime.block_on(async {
+                let (mut server, mut client) = pair().await;
+                let writing = async {
+                    let mut rest = &sent[..];
+                    for piece in pieces {
+                        let (now, later) = rest.split_at(piece);
+                        client.write_all(now).await.unwrap();
+                        rest = later;
+                    }
+                    drop(client);
+                };
+                let reading = async {
+                    let mut received = Vec::new();
+                    for size in reads.iter().cycle() {
+                        let mut some = vec![0; *size];
+                        match server.read(&mut some).await.unwrap() {
+                            0 => break,
+                            n => received.extend_from_slice(&some[..n]),
+                        }
+                    }
+                    received
+                };
+                tokio::join!(writing, reading).1
+            });
+            prop_assert!(received == sent);
+        }
+    }
+}
