@@ -6,6 +6,7 @@
 
 mod latch;
 
+use std::collections::HashMap;
 use std::fmt;
 
 pub use latch::{Admission, BootstrapPolicy, LastGood, Nobody, Resolved, Server, resolve};
@@ -208,10 +209,9 @@ fn parse_lines(body: &[u8]) -> Result<CandidateMap, MapError> {
         })?;
         let (start, len) = (keys.len() as u32, key.len() as u32);
         keys.push_str(key);
-        entries.push((at + 1, Entry { digest, start, len }));
+        entries.push(Entry { digest, start, len });
     }
     refuse_repeated_keys(&entries, &keys)?;
-    let mut entries: Vec<Entry> = entries.into_iter().map(|(_, entry)| entry).collect();
     entries.sort_unstable();
     entries.dedup_by_key(|e| e.digest); // one certificate under two keys: the first key names it
     Ok(CandidateMap {
@@ -225,7 +225,9 @@ fn parse_line(line: &[u8]) -> Result<(&str, Digest), LineFault> {
         return Err(LineFault::Blank);
     }
     let line = std::str::from_utf8(line).map_err(|_| LineFault::NotText)?;
-    if line.chars().any(char::is_control) {
+    // Without a branch, which is several times faster; what is not ASCII takes a closer look.
+    let odd = |odd, b: &u8| odd | !(b' '..=b'~').contains(b);
+    if line.as_bytes().iter().fold(false, odd) && line.chars().any(char::is_control) {
         return Err(LineFault::NotText);
     }
     let (key, digest) = line.split_once('=').ok_or(LineFault::NotAPair)?;
@@ -239,20 +241,18 @@ fn parse_line(line: &[u8]) -> Result<(&str, Digest), LineFault> {
 }
 
 /// Ganeti writes the map from a dictionary, so a key that comes twice means a torn file.
-fn refuse_repeated_keys(entries: &[(usize, Entry)], keys: &str) -> Result<(), MapError> {
-    let key = |e: &Entry| &keys[e.start as usize..(e.start + e.len) as usize];
-    let mut sorted: Vec<&(usize, Entry)> = entries.iter().collect();
-    sorted.sort_unstable_by_key(|(line, e)| (key(e), *line));
-    let repeated = sorted
-        .windows(2)
-        .find(|two| key(&two[0].1) == key(&two[1].1) && two[0].1.digest != two[1].1.digest);
-    match repeated {
-        Some(two) => Err(MapError {
-            line: two[1].0,
-            fault: LineFault::Repeated,
-        }),
-        None => Ok(()),
+fn refuse_repeated_keys(entries: &[Entry], keys: &str) -> Result<(), MapError> {
+    let mut seen = HashMap::with_capacity(entries.len());
+    for (at, entry) in entries.iter().enumerate() {
+        let key = &keys[entry.start as usize..(entry.start + entry.len) as usize];
+        if *seen.entry(key).or_insert(entry.digest) != entry.digest {
+            return Err(MapError {
+                line: at + 1,
+                fault: LineFault::Repeated,
+            });
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]

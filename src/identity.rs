@@ -74,24 +74,40 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let bytes = text.as_bytes();
-        if bytes.len() != Self::TEXT_LEN {
-            return Err(DigestError::Length(bytes.len()));
-        }
-        let nibble = |at: usize| match bytes[at] {
-            c @ b'0'..=b'9' => Ok(c - b'0'),
-            c @ b'A'..=b'F' => Ok(c - b'A' + 10),
-            b'a'..=b'f' => Err(DigestError::LowerCase),
-            _ => Err(DigestError::Character(at + 1)),
+        let Ok(bytes) = <&[u8; Self::TEXT_LEN]>::try_from(text.as_bytes()) else {
+            return Err(DigestError::Length(text.len()));
         };
-        let mut digest = [0; 20];
+        let (mut digest, mut odd) = ([0; 20], false);
         for (i, byte) in digest.iter_mut().enumerate() {
-            if i > 0 && bytes[3 * i - 1] != b':' {
-                return Err(DigestError::Character(3 * i));
-            }
-            *byte = nibble(3 * i)? << 4 | nibble(3 * i + 1)?;
+            let (high, low) = (nibble(bytes[3 * i]), nibble(bytes[3 * i + 1]));
+            odd |= (high | low) > 15 || (i > 0 && bytes[3 * i - 1] != b':');
+            *byte = high << 4 | low;
+        }
+        if odd {
+            return Err(first_fault(bytes));
         }
         Ok(Self(digest))
+    }
+}
+
+/// The value of an upper-case hexadecimal digit; more than 15 for any other byte.
+const fn nibble(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'A'..=b'F' => byte - b'A' + 10,
+        _ => 16,
+    }
+}
+
+/// What is wrong with a text of the right length, at its first odd byte.
+fn first_fault(bytes: &[u8; Digest::TEXT_LEN]) -> DigestError {
+    let odd = |(at, byte): &(usize, &u8)| match at % 3 {
+        2 => **byte != b':',
+        _ => nibble(**byte) > 15,
+    };
+    match bytes.iter().enumerate().find(odd) {
+        Some((at, b'a'..=b'f')) if at % 3 != 2 => DigestError::LowerCase,
+        found => DigestError::Character(found.map_or(0, |(at, _)| at + 1)),
     }
 }
 

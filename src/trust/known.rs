@@ -114,9 +114,8 @@ impl Known {
 
     /// Digests of the map whose certificate is not known.
     pub fn missing(&self, map: &CandidateMap) -> usize {
-        map.iter()
-            .filter(|(_, digest)| !self.0.contains_key(digest))
-            .count()
+        let known = self.0.keys().filter(|digest| map.contains(digest)).count();
+        map.entries() - known
     }
 }
 
