@@ -11,6 +11,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::IntGauge;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -34,37 +35,63 @@ const MAX_HEADERS: usize = 64;
 
 /// Serves one client connection, from the accept to the end.
 pub async fn serve(shared: Arc<Shared>, tcp: TcpStream, address: SocketAddr, place: Place) {
+    // Boxed, for nobody needs its room any more when it is done.
+    let entered = Box::pin(enter(&shared, tcp, address, &place)).await;
+    if let Some((accepted, permit)) = entered {
+        let _open = Counted::among(&shared.metrics.open);
+        talk(&shared, accepted, address, permit).await;
+    }
+}
+
+/// One in a gauge, as long as it lives; a panic takes it out, too.
+struct Counted(IntGauge);
+
+impl Counted {
+    fn among(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// All that comes before the first request. Who is not admitted was counted and logged.
+async fn enter(
+    shared: &Shared,
+    tcp: TcpStream,
+    address: SocketAddr,
+    place: &Place,
+) -> Option<(Accepted, Permit)> {
     let Some(tls) = shared.store.current().tls.clone() else {
         // The service manager holds the port, and this node is in no cluster.
-        refuse(
-            &shared,
-            address,
-            None,
-            reason::NOT_IN_CLUSTER,
-            "this node is in no cluster",
-        );
-        return;
+        let why = "this node is in no cluster";
+        refuse(shared, address, None, reason::NOT_IN_CLUSTER, why);
+        return None;
     };
-    shared.metrics.handshakes.inc();
+    let shaking = Counted::among(&shared.metrics.handshakes);
     let accepted = tokio::select! {
-        accepted = shake_hands(&shared, tcp, address, &tls.acceptor, &place) => accepted,
+        accepted = shake_hands(shared, tcp, address, &tls.acceptor, place) => accepted,
         () = place.evicted() => {
-            gave_way(&shared, address);
+            gave_way(shared, address);
             None
         }
     };
-    shared.metrics.handshakes.dec();
-    drop(tls);
-    let Some(accepted) = accepted else { return };
-    let Some(permit) = admit(&shared, &accepted, address) else {
-        return;
-    };
+    drop(shaking);
+    let mut accepted = accepted?;
+    let permit = admit(shared, &accepted, address)?;
     if !place.settle() {
-        return gave_way(&shared, address);
+        gave_way(shared, address);
+        return None;
     }
-    shared.metrics.open.inc();
-    talk(&shared, accepted, address, permit).await;
-    shared.metrics.open.dec();
+    // One copy of a candidate's certificate for all of its connections.
+    if let Some(known) = shared.store.current().known.get(&accepted.peer.digest) {
+        accepted.peer.share(&known.info.der);
+    }
+    Some((accepted, permit))
 }
 
 /// The TLS handshake within its deadline. What fails is counted and logged here.

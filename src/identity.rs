@@ -134,6 +134,13 @@ impl PeerIdentity {
     pub fn name(&self) -> &str {
         self.common_name.as_deref().unwrap_or("-")
     }
+
+    /// Holds `der` instead of a copy of its own, if it is the same.
+    pub fn share(&mut self, der: &Arc<[u8]>) {
+        if self.der == *der {
+            self.der = Arc::clone(der);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -73,12 +73,8 @@ impl Acceptor {
         drop(turn);
         if let Err(error) = decided {
             Box::pin(linger(stream.get_mut())).await; // boxed, or each admitted connection had its buffer
-            let refused = asking
-                .verdict
-                .get()
-                .filter(|v| !v.admitted)
-                .and_then(|v| v.peer.clone());
-            return Err(match refused {
+            let refused = asking.verdict().filter(|verdict| !verdict.admitted);
+            return Err(match refused.and_then(|verdict| verdict.peer) {
                 Some(peer) => HandshakeError::Refused(Box::new(peer)),
                 None => why(&error),
             });
@@ -89,10 +85,7 @@ impl Acceptor {
             .ok_or(HandshakeError::NoCertificate)?;
         // The callback was asked about the very same certificate, or what it copied counts for nothing.
         let der = certificate.to_der().map_err(internal)?;
-        let seen = asking
-            .verdict
-            .get()
-            .and_then(|verdict| verdict.peer.clone());
+        let seen = asking.verdict().and_then(|verdict| verdict.peer);
         let peer = match seen.filter(|peer| *peer.der == *der) {
             Some(peer) => peer,
             None => peer_identity(&certificate, address).map_err(internal)?,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
@@ -74,13 +74,22 @@ pub(super) struct Verdict {
 pub(super) struct Asking {
     /// Where the peer calls from.
     from: IpAddr,
-    pub(super) verdict: OnceLock<Verdict>,
+    verdict: Mutex<Option<Verdict>>,
 }
 
 impl Asking {
     fn from(from: IpAddr) -> Arc<Self> {
-        let verdict = OnceLock::new();
+        let verdict = Mutex::default();
         Arc::new(Self { from, verdict })
+    }
+
+    /// Takes what the callback said, if it was called.
+    pub(super) fn verdict(&self) -> Option<Verdict> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Verdict>> {
+        self.verdict.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -157,7 +166,7 @@ fn verify_peer(gate: &Gate, session: &mut X509StoreContextRef) -> bool {
         }
     };
     let admitted = match &asking {
-        Some(asking) => asking.verdict.get_or_init(judge).admitted,
+        Some(asking) => asking.lock().get_or_insert_with(judge).admitted,
         None => false,
     };
     // The trust store is empty, so the first thing found wrong is always the unknown issuer. Left as it is,
