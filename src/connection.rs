@@ -105,6 +105,7 @@ async fn shake_hands(
     let start = Instant::now();
     let deadline = start + shared.limits.handshake_timeout;
     let metrics = &shared.metrics;
+    let late = |why| refuse(shared, address, None, reason::HANDSHAKE_TIMEOUT, why);
     let mut tcp = ReadAhead::new(tcp);
     match timeout_at(deadline, tcp.first_byte()).await {
         Ok(Ok(true)) => {}
@@ -116,13 +117,7 @@ async fn shake_hands(
             return None;
         }
         Err(_) => {
-            refuse(
-                shared,
-                address,
-                None,
-                reason::HANDSHAKE_TIMEOUT,
-                "no byte in time",
-            );
+            late("no byte in time");
             return None;
         }
     }
@@ -144,13 +139,7 @@ async fn shake_hands(
             None
         }
         Err(_) => {
-            refuse(
-                shared,
-                address,
-                None,
-                reason::HANDSHAKE_TIMEOUT,
-                "handshake not done in time",
-            );
+            late("handshake not done in time");
             None
         }
     }

@@ -1,5 +1,7 @@
 //! Builds the parts, runs them, reacts to signals, drains: the only room that knows all others.
 
+mod public;
+
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -8,8 +10,6 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch as watch_channel;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -22,15 +22,12 @@ use crate::config::{Config, Warm};
 use crate::http::Budget;
 use crate::listener::{bind, raise_file_limit};
 use crate::metrics::Metrics;
-use crate::overload::Overload;
 use crate::shared::{Refusals, Shared};
 use crate::sightings::Sightings;
 use crate::trust::{Paths, Reloader, Reloads, Rules, Store, watch};
 use crate::upstream::{Settings, Slots, Upstream};
-use crate::{connection, listener, logging, sandbox, systemd, tls};
-
-/// Pause before a port that is taken is tried again (only while it was not needed at the start).
-const BIND_AGAIN: Duration = Duration::from_secs(1);
+use crate::{logging, sandbox, systemd, tls};
+use public::Public;
 
 /// Tasks that a thread runs between two looks at its sockets. tokio's own 61 are meant for tasks of some
 /// microseconds; a step of a handshake takes up to a millisecond.
@@ -128,15 +125,6 @@ pub struct Server {
     public: Public,
     reloads: Reloads,
     drain_timeout: Duration,
-}
-
-/// The public listener's sockets.
-struct Public {
-    addresses: Vec<SocketAddr>,
-    open: Vec<Arc<TcpListener>>,
-    /// systemd holds the port, so it stays open whatever happens here.
-    inherited: bool,
-    overload: Arc<Overload>,
 }
 
 impl Server {
@@ -334,123 +322,6 @@ fn open(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartErro
         address,
         source,
     })
-}
-
-impl Public {
-    fn new(config: &Config, files: u64) -> Result<Self, StartError> {
-        let mut open = Vec::new();
-        for listener in systemd::inherited_listeners() {
-            listener.set_nonblocking(true)?;
-            let listener = TcpListener::from_std(listener)?;
-            listener::prepare(&listener)?;
-            open.push(Arc::new(listener));
-        }
-        let inherited = !open.is_empty();
-        let overload = Overload::new(config.limits.bounds(files, config.upstream.max_clients));
-        Ok(Self {
-            addresses: config.listen.clone(),
-            open,
-            inherited,
-            overload,
-        })
-    }
-
-    /// Listens while there is a `server.pem`, and only then, until the drain.
-    async fn run(mut self, shared: Arc<Shared>, admin: Arc<Admin>) {
-        let mut changes = shared.store.subscribe();
-        let mut told_ready = false;
-        while !shared.drain.is_cancelled() {
-            let joined = shared.store.current().tls.is_some();
-            if joined && self.open.is_empty() && !self.open_again().await {
-                continue;
-            }
-            if !joined && !self.inherited {
-                self.open.clear();
-            }
-            let addresses: Vec<_> = self
-                .open
-                .iter()
-                .filter_map(|l| l.local_addr().ok())
-                .collect();
-            if joined {
-                for address in &addresses {
-                    info!(%address, "listening");
-                }
-            } else {
-                info!("{}", summary(&shared));
-            }
-            admin.set_listening(if joined { addresses } else { Vec::new() });
-            match told_ready {
-                true => systemd::status(&summary(&shared)),
-                false => systemd::ready(&summary(&shared)),
-            }
-            told_ready = true;
-            self.accept_until(&shared, &mut changes, joined).await;
-        }
-        admin.set_listening(Vec::new());
-    }
-
-    /// Accepts connections until the drain, or until `server.pem` comes or goes.
-    async fn accept_until(
-        &self,
-        shared: &Arc<Shared>,
-        changes: &mut watch_channel::Receiver<u64>,
-        joined: bool,
-    ) {
-        let mut loops = JoinSet::new();
-        for listener in &self.open {
-            loops.spawn(self.accept_loop(Arc::clone(listener), Arc::clone(shared)));
-        }
-        let other_state = async {
-            while changes.changed().await.is_ok() {
-                if shared.store.current().tls.is_some() != joined {
-                    return;
-                }
-                systemd::status(&summary(shared));
-            }
-        };
-        tokio::select! {
-            () = other_state => {}
-            () = shared.drain.cancelled() => {}
-        }
-        loops.shutdown().await;
-    }
-
-    fn accept_loop(
-        &self,
-        listener: Arc<TcpListener>,
-        shared: Arc<Shared>,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let overload = Arc::clone(&self.overload);
-        async move {
-            let metrics = Arc::clone(&shared.metrics);
-            let serve = |tcp, peer, place| {
-                let shared = Arc::clone(&shared);
-                shared
-                    .tasks
-                    .clone()
-                    .spawn(connection::serve(shared, tcp, peer, place));
-            };
-            let candidate = |ip| shared.store.current().candidate_addresses.contains(&ip);
-            listener::run(&listener, &overload, candidate, &metrics, serve).await;
-        }
-    }
-
-    /// Opens the ports when `server.pem` has come; a port that is taken is tried again and again.
-    async fn open_again(&mut self) -> bool {
-        for address in &self.addresses {
-            match bind(*address) {
-                Ok(listener) => self.open.push(Arc::new(listener)),
-                Err(error) => {
-                    error!(%address, %error, "cannot listen there, trying again");
-                    self.open.clear();
-                    tokio::time::sleep(BIND_AGAIN).await;
-                    return false;
-                }
-            }
-        }
-        true
-    }
 }
 
 /// The line that `systemctl status` shows.

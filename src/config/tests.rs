@@ -1,0 +1,135 @@
+use super::*;
+
+#[test]
+fn the_sample_file_equals_the_defaults() {
+    let sample = include_str!("../../config/noded-proxy.toml");
+    assert_eq!(file::parse(sample, "sample").unwrap(), Config::default());
+    // and with every key uncommented it still does
+    let keys: Vec<String> = sample
+        .lines()
+        .filter(|line| !line.starts_with("# "))
+        .map(|line| line.strip_prefix('#').unwrap_or(line).to_owned())
+        .collect();
+    let mut all = file::parse(&keys.join("\n"), "sample").unwrap();
+    assert_eq!(all.candidate_map.take(), Some(Config::default().map_path()));
+    assert_eq!(
+        all.candidate_certs.take(),
+        Some("/etc/noded-proxy/candidates".into())
+    );
+    assert_eq!(
+        all.candidate_bundle.take(),
+        Some("/etc/noded-proxy/candidates.pem".into())
+    );
+    assert_eq!(
+        all.upstream.fast_slots.take(),
+        Some(Config::default().upstream.fast_slots())
+    );
+    assert_eq!(
+        all.limits.reserved.take(),
+        Some(Config::default().limits.reserved())
+    );
+    assert_eq!(all, Config::default());
+}
+
+#[test]
+fn connections_leave_files_for_everything_else() {
+    let limits = Limits::default();
+    for (files, connections, reserved) in [
+        (u64::MAX, 4096, 64),
+        (65_536, 4096, 64),
+        (1024, 940, 64),
+        (64, 16, 4),
+        (1, 1, 0),
+    ] {
+        let bounds = limits.bounds(files, 20);
+        let found = (bounds.connections, bounds.reserved);
+        assert_eq!(found, (connections, reserved), "{files}");
+    }
+}
+
+#[test]
+fn the_sample_file_names_every_key() {
+    let sample = include_str!("../../config/noded-proxy.toml");
+    let source = concat!(include_str!("../config.rs"), include_str!("sections.rs"));
+    let keys = source.lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("    pub ")?.split_once(':')?;
+        name.chars()
+            .all(|c| c.is_ascii_lowercase() || c == '_')
+            .then_some(name)
+    });
+    let missing: Vec<&str> = keys
+        .filter(|key| {
+            let sections = [
+                "admission",
+                "client_ca_list",
+                "policy",
+                "upstream",
+                "limits",
+                "log",
+            ];
+            !sections.contains(key)
+        })
+        .filter(|key| {
+            !sample
+                .lines()
+                .any(|l| l.trim_start_matches('#').starts_with(&format!("{key} =")))
+        })
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
+#[test]
+fn problems_name_key_value_and_expectation() {
+    let table = [
+        (
+            "listen = []",
+            r#"listen = []: expected at least one ADDR:PORT"#,
+        ),
+        (
+            "upstream.address = '[::]:1811'",
+            "upstream.address = [::]:1811: expected another address than listen's own",
+        ),
+        (
+            "upstream.max_clients = 0",
+            "upstream.max_clients = 0: expected 1 to 10000",
+        ),
+        (
+            "upstream.fast_slots = 20",
+            "upstream.fast_slots = 20: expected less than upstream.max_clients",
+        ),
+        (
+            "limits.reserved = 512",
+            "limits.reserved = 512: expected less than limits.connections and limits.handshakes",
+        ),
+        (
+            "limits.header_timeout = '0s'",
+            "limits.header_timeout = 0s: expected 1ms to 1day",
+        ),
+    ];
+    for (text, expected) in table {
+        let config = file::parse(text, "test").unwrap();
+        let problems: Vec<String> = config.problems().iter().map(ToString::to_string).collect();
+        assert_eq!(problems, [expected], "{text}");
+    }
+}
+
+#[test]
+fn a_wrong_file_is_one_line_that_names_the_key() {
+    let table = [
+        ("lisen = 1", "lisen"),
+        ("drain_timeout = 'soon'", "drain_timeout"),
+        ("drain_timeout = 5", "drain_timeout"),
+        ("limits.body = 'much'", "limits.body"),
+        ("admin = 'localhost'", "admin"),
+        ("log.level = 'loud'", "log.level"),
+        ("policy.deny = ['*']", "policy.deny"),
+        ("x = [", "line 1"),
+    ];
+    for (text, key) in table {
+        let problem = file::parse(text, "test").unwrap_err().to_string();
+        assert!(
+            problem.contains(key) && !problem.contains('\n'),
+            "{text}: {problem}"
+        );
+    }
+}
