@@ -156,7 +156,7 @@ def percentile(values, share):
 def show(x):
     if x != x:
         return ""
-    return f"{x:,.0f}" if x >= 1000 else f"{x:.3g}" if x >= 100 else f"{x:#.3g}"
+    return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.3g}" if abs(x) >= 100 else f"{x:#.3g}"
 
 
 def table(head, rows):
