@@ -1,4 +1,5 @@
-# `make` says what there is. Needs Debian 12 and a Rust toolchain; `setup` installs the rest.
+# `make` says what there is. Needs Debian 12 and a Rust toolchain; `setup` installs the rest. `bench` measures the
+# proxy beside nginx and HAProxy, `bench-noded` in front of the real node daemon beside that daemon alone.
 
 CARGO ?= cargo
 # Seconds for each fuzz target in `make fuzz`.
@@ -7,10 +8,10 @@ SHELL_SCRIPTS = tests/lab/setup tests/lab/noded tests/lab/node tests/lab/cluster
 	tests/e2e/run tests/integration/guard.sh .ci/run $(wildcard benches/install)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test e2e bench fuzz lint ci
+.PHONY: help setup build demo test e2e bench bench-noded fuzz lint ci
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## installs the Debian packages for building and testing (as root; quick when all is there)
 	@tests/lab/setup
@@ -30,6 +31,9 @@ e2e: setup ## a real three-node cluster under systemd, as root; about nine minut
 
 bench: setup ## the numbers of the README
 	benches/run
+
+bench-noded: setup ## the proxy in front of the real node daemon, beside that daemon alone; as root
+	benches/noded
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (needs a nightly toolchain and cargo-fuzz)
 	@if ! $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
