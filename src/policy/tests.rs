@@ -241,10 +241,12 @@ fn the_shipped_example_lets_every_normal_operation_through() {
             "{procedure:?}"
         );
     }
-    // What a candidate calls that is not (yet) the master: `lib/bootstrap.py`, `MasterFailover`.
+    // What a candidate calls that is not (yet) the master: `lib/bootstrap.py`, `MasterFailover`, and
+    // `gnt-cluster redist-conf` on a new master that this node has not heard of.
     for procedure in [
         "version",
         "master_node_name",
+        "upload_file",
         "upload_file_single",
         "write_ssconf_files",
         "node_deactivate_master_ip",

@@ -3,8 +3,11 @@
 use std::fs;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
-use crate::support::client::{Tls, connect, read_response, send};
+use noded_proxy::upstream;
+
+use crate::support::client::{Tls, connect, read_response, rpc, send};
 use crate::support::lab::{Answer, Noded};
 use crate::support::pki::Pki;
 use crate::support::proxy::Proxy;
@@ -335,7 +338,7 @@ fn a_noded_that_shows_another_certificate_gets_no_request() {
         .candidates(&[("uuid-1", &client)])
         .upstream(noded.address());
     let proxy = proxy.arg("--upstream-tls").start();
-    let answer = crate::support::client::rpc(proxy.addr(), &client, "version", "[]").unwrap();
+    let answer = rpc(proxy.addr(), &client, "version", "[]").unwrap();
     assert_refusal(&answer, 502, "TLS");
     assert_eq!(
         proxy.metric("noded_proxy_upstream_errors_total{kind=\"tls\"}"),
@@ -360,4 +363,77 @@ fn noded_may_be_restarted_behind_the_proxy() {
     assert_eq!((down.status, down.good), (502, false));
     let ended = running.join().unwrap(); // its child answers all the same
     assert_eq!(ended[0]["ok"], true, "{ended:?}");
+}
+
+/// How often the traffic of the next test goes round; 15 s each, most of it idle.
+const ROUNDS: usize = 4;
+
+/// RPCs in all rhythms, so that connections in advance are used, left over and opened again. noded gives an open
+/// connection 10 s and logs a traceback when nothing comes: it has nothing to log but requests.
+#[test]
+fn connections_in_advance_leave_only_requests_in_noded_s_log() {
+    let Some(noded) = Noded::start(&["--no-ssl", "--map", "client"]) else {
+        return;
+    };
+    let pki = Pki::new();
+    let client = pki.client("node1.example.com");
+    let mut proxy = Proxy::with(&pki)
+        .candidates(&[("uuid-1", &client)])
+        .upstream(noded.address())
+        .arg("--warm")
+        .arg("auto")
+        .start();
+    let before = noded.log().len();
+    // What noded does not log as an error.
+    let procedures = [
+        ("version", "[]"),
+        ("node_info", "[[], [[\"fake\", {}]]]"),
+        ("get_file_info", "[\"/etc/hosts\"]"),
+        ("test_delay", "[0.05]"),
+    ];
+    let call = |i: usize| {
+        let (procedure, body) = procedures[i % procedures.len()];
+        let answer = rpc(proxy.addr(), &client, procedure, body);
+        assert_eq!(answer.map(|a| a.status), Ok(200), "{procedure}");
+    };
+    let mut calls = 0;
+    // At a time, and how often. Each round has them before other gaps; the last ends with the longest.
+    let bursts = [(20, 1), (1, 30), (1, 1), (2, 1), (5, 1)];
+    let gaps = [0.1, 1.0, 3.0, 11.0];
+    for round in 0..ROUNDS {
+        for (i, gap) in gaps.into_iter().enumerate() {
+            let (at_a_time, times) = bursts[(round + i) % bursts.len()];
+            for _ in 0..times {
+                thread::scope(|scope| {
+                    (0..at_a_time).for_each(|i| drop(scope.spawn(move || call(i))))
+                });
+            }
+            calls += at_a_time * times;
+            thread::sleep(Duration::from_secs_f64(gap));
+        }
+    }
+    proxy.wait_for("nothing is open any more", |p| {
+        p.metric("noded_proxy_slots_in_use") == 0.0
+    });
+    let connections = |kind: &str| {
+        proxy.metric(&format!(
+            "noded_proxy_upstream_connections_total{{kind=\"{kind}\"}}"
+        ))
+    };
+    let (opened, used) = (connections("opened"), connections("warm"));
+    let spent = proxy.metric("noded_proxy_warm_spent_total");
+    let errors = upstream::Error::KINDS.map(|kind| {
+        proxy.metric(&format!(
+            "noded_proxy_upstream_errors_total{{kind=\"{kind}\"}}"
+        ))
+    });
+    proxy.terminate();
+    assert_eq!(proxy.wait_exit().code(), Some(0));
+    let log = noded.log().split_off(before);
+    let request = |line: &&str| line.contains(" INFO ") && line.ends_with(" HTTP/1.1 200");
+    assert_eq!(log.lines().find(|line| !request(line)), None, "{log}");
+    assert_eq!(errors.iter().sum::<f64>(), 0.0, "{errors:?}");
+    assert!(spent > 0.0 && used > 0.0, "spent {spent}, used {used}");
+    assert_eq!(opened, calls as f64 + spent, "one request on each");
+    assert_eq!(log.lines().count() as f64, opened, "{log}");
 }
