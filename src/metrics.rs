@@ -228,7 +228,10 @@ impl Metrics {
             policy_forbidden,
             queue_duration: make.histogram("queue_duration_seconds", "Wait of RPCs for a slot"),
             queue_length: make.gauge("queue_length", "RPCs that wait for a slot"),
-            slots_in_use: make.gauge("slots_in_use", "Connections to noded in use"),
+            slots_in_use: make.gauge(
+                "slots_in_use",
+                "Slots taken: running RPCs and warm connections",
+            ),
             slots: make.gauge(
                 "slots",
                 "Connections to noded that may be in use (max_clients)",

@@ -134,10 +134,11 @@ fn for_people(status: &serde_json::Value) -> String {
             status["connections"]["open"], status["connections"]["handshakes"]
         ),
         format!(
-            "noded:       {}, {} of {} slots in use, {} waiting",
+            "noded:       {}, {} of {} slots in use ({} warm), {} waiting",
             text(&upstream["address"]),
             upstream["slots_in_use"],
             upstream["slots"],
+            upstream["warm"],
             upstream["waiting"]
         ),
     ];

