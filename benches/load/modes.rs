@@ -6,6 +6,7 @@ use crate::http::post;
 use crate::limit::client_hello;
 use crate::stats::{Tally, fan_out, monotonic};
 use serde_json::{Value, json};
+use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -137,6 +138,8 @@ fn paced(
 
 fn say_hello(rogue: &Client, hello: &[u8]) -> Result<String, String> {
     let mut tcp = rogue.tcp()?;
+    // It leaves with a reset: thousands of ports in TIME_WAIT would slow this program down and not the proxy.
+    let _ = SockRef::from(&tcp).set_linger(Some(Duration::ZERO));
     tcp.write_all(hello).map_err(|e| reason(&e))?;
     match tcp.read(&mut [0; 4096]) {
         Ok(0) => Err("closed".into()),
