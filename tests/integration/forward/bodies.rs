@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{assert_got, fresh_head};
+use crate::support::PATIENCE;
 use crate::support::client::{Tls, connect, read_response, request, send};
 use crate::support::stage::{Stage, ascii, assert_refusal, assert_same};
 use crate::support::stub::{Reading, StubNoded, reply_head};
@@ -246,6 +247,21 @@ fn a_client_that_leaves_in_the_middle_of_a_large_body_frees_the_slot() {
     stage.wait_load(0, 0);
     assert!(stage.stub.seen().is_empty());
     assert_eq!(stage.upstream_errors("client"), 1.0);
+}
+
+/// An orderly end could be taken for the end of the request.
+#[test]
+fn noded_sees_a_reset_when_a_client_leaves_in_the_middle_of_a_large_body() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let stage = Stage::new(StubNoded::reading(Reading::Nothing, move |call| {
+        tell.send(call.peer_resets()).unwrap();
+    }));
+    let mut stream = stage.connect();
+    send(&mut stream, head(3 * MIB));
+    send(&mut stream, ascii(2 * MIB));
+    stage.stub.wait_accepted(1);
+    drop(stream);
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(true));
 }
 
 #[test]

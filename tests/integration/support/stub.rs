@@ -350,6 +350,13 @@ impl Call {
         }
     }
 
+    /// Whether the peer ends the connection with a reset; waits for the end.
+    pub(crate) fn peer_resets(&mut self) -> bool {
+        let _ = self.stream.set_read_timeout(Some(PATIENCE));
+        let end = io::copy(&mut self.stream, &mut io::sink());
+        end.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+    }
+
     fn leave(&mut self) {
         if !std::mem::replace(&mut self.left, true) {
             self.shared.change(|state| state.now -= 1);
