@@ -70,7 +70,8 @@ mod tests {
             };
             let output = timeout(Duration::from_secs(patience), GoesOn::new(work, &tasks)).await;
             assert_eq!(output.ok(), (patience == 10).then_some(10));
-            assert_eq!(told.recv().await, Some(patience));
+            let told = timeout(Duration::from_secs(60), told.recv()).await;
+            assert_eq!(told, Ok(Some(patience)));
         }
         tasks.close();
         tasks.wait().await;
