@@ -3,13 +3,11 @@
 //! Handles are made once and passed in; there are no globals. Labels come from closed lists: never an
 //! address, a digest or a raw path.
 
-use std::collections::HashMap;
+mod maker;
 
-use prometheus::core::Collector;
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry,
+    Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Registry,
 };
 
 use crate::authz::{Denied, Mode};
@@ -17,6 +15,7 @@ use crate::candidates::MapFile;
 use crate::policy::List;
 use crate::sandbox::Report;
 use crate::trust::{CaList, Source};
+use maker::Maker;
 
 /// Why a connection or request was refused before noded saw it, beyond [`Denied::REASONS`].
 pub mod reason {
@@ -374,117 +373,6 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// Makes handles and remembers them for registry and table.
-#[derive(Default)]
-struct Maker {
-    rows: Vec<Row>,
-    collectors: Vec<Box<dyn Collector>>,
-}
-
-impl Maker {
-    fn keep<T: Collector + Clone + 'static>(
-        &mut self,
-        made: prometheus::Result<T>,
-        kind: &'static str,
-    ) -> T {
-        // Names and labels are constants of this file; a wrong one fails every test.
-        #[allow(clippy::expect_used)]
-        let handle = made.expect("metric names are valid");
-        let desc = handle.desc();
-        let (name, labels) = (desc[0].fq_name.clone(), desc[0].variable_labels.clone());
-        self.rows.push(Row {
-            name,
-            kind,
-            labels,
-            help: desc[0].help.clone(),
-        });
-        self.collectors.push(Box::new(handle.clone()));
-        handle
-    }
-
-    fn opts(name: &str, help: &str) -> Opts {
-        Opts::new(name, help).namespace("noded_proxy")
-    }
-
-    fn counter(&mut self, name: &str, help: &str) -> IntCounter {
-        self.keep(IntCounter::with_opts(Self::opts(name, help)), "counter")
-    }
-
-    fn counters(&mut self, name: &str, help: &str, label: &str, values: &[&str]) -> IntCounterVec {
-        let made = self.counter_pairs(name, help, &[label]);
-        for value in values {
-            made.with_label_values(&[*value]);
-        }
-        made
-    }
-
-    fn counter_pairs(&mut self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.keep(
-            IntCounterVec::new(Self::opts(name, help), labels),
-            "counter",
-        )
-    }
-
-    fn gauge(&mut self, name: &str, help: &str) -> IntGauge {
-        self.keep(IntGauge::with_opts(Self::opts(name, help)), "gauge")
-    }
-
-    fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.keep(IntGaugeVec::new(Self::opts(name, help), labels), "gauge")
-    }
-
-    fn gauge_vec(&mut self, name: &str, help: &str, label: &str, values: &[&str]) -> IntGaugeVec {
-        let made = self.gauges(name, help, &[label]);
-        for value in values {
-            made.with_label_values(&[*value]);
-        }
-        made
-    }
-
-    fn float_gauge(&mut self, name: &str, help: &str) -> Gauge {
-        self.keep(Gauge::with_opts(Self::opts(name, help)), "gauge")
-    }
-
-    fn float_gauges(&mut self, name: &str, help: &str, label: &str, values: &[&str]) -> GaugeVec {
-        let made = self.keep(GaugeVec::new(Self::opts(name, help), &[label]), "gauge");
-        for value in values {
-            made.with_label_values(&[*value]);
-        }
-        made
-    }
-
-    fn histogram_opts(name: &str, help: &str) -> HistogramOpts {
-        HistogramOpts {
-            common_opts: Self::opts(name, help),
-            buckets: DURATIONS.to_vec(),
-        }
-    }
-
-    fn histogram(&mut self, name: &str, help: &str) -> Histogram {
-        self.keep(
-            Histogram::with_opts(Self::histogram_opts(name, help)),
-            "histogram",
-        )
-    }
-
-    fn histograms(&mut self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
-        self.keep(
-            HistogramVec::new(Self::histogram_opts(name, help), labels),
-            "histogram",
-        )
-    }
-
-    fn finish(&mut self) -> Registry {
-        let registry = Registry::new_custom(None, Some(HashMap::new())).unwrap_or_default();
-        self.collectors.push(Box::new(ProcessCollector::for_self()));
-        for collector in self.collectors.drain(..) {
-            // Fails only for a name used twice, which the test of the table finds.
-            let _ = registry.register(collector);
-        }
-        registry
     }
 }
 
