@@ -182,6 +182,7 @@ impl Admin {
                 "common_name": tls.server.common_name,
                 "not_after": tls.server.not_after,
                 "expires_in_seconds": tls.server.not_after - now(),
+                "shown_to_clients": tls.shown.name(),
             })
         });
         let layers = Report::default().layers().into_iter();

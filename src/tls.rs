@@ -8,6 +8,7 @@
 mod accept;
 mod ahead;
 mod credentials;
+mod leaf;
 mod profile;
 
 pub use accept::{Accepted, HandshakeError};
@@ -16,6 +17,7 @@ pub use credentials::{
     CertificateInfo, Credentials, CredentialsError, DigestFn, Issuer, certificate, certificates,
     certificates_with, pem,
 };
+pub use leaf::{NoLeaf, Shown};
 pub use profile::{Acceptor, Connector, Gate, Profile};
 
 /// Name and version of the TLS library this program is linked to.

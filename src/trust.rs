@@ -29,7 +29,7 @@ use crate::candidates::{Admission, Nobody};
 use crate::config::Config;
 use crate::identity::PeerIdentity;
 use crate::metrics::Metrics;
-use crate::tls::{Acceptor, CertificateInfo, Connector, Issuer};
+use crate::tls::{Acceptor, CertificateInfo, Connector, Issuer, Shown};
 
 pub(crate) use files::{Found, read};
 pub use known::{CaList, Known, KnownCertificate, Source, WhenIncomplete};
@@ -72,7 +72,9 @@ pub struct Tls {
     pub acceptor: Acceptor,
     /// Speaks TLS to noded (`upstream.tls`).
     pub connector: Connector,
-    /// The certificate.
+    /// Which certificate clients are shown.
+    pub shown: Shown,
+    /// The certificate of `server.pem`.
     pub server: CertificateInfo,
     /// Tells certificates of this cluster from others.
     pub issuer: Issuer,

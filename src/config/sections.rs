@@ -11,6 +11,7 @@ use super::value::{duration, size};
 use crate::authz::{BindPeer, Mode};
 use crate::candidates::BootstrapPolicy;
 use crate::overload::Bounds;
+use crate::tls::Shown;
 use crate::trust::WhenIncomplete;
 
 /// Section `[admission]`.
@@ -185,6 +186,8 @@ impl Default for Limits {
 pub struct TlsConfig {
     /// Also speak to nodes that cannot be upgraded: TLS 1.0, RSA key exchange, 1024-bit keys, SHA-1.
     pub legacy: bool,
+    /// Which certificate clients are shown.
+    pub certificate: Shown,
 }
 
 /// Section `[log]`.

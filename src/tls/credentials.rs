@@ -9,6 +9,7 @@ use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private, Public};
 use openssl::x509::{X509, X509Ref};
 
+use super::leaf::Leaf;
 use crate::dn::{Name, element};
 use crate::identity::{Digest, PeerIdentity};
 
@@ -25,6 +26,8 @@ pub struct Credentials {
     pub(super) key: PKey<Private>,
     pub(super) certificate: X509,
     pub(super) chain: Vec<X509>,
+    /// What clients that take ECDSA are shown instead.
+    pub(super) leaf: Option<Leaf>,
     info: CertificateInfo,
 }
 
@@ -65,6 +68,7 @@ impl Credentials {
             key,
             certificate,
             chain,
+            leaf: None,
             info,
         })
     }

@@ -115,6 +115,12 @@ impl Acceptor {
     ) -> Result<Self, ErrorStack> {
         let mut context = profile.builder(SslMethod::tls_server())?;
         identify(&mut context, credentials)?;
+        if let Some(leaf) = &credentials.leaf {
+            // Beside the other: the library chooses by what the client says it can verify.
+            context.set_certificate(&leaf.certificate)?;
+            context.set_private_key(&leaf.key)?;
+            context.check_private_key()?;
+        }
         let mut names = Stack::<X509Name>::new()?;
         for name in client_cas {
             names.push(X509Name::from_der(name.der())?)?;

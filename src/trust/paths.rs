@@ -8,7 +8,7 @@ use super::sources::Sources;
 use super::ssconf;
 use crate::candidates::BootstrapPolicy;
 use crate::config::Config;
-use crate::tls::Profile;
+use crate::tls::{Profile, Shown};
 
 /// The files that a [`super::Reloader`] reads.
 #[derive(Debug, Clone)]
@@ -72,6 +72,8 @@ pub struct Rules {
     pub bootstrap: BootstrapPolicy,
     /// How strict TLS is.
     pub profile: Profile,
+    /// Which certificate clients are shown.
+    pub shown: Shown,
     /// What is sent while the client CA list is incomplete.
     pub when_incomplete: WhenIncomplete,
     /// Whether the state directory is this process's own. Else it is read and never written.
@@ -88,6 +90,7 @@ impl Rules {
             } else {
                 Profile::Modern
             },
+            shown: config.tls.certificate,
             when_incomplete: config.client_ca_list.when_incomplete,
             keeps_state: true,
         }

@@ -18,7 +18,7 @@ use crate::candidates::{
     Admission, BootstrapPolicy, LastGood, MAX_BYTES, MapFile, Resolved, Server, parse, resolve,
 };
 use crate::metrics::Metrics;
-use crate::tls::{Acceptor, Connector, Credentials, Gate, Issuer};
+use crate::tls::{Acceptor, Connector, Credentials, Gate, Issuer, Shown};
 
 /// Largest `server.pem` that is read, in bytes.
 const MAX_PEM: usize = 1 << 20;
@@ -243,11 +243,13 @@ impl Reloader {
     }
 
     fn build(&self, pem: Vec<u8>) -> Result<Identity, crate::tls::CredentialsError> {
-        let credentials = Credentials::from_pem(&pem)?;
+        let mut credentials = Credentials::from_pem(&pem)?;
+        let shown = self.add_leaf(&mut credentials);
         let (profile, gate) = (self.rules.profile, Arc::clone(&self.gate));
         let tls = Tls {
             acceptor: Acceptor::new(&credentials, profile, gate, &[])?,
             connector: Connector::new(&credentials, profile)?,
+            shown,
             server: credentials.info(),
             issuer: Issuer::new(&credentials)?,
             client_cas: CaList::before_the_first(),
@@ -257,6 +259,21 @@ impl Reloader {
             credentials,
             tls,
         })
+    }
+
+    /// Adds the certificate that clients are shown to the server's own, if there is to be one.
+    fn add_leaf(&self, credentials: &mut Credentials) -> Shown {
+        if self.rules.shown == Shown::ServerPem {
+            return Shown::ServerPem;
+        }
+        let host = rustix::system::uname();
+        match credentials.add_leaf(&host.nodename().to_string_lossy()) {
+            Ok(()) => Shown::Ecdsa,
+            Err(why) => {
+                info!(%why, "clients are shown server.pem, not an ECDSA certificate signed by it");
+                Shown::ServerPem
+            }
+        }
     }
 
     /// The numbers of a reading.

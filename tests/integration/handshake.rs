@@ -1,6 +1,6 @@
 //! What TLS lets through, and what a refused client is told, counted and logged as.
 
-use crate::support::client::{Tls, admitted, alert, connect, context, refusal, refusal_with};
+use crate::support::client::{Tls, admitted, alert, context, refusal, refusal_with};
 use crate::support::pki::{Identity, Pki};
 use crate::support::proxy::{Builder, Proxy};
 
@@ -57,18 +57,6 @@ fn a_candidate_is_admitted() {
         proxy.metric("noded_proxy_connections_total{result=\"rejected\"}"),
         0.0
     );
-}
-
-#[test]
-fn the_server_shows_server_pem() {
-    let pki = Pki::new();
-    let node = pki.client("node1.example.com");
-    let proxy = proxy_for(&pki, &node).start();
-    for tls in Tls::BOTH {
-        let stream = connect(proxy.addr(), Some(&node), tls).unwrap();
-        let shown = stream.ssl().peer_certificate().unwrap();
-        assert_eq!(shown.to_der().unwrap(), pki.server().der);
-    }
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! | `renewal` | `renew-crypto` replayed, with pauses in the worst places |
 //! | `rules` | audit mode and `bind_peer` |
 //! | `commands` | `explain`, `certs list`, `reset` |
+//! | `shown` | the certificate that clients see, and that they trust it |
 //! | `legacy` | nodes that cannot be upgraded |
 
 mod ca_list;
@@ -19,3 +20,4 @@ mod legacy;
 mod minted;
 mod renewal;
 mod rules;
+mod shown;

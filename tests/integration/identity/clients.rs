@@ -23,9 +23,9 @@ pub(super) const VERSIONS: [Version; 2] = [
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Version {
-    s_client: &'static str,
+    pub(super) s_client: &'static str,
     pub(super) wget: &'static str,
-    gnutls: &'static str,
+    pub(super) gnutls: &'static str,
 }
 
 /// A directory with key and certificate in one file, as Ganeti has `client.pem`.
