@@ -24,7 +24,7 @@ use crate::metrics::reason;
 use crate::overload::Place;
 use crate::rpc;
 use crate::shared::Shared;
-use crate::tls::{Accepted, Acceptor, HandshakeError, ReadAhead};
+use crate::tls::{Accepted, Acceptor, Buffered, HandshakeError};
 
 /// hyper's buffer for a request's head; Ganeti's heads have 200 bytes.
 const HEAD_BUFFER: usize = 16 << 10;
@@ -106,7 +106,7 @@ async fn shake_hands(
     let deadline = start + shared.limits.handshake_timeout;
     let metrics = &shared.metrics;
     let late = |why| refuse(shared, address, None, reason::HANDSHAKE_TIMEOUT, why);
-    let mut tcp = ReadAhead::new(tcp);
+    let mut tcp = Buffered::new(tcp);
     match timeout_at(deadline, tcp.first_byte()).await {
         Ok(Ok(true)) => {}
         Ok(Ok(false) | Err(_)) => {

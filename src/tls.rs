@@ -6,17 +6,19 @@
 //! handshake, on the identity returned here.
 
 mod accept;
-mod ahead;
+mod buffered;
 mod credentials;
+mod hello;
 mod leaf;
 mod profile;
 
 pub use accept::{Accepted, HandshakeError};
-pub use ahead::ReadAhead;
+pub use buffered::Buffered;
 pub use credentials::{
     CertificateInfo, Credentials, CredentialsError, DigestFn, Issuer, certificate, certificates,
     certificates_with, pem,
 };
+pub use hello::takes_p256;
 pub use leaf::{NoLeaf, Shown};
 pub use profile::{Acceptor, Connector, Gate, Profile};
 

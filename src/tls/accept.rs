@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
-use super::ahead::ReadAhead;
+use super::buffered::Buffered;
 use super::credentials::peer_identity;
 use super::profile::{Acceptor, Connector};
 use crate::identity::PeerIdentity;
@@ -23,7 +23,7 @@ const LINGER: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Accepted {
     /// The encrypted stream.
-    pub stream: SslStream<ReadAhead>,
+    pub stream: SslStream<Buffered>,
     /// What the handshake proved.
     pub peer: PeerIdentity,
     /// `TLSv1.3`, `TLSv1.2` or older.
@@ -62,12 +62,12 @@ impl Acceptor {
     /// where the peer calls from, never an IPv4 address in IPv6 form.
     pub async fn accept<T>(
         &self,
-        tcp: ReadAhead,
+        tcp: Buffered,
         address: IpAddr,
         turn: T,
     ) -> Result<Accepted, HandshakeError> {
         let internal = |error: ErrorStack| HandshakeError::Protocol(error.to_string());
-        let (ssl, asking) = self.session(address).map_err(internal)?;
+        let (ssl, asking) = self.session(address, tcp.ahead()).map_err(internal)?;
         let mut stream = SslStream::new(ssl, tcp).map_err(internal)?;
         let decided = Pin::new(&mut stream).accept().await;
         drop(turn);
@@ -91,6 +91,7 @@ impl Acceptor {
             None => peer_identity(&certificate, address).map_err(internal)?,
         };
         let version = version(stream.ssl());
+        stream.get_mut().gather();
         Ok(Accepted {
             stream,
             peer,
@@ -113,7 +114,7 @@ impl Connector {
 
 /// Closes politely: a client that has sent more than was read must still receive its alert, and the kernel
 /// throws that away with a reset if bytes are left unread. (In TLS 1.3 the request comes with the certificate.)
-async fn linger(tcp: &mut ReadAhead) {
+async fn linger(tcp: &mut Buffered) {
     tcp.say_end();
     let mut sink = [0; 4096];
     let drain = async { while matches!(tcp.read(&mut sink).await, Ok(1..)) {} };

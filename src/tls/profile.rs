@@ -14,6 +14,7 @@ use openssl::stack::Stack;
 use openssl::x509::{X509, X509Name, X509StoreContext, X509StoreContextRef, X509VerifyResult};
 
 use super::credentials::{Credentials, peer_identity};
+use super::hello::takes_p256;
 use crate::dn::Name;
 use crate::identity::PeerIdentity;
 
@@ -30,6 +31,14 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// Ciphers up to TLS 1.2.
+    fn ciphers(self) -> &'static str {
+        match self {
+            Self::Modern => "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!MD5:!PSK",
+            Self::Legacy => "ALL:!aNULL:!eNULL:!EXPORT:!DES:!3DES:!RC4:!MD5:!PSK",
+        }
+    }
+
     fn builder(self, method: SslMethod) -> Result<SslContextBuilder, ErrorStack> {
         let mut context = SslContext::builder(method)?;
         let options = SslOptions::NO_TICKET | SslOptions::CIPHER_SERVER_PREFERENCE;
@@ -48,16 +57,14 @@ impl Profile {
         match self {
             Self::Modern => {
                 context.set_min_proto_version(Some(SslVersion::TLS1_2))?;
-                context
-                    .set_cipher_list("ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!MD5:!PSK")?;
             }
             Self::Legacy => {
                 context.set_min_proto_version(Some(SslVersion::TLS1))?;
                 #[cfg(not(feature = "aws-lc"))]
                 context.set_security_level(0);
-                context.set_cipher_list("ALL:!aNULL:!eNULL:!EXPORT:!DES:!3DES:!RC4:!MD5:!PSK")?;
             }
         }
+        context.set_cipher_list(self.ciphers())?;
         context.set_groups_list("X25519:P-256:P-384")?;
         Ok(context)
     }
@@ -101,6 +108,8 @@ static ASKING: LazyLock<Result<Index<Ssl, Arc<Asking>>, ErrorStack>> =
 #[derive(Clone)]
 pub struct Acceptor {
     context: SslContext,
+    /// Ciphers up to TLS 1.2 for clients that do not take the ECDSA certificate, if there is one.
+    without_leaf: Option<Arc<str>>,
 }
 
 impl Acceptor {
@@ -132,15 +141,26 @@ impl Acceptor {
         context.set_alpn_select_callback(|_, offered| {
             select_next_proto(b"\x08http/1.1", offered).ok_or(AlpnError::NOACK)
         });
+        let ciphers = profile.ciphers().to_owned() + ":!aECDSA";
         Ok(Self {
             context: context.build(),
+            without_leaf: credentials.leaf.is_some().then(|| ciphers.into()),
         })
     }
 
     /// A new session with a client that calls from there, and the cell in which the verdict is found
-    /// afterwards.
-    pub(super) fn session(&self, from: IpAddr) -> Result<(Ssl, Arc<Asking>), ErrorStack> {
+    /// afterwards. `flight` is what has come of its first flight.
+    pub(super) fn session(
+        &self,
+        from: IpAddr,
+        flight: &[u8],
+    ) -> Result<(Ssl, Arc<Asking>), ErrorStack> {
         let mut ssl = Ssl::new(&self.context)?;
+        if let Some(ciphers) = &self.without_leaf
+            && !takes_p256(flight)
+        {
+            ssl.set_cipher_list(ciphers)?;
+        }
         let asking = Asking::from(from);
         let index = (*ASKING).as_ref().map_err(Clone::clone)?;
         ssl.set_ex_data(*index, Arc::clone(&asking));

@@ -1,5 +1,6 @@
-//! A TCP stream that is read ahead: TLS libraries read each record in two steps, five bytes and the rest, and every
-//! step would be a system call. While nothing is there to be read, no buffer is held.
+//! A TCP stream that is read ahead and written in bulk: TLS libraries read each record in two steps, five bytes and
+//! the rest, and write each of its own, and every step would be a system call. While nothing is to be read or
+//! written, no buffer is held.
 
 use std::io;
 use std::net::Shutdown;
@@ -10,35 +11,55 @@ use bytes::{Buf, BufMut, BytesMut};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_util::io::poll_read_buf;
+use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 /// Bytes asked for at first: more than any flight of a handshake.
 const LEAST: usize = 4 << 10;
 /// Bytes asked for when that was not enough: some TLS records.
 const MOST: usize = 64 << 10;
 
-/// The stream, and what was read of it and not asked for yet.
+/// Writings from this length on wait for the next one: a full record is seldom the last.
+const LONG: usize = 8 << 10;
+/// Most bytes that wait: four of the longest records (RFC 8446, 5.2, with their heads).
+const GATHERED: usize = 4 * (5 + (16 << 10) + 256);
+
+/// The stream, what was read of it and not asked for yet, and what is to be written.
 #[derive(Debug)]
-pub struct ReadAhead {
+pub struct Buffered {
     tcp: TcpStream,
     ahead: BytesMut,
     step: usize,
+    gathers: bool,
+    gathered: BytesMut,
 }
 
-impl ReadAhead {
-    /// Reads `tcp` ahead.
+impl Buffered {
+    /// Reads `tcp` ahead, and writes at once.
     pub fn new(tcp: TcpStream) -> Self {
         Self {
             tcp,
             ahead: BytesMut::new(),
             step: LEAST,
+            gathers: false,
+            gathered: BytesMut::new(),
         }
+    }
+
+    /// From now on long writings wait until there are some, or for [`AsyncWrite::poll_flush`]. Not in a handshake: there the
+    /// library flushes itself, and takes a flush that must wait for a failure.
+    pub(super) fn gather(&mut self) {
+        self.gathers = true;
     }
 
     /// Waits for a byte; `false` when the peer closes without one.
     pub async fn first_byte(&mut self) -> io::Result<bool> {
         std::future::poll_fn(|context| self.poll_fill(context)).await?;
         Ok(!self.ahead.is_empty())
+    }
+
+    /// What was read and not asked for yet.
+    pub(super) fn ahead(&self) -> &[u8] {
+        &self.ahead
     }
 
     /// The peer will read the end of the stream.
@@ -65,9 +86,21 @@ impl ReadAhead {
             }
         }
     }
+
+    /// Writes all that waits.
+    fn poll_write_gathered(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.gathered.is_empty() {
+            let tcp = Pin::new(&mut self.tcp);
+            match ready!(poll_write_buf(tcp, context, &mut self.gathered))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                _ => continue,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
-impl AsyncRead for ReadAhead {
+impl AsyncRead for Buffered {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -84,20 +117,33 @@ impl AsyncRead for ReadAhead {
     }
 }
 
-impl AsyncWrite for ReadAhead {
+impl AsyncWrite for Buffered {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(context, data)
+        if self.gathered.is_empty() && (!self.gathers || data.len() < LONG) {
+            return Pin::new(&mut self.tcp).poll_write(context, data);
+        }
+        if self.gathered.len() + data.len() > GATHERED {
+            ready!(self.poll_write_gathered(context))?;
+        }
+        if self.gathered.is_empty() {
+            self.gathered.reserve(GATHERED.max(data.len()));
+        }
+        self.gathered.extend_from_slice(data);
+        Poll::Ready(Ok(data.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_write_gathered(context))?;
+        self.gathered = BytesMut::new();
         Pin::new(&mut self.tcp).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(context))?;
         Pin::new(&mut self.tcp).poll_shutdown(context)
     }
 }
@@ -105,16 +151,18 @@ impl AsyncWrite for ReadAhead {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::mem::MaybeUninit;
+
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
     use tokio::runtime;
 
-    async fn pair() -> (ReadAhead, TcpStream) {
+    async fn pair() -> (Buffered, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap());
         let (client, server) = tokio::join!(client, listener.accept());
-        (ReadAhead::new(server.unwrap().0), client.unwrap())
+        (Buffered::new(server.unwrap().0), client.unwrap())
     }
 
     #[tokio::test]
@@ -145,6 +193,38 @@ mod tests {
         }
     }
 
+    /// Bytes that are there to be read without waiting: on loopback, all that was sent.
+    fn arrived(client: &TcpStream) -> usize {
+        let mut buffer = vec![MaybeUninit::uninit(); 1 << 20];
+        SockRef::from(client).peek(&mut buffer).unwrap_or(0)
+    }
+
+    #[tokio::test]
+    async fn long_writings_wait_for_the_flush_and_for_no_more_than_some_records() {
+        let (mut server, client) = pair().await;
+        let record = vec![7; 16 << 10];
+        server.write_all(&record).await.unwrap();
+        assert_eq!(arrived(&client), record.len(), "not before it is told to");
+
+        let (mut server, client) = pair().await;
+        server.gather();
+        server.write_all(&record).await.unwrap();
+        server.write_all(b"short").await.unwrap();
+        assert_eq!(arrived(&client), 0);
+        server.flush().await.unwrap();
+        assert_eq!(arrived(&client), record.len() + 5);
+        assert_eq!(server.gathered.capacity(), 0, "no buffer is held");
+
+        let (mut server, client) = pair().await;
+        server.gather();
+        server.write_all(b"short").await.unwrap();
+        assert_eq!(arrived(&client), 5, "nothing waits in front of it");
+        for _ in 0..5 {
+            server.write_all(&record).await.unwrap();
+        }
+        assert_eq!(arrived(&client), 5 + 4 * record.len());
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
@@ -156,7 +236,9 @@ mod tests {
             let sent: Vec<u8> = (0..total).map(|i| (i * 31 % 251) as u8).collect();
             let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let received = runtime.block_on(async {
-                let (mut server, mut client) = pair().await;
+                let (mut server, client) = pair().await;
+                let mut client = Buffered::new(client);
+                client.gather();
                 let writing = async {
                     let mut rest = &sent[..];
                     for piece in pieces {
@@ -164,7 +246,7 @@ mod tests {
                         client.write_all(now).await.unwrap();
                         rest = later;
                     }
-                    drop(client);
+                    client.shutdown().await.unwrap();
                 };
                 let reading = async {
                     let mut received = Vec::new();

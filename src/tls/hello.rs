@@ -1,0 +1,166 @@
+//! The one thing that must be known of a ClientHello before the TLS library reads it.
+
+use bytes::Buf;
+
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
+const SUPPORTED_GROUPS: u16 = 10;
+const SECP256R1: u16 = 0x0017;
+
+/// Whether a client that speaks TLS 1.2 or older takes a certificate with a key on P-256: whether that is among its
+/// supported groups (RFC 8422, 5.1.1), which AWS-LC does not look at. `flight` is what has come of its first flight. Where it is no
+/// ClientHello, not whole, or names no groups: `false`. Pure.
+pub fn takes_p256(flight: &[u8]) -> bool {
+    let Some(mut groups) = supported_groups(flight) else {
+        return false;
+    };
+    while let Ok(group) = groups.try_get_u16() {
+        if group == SECP256R1 {
+            return true;
+        }
+    }
+    false
+}
+
+/// The list in the extension, if the first record holds a whole ClientHello that has it.
+fn supported_groups(mut flight: &[u8]) -> Option<&[u8]> {
+    // TLSPlaintext (RFC 8446, 5.1): type, version, fragment
+    (flight.try_get_u8() == Ok(HANDSHAKE)).then_some(())?;
+    flight.try_get_u16().ok()?;
+    let mut record = vector(&mut flight, 2)?;
+    (record.try_get_u8() == Ok(CLIENT_HELLO)).then_some(())?;
+    let mut hello = vector(&mut record, 3)?;
+    // ClientHello (RFC 8446, 4.1.2): version and random, session id, ciphers, compression methods
+    hello = hello.get(2 + 32..)?;
+    vector(&mut hello, 1)?;
+    vector(&mut hello, 2)?;
+    vector(&mut hello, 1)?;
+    let mut extensions = vector(&mut hello, 2)?;
+    loop {
+        let kind = extensions.try_get_u16().ok()?;
+        let mut content = vector(&mut extensions, 2)?;
+        if kind == SUPPORTED_GROUPS {
+            return vector(&mut content, 2);
+        }
+    }
+}
+
+/// A vector behind its length of so many bytes (RFC 8446, 3.4).
+fn vector<'a>(from: &mut &'a [u8], width: usize) -> Option<&'a [u8]> {
+    let length = usize::try_from(from.try_get_uint(width).ok()?).ok()?;
+    let (vector, rest) = from.split_at_checked(length)?;
+    *from = rest;
+    Some(vector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A vector with its length in so many bytes.
+    fn framed(width: usize, content: &[u8]) -> Vec<u8> {
+        let length = content.len().to_be_bytes();
+        [&length[length.len() - width..], content].concat()
+    }
+
+    fn extension(kind: u16, content: &[u8]) -> Vec<u8> {
+        [&kind.to_be_bytes()[..], &framed(2, content)].concat()
+    }
+
+    fn groups(groups: &[u16]) -> Vec<u8> {
+        let list: Vec<u8> = groups.iter().flat_map(|g| g.to_be_bytes()).collect();
+        extension(SUPPORTED_GROUPS, &framed(2, &list))
+    }
+
+    fn hello(extensions: &[u8]) -> Vec<u8> {
+        let body = [
+            &[3, 3][..],
+            &[7; 32],
+            &framed(1, b"session"),
+            &framed(2, &[0x13, 1, 0xc0, 0x2b]),
+            &framed(1, &[0]),
+            &framed(2, extensions),
+        ];
+        let message = [&[CLIENT_HELLO][..], &framed(3, &body.concat())].concat();
+        [&[HANDSHAKE, 3, 1][..], &framed(2, &message)].concat()
+    }
+
+    #[test]
+    fn the_groups_decide() {
+        let name = extension(0, b"\0\x03\0\0\0");
+        let table = [
+            (hello(&groups(&[0x1d, 0x17, 0x18])), true),
+            (hello(&[&name[..], &groups(&[0x17])].concat()), true),
+            (hello(&groups(&[0x1d, 0x18])), false),
+            (hello(&groups(&[])), false),
+            (hello(&groups(&[0x1700, 0x1d17])), false),
+            (hello(&name), false),
+            (hello(&[]), false),
+            (hello(&extension(11, &framed(2, &[0, 0x17]))), false),
+            (b"POST /version HTTP/1.1\r\n\r\n".to_vec(), false),
+            (Vec::new(), false),
+        ];
+        for (flight, expected) in table {
+            assert_eq!(takes_p256(&flight), expected, "{flight:02x?}");
+            // What comes behind it does not matter.
+            assert_eq!(takes_p256(&[&flight[..], b"more"].concat()), expected);
+        }
+    }
+
+    #[test]
+    fn real_clients_take_it() {
+        for flight in [
+            &include_bytes!("../../fuzz/seeds/client_hello/openssl")[..],
+            include_bytes!("../../fuzz/seeds/client_hello/openssl-tls12"),
+            include_bytes!("../../fuzz/seeds/client_hello/gnutls"),
+        ] {
+            assert!(takes_p256(flight));
+        }
+    }
+
+    #[test]
+    fn what_is_not_whole_says_nothing() {
+        let flight = hello(&[groups(&[0x17]), extension(0xff, &[1; 9])].concat());
+        assert!(takes_p256(&flight));
+        for cut in 0..flight.len() {
+            assert!(!takes_p256(&flight[..cut]), "{cut}");
+        }
+    }
+
+    #[test]
+    fn other_messages_say_nothing() {
+        let flight = hello(&groups(&[0x17]));
+        for (at, other) in [(0, 23), (5, 2)] {
+            let mut flight = flight.clone();
+            flight[at] = other;
+            assert!(!takes_p256(&flight), "byte {at}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            takes_p256(&bytes);
+            let mut flight = hello(&[groups(&[0x17]), bytes].concat());
+            let at = at.index(flight.len());
+            flight[at] = byte;
+            takes_p256(&flight);
+        }
+
+        #[test]
+        fn it_is_found_wherever_it_stands(
+            before in prop::collection::vec(any::<u16>(), 0..30),
+            after in prop::collection::vec(any::<u16>(), 0..30),
+        ) {
+            let all = [&before[..], &[SECP256R1], &after].concat();
+            prop_assert!(takes_p256(&hello(&groups(&all))));
+            let others: Vec<u16> = all.into_iter().filter(|group| *group != SECP256R1).collect();
+            prop_assert!(!takes_p256(&hello(&groups(&others))));
+        }
+    }
+}
