@@ -6,6 +6,7 @@
 
 mod background;
 mod exchange;
+mod pieces;
 mod slots;
 mod warm;
 mod wire;

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_openssl::SslStream;
 
+use super::pieces::Pieces;
 use super::wire::{self, Head};
 use super::{Error, Reply, Slot, Upstream};
 use crate::http::{Body, Chunk, ReplyBody};
@@ -40,10 +41,8 @@ pub enum Connected {
 }
 
 impl Connected {
-    /// Reads more behind what is there, up to `wanted` bytes in all and one more, which should not come.
-    async fn read(&mut self, buffer: &mut BytesMut, wanted: usize) -> Result<(), Error> {
-        let room = wanted.saturating_sub(buffer.len()) + 1;
-        buffer.reserve(room);
+    /// Reads more behind what is there, up to `room` bytes.
+    async fn read(&mut self, buffer: &mut impl BufMut, room: usize) -> Result<(), Error> {
         let mut buffer = buffer.limit(room);
         let read = match self {
             Self::Plain(tcp) => tcp.read_buf(&mut buffer).await,
@@ -177,7 +176,9 @@ impl Upstream {
         }
         let length = head.length as usize;
         while ready.len() < length {
-            stream.read(&mut ready, length).await?;
+            let room = length - ready.len() + 1; // one more, which should not come
+            ready.reserve(room);
+            stream.read(&mut ready, room).await?;
         }
         nothing_behind(ready.len() as u64, head.length)?;
         self.count_bytes("reply", head.length);
@@ -223,18 +224,19 @@ impl Upstream {
         &self,
         stream: &mut Connected,
         length: u64,
-        mut ready: BytesMut,
+        ready: BytesMut,
         chunks: &mpsc::UnboundedSender<Chunk>,
     ) -> Result<(), Error> {
+        let pieces = Arc::new(Pieces::default());
+        let (mut memory, mut data) = (ready.len(), ready.freeze());
         let mut received = 0;
         loop {
-            let data = ready.split().freeze();
             received += data.len() as u64;
             nothing_behind(received, length)?;
             self.count_bytes("reply", data.len() as u64);
             if !chunks.is_closed() {
                 tokio::select! {
-                    lease = self.budget.take(data.len()) => {
+                    lease = self.budget.take(memory) => {
                         let _ = chunks.send(Ok((data, lease)));
                     }
                     () = chunks.closed() => {}
@@ -243,8 +245,14 @@ impl Upstream {
             if received == length {
                 return Ok(());
             }
+            let mut piece = pieces.take().await;
+            piece.reserve_exact(PIECE);
             let left = usize::try_from(length - received).unwrap_or(usize::MAX);
-            stream.read(&mut ready, left.min(PIECE)).await?;
+            // One byte more than is left should not come.
+            stream
+                .read(&mut piece, PIECE.min(left.saturating_add(1)))
+                .await?;
+            (memory, data) = pieces.lend(piece);
         }
     }
 

@@ -3,12 +3,15 @@
 //! noded's server answers one request for each connection, always with Content-Length (`lib/http/server.py`), so
 //! there is no connection to keep and nothing to negotiate. What it sends is trusted no further than this.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
+use hyper::body::Body as _;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 
 use super::Error;
@@ -79,16 +82,50 @@ async fn send(
     }
     let mut sent = (joined.len() - head.len()) as u64;
     writer.write_all(&joined).await.map_err(write_failed)?;
-    drop(joined);
-    while let Some(data) = next(&mut body).await? {
-        sent += data.len() as u64;
-        writer.write_all(&data).await.map_err(write_failed)?;
+    joined.clear();
+    loop {
+        let more = gather(&mut body, &mut joined).await?;
+        sent += joined.len() as u64;
+        writer.write_all(&joined).await.map_err(write_failed)?;
+        joined.clear();
+        if !more {
+            break;
+        }
     }
+    drop(joined);
     if sent != length {
         let why = format!("a body of {sent} bytes where {length} were announced");
         return Err(Error::Internal(why));
     }
     writer.flush().await.map_err(write_failed)
+}
+
+/// Waits for a piece of a body, and joins those that come right behind it; `false` at the end. The pieces are those of TLS
+/// records, each is handed over when the one before was taken, and a write for each of them costs more than joining some.
+async fn gather(body: &mut Body, joined: &mut BytesMut) -> Result<bool, Error> {
+    let mut looked_again = false;
+    poll_fn(|context| {
+        while joined.len() < JOINED {
+            match Pin::new(&mut *body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    joined.extend_from_slice(&frame.into_data().unwrap_or_default());
+                    looked_again = false;
+                }
+                Poll::Ready(Some(Err(refusal))) => return Poll::Ready(Err(Error::Client(refusal))),
+                Poll::Ready(None) => return Poll::Ready(Ok(false)),
+                Poll::Pending if joined.is_empty() => return Poll::Pending,
+                Poll::Pending if looked_again => break,
+                Poll::Pending => {
+                    // Whoever hands the pieces over has its turn first.
+                    looked_again = true;
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(true))
+    })
+    .await
 }
 
 /// The next piece of a body; an error if its sender failed.
