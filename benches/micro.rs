@@ -31,7 +31,7 @@ use noded_proxy::http::procedure;
 use noded_proxy::identity::{Digest, PeerIdentity};
 use noded_proxy::metrics::Metrics;
 use noded_proxy::server::Server;
-use noded_proxy::tls::{Acceptor, Credentials, Profile, ReadAhead};
+use noded_proxy::tls::{Acceptor, Buffered, Credentials, Profile};
 use noded_proxy::trust::{Paths, Reloader, Rules, Store};
 use openssl::ssl::{Ssl, SslContext, SslFiletype, SslMethod, SslStream};
 use tempfile::TempDir;
@@ -170,7 +170,7 @@ fn handshake(c: &mut Criterion) {
                 let (tcp, _) = listener.accept().await.expect("accept");
                 let both = tokio::join!(
                     Pin::new(&mut stream).connect(),
-                    acceptor.accept(ReadAhead::new(tcp), address.ip(), ())
+                    acceptor.accept(Buffered::new(tcp), address.ip(), ())
                 );
                 assert!(both.0.is_ok() && both.1.is_ok());
             });

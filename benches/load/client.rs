@@ -148,16 +148,16 @@ fn pem_files(folder: &Path) -> io::Result<Vec<Option<PathBuf>>> {
 }
 
 /// No session reuse, and no check of the server's certificate: the clients share the
-/// machine with the proxy and should spend as little as they can. One group and one
-/// order of ciphers, so that every proxy is asked for the same work.
+/// machine with the proxy and should spend as little as they can. One order of groups (the
+/// second is that of ECDSA certificates) and of ciphers, so that every proxy is asked for the same work.
 pub(crate) fn context(cert: Option<&Path>, tls: SslVersion) -> Result<SslContext, ErrorStack> {
     let mut b = SslContextBuilder::new(SslMethod::tls_client())?;
     b.set_verify(SslVerifyMode::NONE);
     b.set_session_cache_mode(SslSessionCacheMode::OFF);
     b.set_min_proto_version(Some(tls))?;
     b.set_max_proto_version(Some(tls))?;
-    b.set_groups_list("X25519")?;
-    b.set_cipher_list("ECDHE-RSA-AES128-GCM-SHA256")?;
+    b.set_groups_list("X25519:P-256")?;
+    b.set_cipher_list("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256")?;
     if let Some(path) = cert {
         b.set_certificate_file(path, SslFiletype::PEM)?;
         b.set_private_key_file(path, SslFiletype::PEM)?;

@@ -1,8 +1,10 @@
 //! The cluster's certificates as Ganeti makes them: X.509 v1, RSA 2048, a self-signed
-//! `server.pem` that signs one client certificate for each node.
+//! `server.pem` that signs one client certificate for each node. And what noded-proxy makes of it: an ECDSA
+//! certificate signed by `server.pem`, for the peers that are to show the same.
 
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
@@ -20,9 +22,24 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Signed by `issuer`, or by itself.
+    /// With an RSA key, signed by `issuer` or by itself.
     pub(crate) fn new(name: &str, serial: u32, issuer: Option<&Self>) -> Result<Self, ErrorStack> {
-        let key = PKey::from_rsa(Rsa::generate(2048)?)?;
+        Self::with(PKey::from_rsa(Rsa::generate(2048)?)?, name, serial, issuer)
+    }
+
+    /// With a key on P-256, signed by `issuer`.
+    fn leaf(issuer: &Self) -> Result<Self, ErrorStack> {
+        let curve = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+        let key = PKey::from_ec_key(EcKey::generate(&curve)?)?;
+        Self::with(key, "leaf", 2, Some(issuer))
+    }
+
+    fn with(
+        key: PKey<Private>,
+        name: &str,
+        serial: u32,
+        issuer: Option<&Self>,
+    ) -> Result<Self, ErrorStack> {
         let mut subject = X509Name::builder()?;
         subject.append_entry_by_nid(Nid::COMMONNAME, name)?;
         let subject = subject.build();
@@ -54,7 +71,7 @@ impl Identity {
     }
 }
 
-/// Writes `server.pem`, `client/N.pem`, `unlisted.pem` (signed by server.pem, but in no
+/// Writes `server.pem`, `leaf.pem`, `client/N.pem`, `unlisted.pem` (signed by server.pem, but in no
 /// map) and the candidate `map`, in the order of the clients, into `dir`.
 pub(crate) fn certs(dir: &Path, candidates: u32) {
     fs::create_dir_all(dir.join("client")).expect("folder");
@@ -63,6 +80,7 @@ pub(crate) fn certs(dir: &Path, candidates: u32) {
     };
     let server = Identity::new("ganeti.example.com", 1, None).expect("server certificate");
     save("server.pem", &server);
+    save("leaf.pem", &Identity::leaf(&server).expect("leaf"));
     let mut map = String::new();
     for n in 1..=candidates {
         let node = format!("node{n}.example.com");
