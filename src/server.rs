@@ -31,7 +31,7 @@ use public::Public;
 
 /// Tasks that a thread runs between two looks at its sockets. tokio's own 61 are meant for tasks of some
 /// microseconds; a step of a handshake takes up to a millisecond.
-const EVENT_INTERVAL: u32 = 4;
+const EVENT_INTERVAL: u32 = 16;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

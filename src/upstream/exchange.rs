@@ -23,6 +23,9 @@ use crate::http::{Body, Chunk, ReplyBody};
 /// Replies up to this are gathered whole before the client sees any of it, so that a cut one becomes a 502.
 const WHOLE: u64 = 256 << 10;
 
+/// Request bodies up to this fit into the kernel's buffers and into one segment on loopback, head and all.
+const SHORT: u64 = 32 << 10;
+
 /// A long reply is passed on in pieces of this size: what a processor keeps close by (four times as much cost a quarter more).
 const PIECE: usize = 64 << 10;
 
@@ -55,13 +58,23 @@ impl Connected {
         }
     }
 
-    /// Lets the connection end with a reset instead of an orderly close.
-    fn reset(&self) {
-        let tcp = match self {
+    fn tcp(&self) -> &TcpStream {
+        match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref(),
-        };
-        let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    /// What a request needs that is sent in several pieces: no piece waits for another, and the kernel gives up when
+    /// noded takes nothing for so long (RFC 5482, tcp(7)).
+    fn prepare_long(&self, send_timeout: Duration) -> io::Result<()> {
+        self.tcp().set_nodelay(true)?;
+        SockRef::from(self.tcp()).set_tcp_user_timeout(Some(send_timeout))
+    }
+
+    /// Lets the connection end with a reset instead of an orderly close.
+    fn reset(&self) {
+        let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
     }
 
     /// Itself, if noded still holds its end open. Not a byte of an answer is due before a request was sent. TLS 1.3
@@ -161,6 +174,10 @@ impl Upstream {
         agent: &str,
     ) -> Result<Asked, Error> {
         let length = body.length();
+        if length > SHORT {
+            let prepared = stream.prepare_long(self.settings.send_timeout);
+            prepared.map_err(|error| Error::Internal(error.to_string()))?;
+        }
         let request = wire::request(procedure, &self.host, agent, length);
         let asked = match &mut stream {
             Connected::Plain(tcp) => wire::ask(tcp, request, body).await,
@@ -196,16 +213,11 @@ impl Upstream {
             .await
             .map_err(|_| Error::ConnectTimeout(limit))?
             .map_err(|error| Error::Connect(error.to_string()))?;
-        let internal = |error: io::Error| Error::Internal(error.to_string());
-        tcp.set_nodelay(true).map_err(internal)?;
-        // The kernel gives up when noded takes nothing for so long (RFC 5482, tcp(7)).
-        let send_timeout = Some(self.settings.send_timeout);
-        SockRef::from(&tcp)
-            .set_tcp_user_timeout(send_timeout)
-            .map_err(internal)?;
         if !self.settings.tls {
             return Ok(Connected::Plain(tcp));
         }
+        tcp.set_nodelay(true)
+            .map_err(|error| Error::Internal(error.to_string()))?;
         let snapshot = self.store.snapshot();
         let tls = snapshot
             .tls

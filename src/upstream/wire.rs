@@ -21,8 +21,8 @@ use crate::http::Body;
 const MAX_HEAD: usize = 16 << 10;
 /// Header fields of an answer; noded sends five.
 const MAX_FIELDS: usize = 64;
-/// Room for the first reading: head and body of most answers.
-const FIRST: usize = 4 << 10;
+/// Room for the first reading, in bytes: head and body of most answers, and no more than malloc has at hand.
+const FIRST: usize = 1 << 10;
 
 /// Bytes of a body that are joined with the head of the request.
 const JOINED: usize = 64 << 10;
