@@ -125,9 +125,10 @@ fn for_people(status: &serde_json::Value) -> String {
             text(&status["client_ca_list"]["certificates_not_known"])
         ),
         format!(
-            "server.pem:  {}, expires in {} s",
+            "server.pem:  {}, expires in {} s, clients are shown {}",
             text(&status["server_pem"]["digest"]),
-            status["server_pem"]["expires_in_seconds"]
+            status["server_pem"]["expires_in_seconds"],
+            text(&status["server_pem"]["shown_to_clients"]),
         ),
         format!(
             "connections: {} open, {} in handshake",
