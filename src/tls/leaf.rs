@@ -1,7 +1,7 @@
 //! The certificate that clients see: that of `server.pem`, or an ECDSA one that `server.pem` has signed.
 //!
 //! An RSA-2048 signature is half of what a handshake costs, and every stranger's ClientHello asks for one; a
-//! P-256 signature takes a twentieth. Ganeti's clients trust `server.pem` as their one CA and compare no host name
+//! P-256 signature takes less than a tenth. Ganeti's clients trust `server.pem` as their one CA and compare no host name
 //! (`lib/rpc/node.py`, 3.0.2), so what it has signed is as good to them as itself. The key lives in this
 //! process alone, and the certificate may serve as a server only.
 
