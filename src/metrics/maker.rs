@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -54,11 +54,7 @@ impl Maker {
         label: &str,
         values: &[&str],
     ) -> IntCounterVec {
-        let made = self.counter_pairs(name, help, &[label]);
-        for value in values {
-            made.with_label_values(&[*value]);
-        }
-        made
+        with_values(self.counter_pairs(name, help, &[label]), values)
     }
 
     pub(super) fn counter_pairs(
@@ -88,11 +84,7 @@ impl Maker {
         label: &str,
         values: &[&str],
     ) -> IntGaugeVec {
-        let made = self.gauges(name, help, &[label]);
-        for value in values {
-            made.with_label_values(&[*value]);
-        }
-        made
+        with_values(self.gauges(name, help, &[label]), values)
     }
 
     pub(super) fn float_gauge(&mut self, name: &str, help: &str) -> Gauge {
@@ -143,4 +135,12 @@ impl Maker {
         }
         registry
     }
+}
+
+/// The same metric, shown with each of these values of its label from the start, at 0.
+fn with_values<B: MetricVecBuilder>(made: MetricVec<B>, values: &[&str]) -> MetricVec<B> {
+    for value in values {
+        made.with_label_values(&[*value]);
+    }
+    made
 }
