@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -174,7 +175,7 @@ impl Upstream {
         agent: &str,
     ) -> Result<Asked, Error> {
         let length = body.length();
-        if length > SHORT {
+        if is_long(length, self.settings.address.ip()) {
             let prepared = stream.prepare_long(self.settings.send_timeout);
             prepared.map_err(|error| Error::Internal(error.to_string()))?;
         }
@@ -283,6 +284,12 @@ impl Upstream {
     }
 }
 
+/// Whether a request may need several pieces, or may wait for noded's acknowledgement. On loopback the kernel takes a
+/// short one at once, whatever noded does.
+fn is_long(length: u64, noded: IpAddr) -> bool {
+    length > SHORT || !noded.is_loopback()
+}
+
 /// More bytes than Content-Length said make the answer as wrong as fewer do.
 fn nothing_behind(received: u64, length: u64) -> Result<(), Error> {
     match received.checked_sub(length) {
@@ -294,5 +301,27 @@ fn nothing_behind(received: u64, length: u64) -> Result<(), Error> {
             Err(Error::BadReply(text))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_short_requests_on_loopback_go_unprepared() {
+        for (length, noded, expected) in [
+            (0, "127.0.0.1", false),
+            (SHORT, "::1", false),
+            (SHORT + 1, "127.0.0.1", true),
+            (0, "192.0.2.1", true),
+            (0, "2001:db8::1", true),
+        ] {
+            assert_eq!(
+                is_long(length, noded.parse().unwrap()),
+                expected,
+                "{length} {noded}"
+            );
+        }
     }
 }
