@@ -127,7 +127,7 @@ async fn shake_hands(
         return None;
     };
     let handshake = acceptor.accept(tcp, address.ip(), turn);
-    match timeout_at(deadline, place.paced(handshake)).await {
+    match timeout_at(deadline, handshake).await {
         Ok(Ok(accepted)) => {
             metrics
                 .handshake_duration

@@ -19,6 +19,7 @@
 //! | [`config`] | what it means |
 //! | [`server`] | binds, builds the parts, runs them, reacts to signals, drains |
 //! | [`listener`] | the accept loop |
+//! | [`workers`] | a thread and an event loop for each processor |
 //! | [`overload`] | who goes first when there are more callers than room |
 //! | [`connection`] | one connection's life |
 //! | [`rpc`] | one RPC's life |
@@ -68,3 +69,4 @@ pub mod systemd;
 pub mod tls;
 pub mod trust;
 pub mod upstream;
+pub mod workers;

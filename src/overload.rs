@@ -7,7 +7,6 @@
 
 mod handshakes;
 mod ledger;
-mod pace;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use handshakes::Handshakes;
 use ledger::{Entry, Ledger};
-use pace::Pace;
 
 pub use handshakes::Turn;
 
@@ -63,7 +61,6 @@ pub struct Bounds {
 pub struct Overload {
     ledger: Mutex<Ledger<CancellationToken>>,
     handshakes: Arc<Handshakes>,
-    pace: Pace,
 }
 
 impl Overload {
@@ -76,7 +73,6 @@ impl Overload {
                 bounds.reserved,
                 bounds.handshakes_per_source,
             ),
-            pace: Pace::of_this_machine(),
         })
     }
 
@@ -131,12 +127,9 @@ impl Place {
         self.overload.ledger().settle(self.id)
     }
 
-    /// Runs a handshake: at once for a candidate's address, at the pace of strangers for others.
-    pub async fn paced<F: Future>(&self, handshake: F) -> F::Output {
-        match self.caller {
-            Caller::Candidate(_) => handshake.await,
-            Caller::Other(_) => self.overload.pace.run(handshake).await,
-        }
+    /// Whether the call comes from a master candidate's address.
+    pub fn is_candidate(&self) -> bool {
+        self.caller.is_candidate()
     }
 
     /// Waits for a turn to shake hands, first come first served within the caller's source.

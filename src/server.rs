@@ -26,12 +26,9 @@ use crate::shared::{Refusals, Shared};
 use crate::sightings::Sightings;
 use crate::trust::{Paths, Reloader, Reloads, Rules, Store, watch};
 use crate::upstream::{Settings, Slots, Upstream};
+use crate::workers::{Workers, event_loop};
 use crate::{logging, sandbox, systemd, tls};
 use public::Public;
-
-/// Tasks that a thread runs between two looks at its sockets. tokio's own 61 are meant for tasks of some
-/// microseconds; a step of a handshake takes up to a millisecond.
-const EVENT_INTERVAL: u32 = 16;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,11 +94,8 @@ pub fn main(args: &RunArgs) -> ExitCode {
 
 fn serve(config: &Config) -> Result<Outcome, StartError> {
     let sandbox = sandbox::start(config)?; // before there is any other thread
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .event_interval(EVENT_INTERVAL)
-        .on_thread_start(tls::prepare_thread)
-        .build()?;
+    let runtime = event_loop()?;
+    tls::prepare_thread();
     let outcome = runtime.block_on(async {
         let mut term = signal(SignalKind::terminate())?;
         let mut int = signal(SignalKind::interrupt())?;
@@ -111,7 +105,9 @@ fn serve(config: &Config) -> Result<Outcome, StartError> {
                 _ = int.recv() => info!("SIGINT: draining"),
             }
         };
-        Server::build(config)?.inside(sandbox).run(stop).await
+        let workers = Workers::for_each_processor(tls::prepare_thread)?;
+        let server = Server::build(config)?.inside(sandbox).with(workers);
+        server.run(stop).await
     });
     runtime.shutdown_background(); // what still runs was given its time
     outcome
@@ -124,6 +120,7 @@ pub struct Server {
     admin_listener: TcpListener,
     public: Public,
     reloads: Reloads,
+    workers: Arc<Workers>,
     drain_timeout: Duration,
 }
 
@@ -165,8 +162,15 @@ impl Server {
             admin_listener,
             public,
             reloads,
+            workers: Arc::new(Workers::here()),
             drain_timeout,
         })
+    }
+
+    /// Serves connections on these workers, and not on the caller's runtime alone.
+    fn with(self, workers: Workers) -> Self {
+        let workers = Arc::new(workers);
+        Self { workers, ..self }
     }
 
     /// Shows which layers of the sandbox are in force.
@@ -206,14 +210,17 @@ impl Server {
             admin_listener,
             public,
             reloads,
+            workers,
             drain_timeout,
         } = self;
         let hangup = signal(SignalKind::hangup())?;
         info!(address = %admin_listener.local_addr()?, "admin listener open");
         tokio::spawn(Arc::clone(&admin).serve(admin_listener));
-        tokio::spawn(systemd::watchdog());
+        info!(workers = workers.count(), "workers");
+        let turning = Arc::clone(&workers);
+        tokio::spawn(systemd::watchdog(async move || turning.all_turn().await));
         let reloading = tokio::spawn(reload_on_hangup(hangup, reloads, Arc::clone(&shared)));
-        let accepting = tokio::spawn(public.run(Arc::clone(&shared), admin));
+        let accepting = tokio::spawn(public.run(Arc::clone(&shared), Arc::clone(&workers), admin));
         stop.await;
         reloading.abort(); // the map is still watched; only SIGHUP is not answered any more
         systemd::stopping();
@@ -274,12 +281,7 @@ fn share(
     let (tasks, budget) = (TaskTracker::new(), Budget::new(config.limits.memory));
     let drain = CancellationToken::new();
     let up = &config.upstream;
-    let slots = Slots::new(
-        up.max_clients,
-        up.fast_slots(),
-        up.queue_length,
-        Arc::clone(&metrics),
-    );
+    let slots = Slots::new(up.max_clients, up.fast_slots(), up.queue_length);
     let settings = Settings {
         address: up.address,
         tls: up.tls,

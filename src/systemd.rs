@@ -36,14 +36,15 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
 }
 
-/// Feeds the watchdog for as long as the runtime turns; returns at once when there is none.
-pub async fn watchdog() {
+/// Feeds the watchdog for as long as `turning` comes back; returns at once when there is none.
+pub async fn watchdog(turning: impl AsyncFn()) {
     let Some(limit) = sd_notify::watchdog_enabled() else {
         return;
     };
     let mut beat = tokio::time::interval(limit / 3);
     loop {
         beat.tick().await;
+        turning().await;
         tell(&[NotifyState::Watchdog]);
     }
 }

@@ -13,8 +13,9 @@ use super::{StartError, summary};
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::listener::{self, bind};
-use crate::overload::Overload;
+use crate::overload::{Overload, Place};
 use crate::shared::Shared;
+use crate::workers::Workers;
 use crate::{connection, systemd};
 
 /// Pause before a port that is taken is tried again (only while it was not needed at the start).
@@ -49,7 +50,12 @@ impl Public {
     }
 
     /// Listens while there is a `server.pem`, and only then, until the drain.
-    pub(super) async fn run(mut self, shared: Arc<Shared>, admin: Arc<Admin>) {
+    pub(super) async fn run(
+        mut self,
+        shared: Arc<Shared>,
+        workers: Arc<Workers>,
+        admin: Arc<Admin>,
+    ) {
         let mut changes = shared.store.subscribe();
         let mut told_ready = false;
         while !shared.drain.is_cancelled() {
@@ -78,7 +84,8 @@ impl Public {
                 false => systemd::ready(&summary(&shared)),
             }
             told_ready = true;
-            self.accept_until(&shared, &mut changes, joined).await;
+            self.accept_until(&shared, &workers, &mut changes, joined)
+                .await;
         }
         admin.set_listening(Vec::new());
     }
@@ -87,12 +94,17 @@ impl Public {
     async fn accept_until(
         &self,
         shared: &Arc<Shared>,
+        workers: &Arc<Workers>,
         changes: &mut watch::Receiver<u64>,
         joined: bool,
     ) {
         let mut loops = JoinSet::new();
         for listener in &self.open {
-            loops.spawn(self.accept_loop(Arc::clone(listener), Arc::clone(shared)));
+            loops.spawn(self.accept_loop(
+                Arc::clone(listener),
+                Arc::clone(shared),
+                Arc::clone(workers),
+            ));
         }
         let other_state = async {
             while changes.changed().await.is_ok() {
@@ -113,16 +125,15 @@ impl Public {
         &self,
         listener: Arc<TcpListener>,
         shared: Arc<Shared>,
+        workers: Arc<Workers>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let overload = Arc::clone(&self.overload);
         async move {
             let metrics = Arc::clone(&shared.metrics);
-            let serve = |tcp, peer, place| {
-                let shared = Arc::clone(&shared);
-                shared
-                    .tasks
-                    .clone()
-                    .spawn(connection::serve(shared, tcp, peer, place));
+            let serve = |tcp, peer, place: Place| {
+                let (serving, is_candidate) = (Arc::clone(&shared), place.is_candidate());
+                let serve = move |tcp| connection::serve(serving, tcp, peer, place);
+                workers.serve(&shared.tasks, is_candidate, tcp, serve);
             };
             let candidate = |ip| shared.store.current().candidate_addresses.contains(&ip);
             listener::run(&listener, &overload, candidate, &metrics, serve).await;

@@ -1,0 +1,280 @@
+//! Workers: one thread for each processor, each with an event loop of its own. A connection stays with the worker
+//! that it was given to, so what belongs to it does not wander between processors.
+//!
+//! The first worker is the thread that accepts. Callers from addresses that are no candidate's are kept off
+//! it: a flood of them always leaves one processor to the candidates.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle, available_parallelism};
+
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+/// Tasks that a worker runs between two looks at its sockets. tokio's own 61 are meant for tasks of some
+/// microseconds; a step of a handshake takes up to a millisecond.
+const EVENT_INTERVAL: u32 = 16;
+
+/// Workers at most: a node daemon that answers 20 RPCs at a time keeps no more than this busy.
+const MOST: usize = 16;
+
+/// The event loop of one worker.
+pub fn event_loop() -> io::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .event_interval(EVENT_INTERVAL)
+        .build()
+}
+
+/// The workers. When they are dropped, all but the first end with what they still run.
+#[derive(Debug)]
+pub struct Workers {
+    all: Vec<Worker>,
+    stop: CancellationToken,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    runtime: Handle,
+    /// Connections that it serves.
+    open: Arc<AtomicUsize>,
+}
+
+impl Workers {
+    /// The runtime of the caller alone. Must be called inside one.
+    pub fn here() -> Self {
+        Self {
+            all: vec![Worker::new(Handle::current())],
+            stop: CancellationToken::new(),
+            threads: Vec::new(),
+        }
+    }
+
+    /// The runtime of the caller and a thread for each further processor, which runs `prepare` first. Must be called
+    /// inside a runtime.
+    pub fn for_each_processor(prepare: fn()) -> io::Result<Self> {
+        let processors = available_parallelism().map_or(1, usize::from);
+        Self::here().and(processors.min(MOST) - 1, prepare)
+    }
+
+    fn and(mut self, further: usize, prepare: fn()) -> io::Result<Self> {
+        for number in 1..=further {
+            let runtime = event_loop()?;
+            self.all.push(Worker::new(runtime.handle().clone()));
+            let stop = self.stop.clone();
+            let work = move || {
+                prepare();
+                runtime.block_on(stop.cancelled());
+            };
+            let name = format!("worker-{number}");
+            self.threads
+                .push(thread::Builder::new().name(name).spawn(work)?);
+        }
+        Ok(self)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Serves a connection on the worker whose turn it is, as a task of `tasks`.
+    pub fn serve<F>(
+        &self,
+        tasks: &TaskTracker,
+        is_candidate: bool,
+        tcp: TcpStream,
+        serve: impl FnOnce(TcpStream) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let open = |worker: &Worker| worker.open.load(Ordering::Relaxed);
+        let chosen = choose(self.all.iter().map(open), is_candidate);
+        let Some(worker) = self.all.get(chosen) else {
+            return;
+        };
+        let seat = Seat::on(worker);
+        if chosen == 0 {
+            let served = serve(tcp);
+            let task = async move {
+                let _seat = seat;
+                served.await;
+            };
+            tasks.spawn_on(task, &worker.runtime);
+            return;
+        }
+        let moved = tcp.into_std();
+        let task = async move {
+            let _seat = seat;
+            match moved.and_then(TcpStream::from_std) {
+                Ok(tcp) => serve(tcp).await,
+                Err(error) => warn!(%error, "a connection could not be handed to its worker"),
+            }
+        };
+        tasks.spawn_on(task, &worker.runtime);
+    }
+
+    /// Returns when each worker has had a turn: for the watchdog.
+    pub async fn all_turn(&self) {
+        for worker in &self.all {
+            let _ = worker.runtime.spawn(std::future::ready(())).await;
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Worker {
+    fn new(runtime: Handle) -> Self {
+        let open = Arc::default();
+        Self { runtime, open }
+    }
+}
+
+/// A connection's place in the count of its worker.
+struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    fn on(worker: &Worker) -> Self {
+        worker.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&worker.open))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The worker for a new connection, of workers with so many open ones: the one with the fewest, of several the first, so that
+/// a quiet node wakes no second thread. Strangers leave the first to the candidates if there is another. Pure.
+fn choose(open: impl ExactSizeIterator<Item = usize>, is_candidate: bool) -> usize {
+    let reserved = usize::from(!is_candidate && open.len() > 1);
+    let fewest = open
+        .enumerate()
+        .skip(reserved)
+        .min_by_key(|(_, open)| *open);
+    fewest.map_or(0, |(index, _)| index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    #[test]
+    fn the_fewest_have_it_and_strangers_leave_the_first_alone() {
+        for (open, is_candidate, expected) in [
+            (&[0][..], true, 0),
+            (&[9], false, 0),
+            (&[0, 0], true, 0),
+            (&[0, 0], false, 1),
+            (&[1, 0], true, 1),
+            (&[0, 1000], false, 1),
+            (&[1, 1000], true, 0),
+            (&[2, 2, 1, 1], true, 2),
+            (&[0, 2, 1, 1], false, 2),
+            (&[5, 5, 5], true, 0),
+        ] {
+            let chosen = choose(open.iter().copied(), is_candidate);
+            assert_eq!(chosen, expected, "{open:?} {is_candidate}");
+        }
+    }
+
+    #[test]
+    fn connections_are_served_by_their_worker_and_leave_its_count() {
+        let runtime = event_loop().unwrap();
+        runtime.block_on(async {
+            let workers = Workers::here().and(2, || {}).unwrap();
+            let tasks = TaskTracker::new();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let (tell, mut told) = unbounded_channel();
+            let mut clients = Vec::new();
+            for is_candidate in [true, true, true, false, false, true] {
+                let client = TcpStream::connect(listener.local_addr().unwrap());
+                let (client, accepted) = tokio::join!(client, listener.accept());
+                clients.push(client.unwrap());
+                let tell = tell.clone();
+                workers.serve(
+                    &tasks,
+                    is_candidate,
+                    accepted.unwrap().0,
+                    move |mut tcp| async move {
+                        let name = thread::current().name().map(str::to_owned);
+                        tell.send((is_candidate, name)).unwrap();
+                        let _ = tcp.read(&mut [0]).await;
+                    },
+                );
+            }
+            let mut served = Vec::new();
+            for _ in &clients {
+                served.push(told.recv().await.unwrap());
+            }
+            for number in ["worker-1", "worker-2"] {
+                let by = |(_, name): &&(bool, Option<String>)| name.as_deref() == Some(number);
+                assert_eq!(served.iter().filter(by).count(), 2, "{served:?}");
+            }
+            let mut strangers = served.iter().filter(|(is_candidate, _)| !is_candidate);
+            let further =
+                |name: &Option<String>| name.as_deref().is_some_and(|n| n.starts_with("worker-"));
+            assert!(strangers.all(|(_, name)| further(name)), "{served:?}");
+            drop(clients);
+            tasks.close();
+            tasks.wait().await;
+            let open = workers.all.iter().map(|w| w.open.load(Ordering::Relaxed));
+            assert_eq!(open.sum::<usize>(), 0);
+        });
+    }
+
+    #[test]
+    fn the_watchdog_waits_for_a_worker_that_hangs() {
+        let runtime = event_loop().unwrap();
+        runtime.block_on(async {
+            let workers = Workers::here().and(1, || {}).unwrap();
+            workers.all_turn().await;
+            let barrier = Arc::new(Barrier::new(2));
+            let hangs = Arc::clone(&barrier);
+            workers.all[1].runtime.spawn(async move { hangs.wait() });
+            let mut turn = Box::pin(workers.all_turn());
+            tokio::select! {
+                biased;
+                () = &mut turn => panic!("it hangs"),
+                () = tokio::time::sleep(std::time::Duration::from_millis(50)) => {}
+            }
+            barrier.wait();
+            turn.await;
+        });
+    }
+
+    #[test]
+    fn dropped_workers_drop_what_they_run() {
+        let runtime = event_loop().unwrap();
+        let held = Arc::new(());
+        runtime.block_on(async {
+            let workers = Workers::here().and(1, || {}).unwrap();
+            let holds = Arc::clone(&held);
+            workers.all[1].runtime.spawn(async move {
+                let _holds = holds;
+                std::future::pending::<()>().await;
+            });
+            drop(workers);
+        });
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+}
