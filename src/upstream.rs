@@ -6,6 +6,7 @@
 
 mod background;
 mod exchange;
+mod fresh;
 mod pieces;
 mod slots;
 mod warm;

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use openssl::error::ErrorStack;
 use openssl::ssl::{ErrorCode, SslRef};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio_openssl::SslStream;
 
 use super::buffered::Buffered;
@@ -102,7 +101,10 @@ impl Acceptor {
 
 impl Connector {
     /// Performs the client's side of the handshake towards noded. It has no deadline of its own.
-    pub async fn connect(&self, tcp: TcpStream) -> Result<SslStream<TcpStream>, String> {
+    pub async fn connect<S>(&self, tcp: S) -> Result<SslStream<S>, String>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let ssl = self.session().map_err(|error| error.to_string())?;
         let mut stream = SslStream::new(ssl, tcp).map_err(|error| error.to_string())?;
         match Pin::new(&mut stream).connect().await {

@@ -11,11 +11,11 @@ use std::time::Duration;
 use bytes::{BufMut, BytesMut};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_openssl::SslStream;
 
+use super::fresh::Fresh;
 use super::pieces::Pieces;
 use super::wire::{self, Head};
 use super::{Error, Reply, Slot, Upstream};
@@ -39,9 +39,9 @@ pub(super) const PROBE_AGENT: &str = concat!("noded-proxy/", env!("CARGO_PKG_VER
 #[derive(Debug)]
 pub enum Connected {
     /// Plain TCP.
-    Plain(TcpStream),
+    Plain(Fresh),
     /// TLS with `server.pem` on both sides.
-    Tls(Box<SslStream<TcpStream>>),
+    Tls(Box<SslStream<Fresh>>),
 }
 
 impl Connected {
@@ -59,23 +59,26 @@ impl Connected {
         }
     }
 
-    fn tcp(&self) -> &TcpStream {
+    fn socket(&self) -> io::Result<SockRef<'_>> {
         match self {
-            Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref(),
+            Self::Plain(tcp) => tcp.socket(),
+            Self::Tls(tls) => tls.get_ref().socket(),
         }
     }
 
     /// What a request needs that is sent in several pieces: no piece waits for another, and the kernel gives up when
     /// noded takes nothing for so long (RFC 5482, tcp(7)).
     fn prepare_long(&self, send_timeout: Duration) -> io::Result<()> {
-        self.tcp().set_nodelay(true)?;
-        SockRef::from(self.tcp()).set_tcp_user_timeout(Some(send_timeout))
+        let socket = self.socket()?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_user_timeout(Some(send_timeout))
     }
 
     /// Lets the connection end with a reset instead of an orderly close.
     fn reset(&self) {
-        let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
+        let _ = self
+            .socket()
+            .and_then(|socket| socket.set_linger(Some(Duration::ZERO)));
     }
 
     /// Itself, if noded still holds its end open. Not a byte of an answer is due before a request was sent. TLS 1.3
@@ -83,7 +86,9 @@ impl Connected {
     fn if_open(mut self) -> Option<Self> {
         let open = match &mut self {
             Self::Plain(tcp) => {
-                let nothing = SockRef::from(&*tcp).peek(&mut [MaybeUninit::uninit()]);
+                let nothing = tcp
+                    .socket()
+                    .and_then(|socket| socket.peek(&mut [MaybeUninit::uninit()]));
                 matches!(nothing, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
             Self::Tls(tls) => {
@@ -210,14 +215,15 @@ impl Upstream {
         let (address, limit) = (self.settings.address, self.settings.connect_timeout);
         self.count_connection("opened");
         let deadline = Instant::now() + limit;
-        let tcp = timeout_at(deadline, TcpStream::connect(address))
+        let tcp = timeout_at(deadline, Fresh::connect(address))
             .await
             .map_err(|_| Error::ConnectTimeout(limit))?
             .map_err(|error| Error::Connect(error.to_string()))?;
         if !self.settings.tls {
             return Ok(Connected::Plain(tcp));
         }
-        tcp.set_nodelay(true)
+        tcp.socket()
+            .and_then(|socket| socket.set_tcp_nodelay(true))
             .map_err(|error| Error::Internal(error.to_string()))?;
         let snapshot = self.store.snapshot();
         let tls = snapshot

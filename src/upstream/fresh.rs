@@ -1,0 +1,169 @@
+//! A TCP connection just begun. On loopback it stands when connect(2) returns, and its first bytes fit into the
+//! kernel's buffers: none of it needs a turn of the event loop.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// The connection. The event loop of the worker that uses it first has it, which need not be the one that opened it.
+#[derive(Debug)]
+pub struct Fresh(State);
+
+#[derive(Debug)]
+enum State {
+    /// Nothing was written yet, so there is room.
+    Unused(Socket),
+    Used(TcpStream),
+    /// The event loop did not take it.
+    Lost,
+}
+
+impl Fresh {
+    /// Connects; returns when the connection stands.
+    pub(super) async fn connect(address: SocketAddr) -> io::Result<Self> {
+        let kind = Type::STREAM.nonblocking();
+        let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+        match socket.connect(&address.into()) {
+            Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+        if socket.peer_addr().is_ok() {
+            return Ok(Self(State::Unused(socket)));
+        }
+        let tcp = TcpStream::from_std(socket.into())?;
+        tcp.writable().await?;
+        match tcp.take_error()? {
+            None => Ok(Self(State::Used(tcp))),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// The socket, for its options.
+    pub(super) fn socket(&self) -> io::Result<SockRef<'_>> {
+        match &self.0 {
+            State::Unused(socket) => Ok(SockRef::from(socket)),
+            State::Used(tcp) => Ok(SockRef::from(tcp)),
+            State::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn used(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        if let State::Unused(_) = self.0
+            && let State::Unused(socket) = std::mem::replace(&mut self.0, State::Lost)
+        {
+            self.0 = State::Used(TcpStream::from_std(socket.into())?);
+        }
+        match &mut self.0 {
+            State::Used(tcp) => Ok(Pin::new(tcp)),
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl AsyncRead for Fresh {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.used()?.poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Fresh {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let State::Unused(socket) = &mut self.0 {
+            match socket.write(data) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => {
+                    self.used()?;
+                    return Poll::Ready(written);
+                }
+            }
+        }
+        self.used()?.poll_write(context, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.used()?.poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.used()?.poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn long_and_short_requests_arrive_whole() {
+        for length in [1, 100_000, 30_000_000] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut fresh = Fresh::connect(listener.local_addr().unwrap())
+                .await
+                .unwrap();
+            let sent: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+            let writing = async {
+                fresh.write_all(&sent).await.unwrap();
+                fresh.shutdown().await.unwrap();
+            };
+            let reading = async {
+                let (mut noded, _) = listener.accept().await.unwrap();
+                let mut received = Vec::new();
+                noded.read_to_end(&mut received).await.unwrap();
+                received
+            };
+            assert!(tokio::join!(writing, reading).1 == sent, "{length}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let error = Fresh::connect(address).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn a_full_backlog_is_waited_for() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        socket.bind(&any.into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let mut standing = Vec::new();
+        let waiting = loop {
+            assert!(standing.len() < 10, "the backlog does not fill");
+            let mut connecting = Box::pin(Fresh::connect(address));
+            match timeout(Duration::from_millis(200), &mut connecting).await {
+                Ok(fresh) => standing.push(fresh.unwrap()),
+                Err(_) => break connecting,
+            }
+        };
+        for _ in &standing {
+            socket.accept().unwrap();
+        }
+        let mut fresh = waiting.await.unwrap();
+        fresh.write_all(b"late").await.unwrap();
+    }
+}
