@@ -2,6 +2,7 @@
 //! the rest, and write each of its own, and every step would be a system call. While nothing is to be read or
 //! written, no buffer is held.
 
+use std::cell::Cell;
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
@@ -22,6 +23,18 @@ const MOST: usize = 64 << 10;
 const LONG: usize = 8 << 10;
 /// Most bytes that wait: four of the longest records (RFC 8446, 5.2, with their heads).
 const GATHERED: usize = 4 * (5 + (16 << 10) + 256);
+
+thread_local! {
+    /// What a worker reads ahead into: nearly always it is empty again before another connection has its turn.
+    static SPARE: Cell<BytesMut> = Cell::default();
+}
+
+/// Leaves an empty buffer to the next stream of this worker.
+fn give_back(buffer: &mut BytesMut) {
+    let mut buffer = std::mem::take(buffer);
+    buffer.clear();
+    SPARE.set(buffer);
+}
 
 /// The stream, what was read of it and not asked for yet, and what is to be written.
 #[derive(Debug)]
@@ -72,6 +85,9 @@ impl Buffered {
         if !self.ahead.is_empty() {
             return Poll::Ready(Ok(()));
         }
+        if self.ahead.capacity() == 0 {
+            self.ahead = SPARE.take();
+        }
         self.ahead.reserve(self.step);
         let mut some = (&mut self.ahead).limit(self.step);
         match poll_read_buf(Pin::new(&mut self.tcp), context, &mut some) {
@@ -81,7 +97,8 @@ impl Buffered {
                 Poll::Ready(read.map(drop))
             }
             Poll::Pending => {
-                (self.ahead, self.step) = (BytesMut::new(), LEAST);
+                give_back(&mut self.ahead);
+                self.step = LEAST;
                 Poll::Pending
             }
         }
@@ -113,6 +130,9 @@ impl AsyncRead for Buffered {
         let some = self.ahead.len().min(buffer.remaining());
         buffer.put_slice(&self.ahead[..some]);
         self.ahead.advance(some);
+        if self.ahead.is_empty() {
+            give_back(&mut self.ahead);
+        }
         Poll::Ready(Ok(()))
     }
 }
