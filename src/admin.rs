@@ -103,7 +103,9 @@ impl Admin {
         }
         match request.uri().path() {
             "/metrics" => {
-                let mut response = text(StatusCode::OK, self.shared.metrics.render());
+                let shared = &self.shared;
+                shared.upstream.slots().show(&shared.metrics);
+                let mut response = text(StatusCode::OK, shared.metrics.render());
                 let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(CONTENT_TYPE, format);
                 response

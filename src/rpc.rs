@@ -34,7 +34,8 @@ pub async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Infallible> {
     let (head, incoming) = request.into_parts();
-    let mut record = Record::new(Arc::clone(&shared), client);
+    let mut record = Record::new(shared, client);
+    let shared = &record.shared;
     let permit = match shared.store.authorise(&record.client.peer) {
         Ok(permit) => permit,
         Err(denied) => {
@@ -120,8 +121,7 @@ impl Record {
 
     async fn forward(mut self, permit: &Permit, body: Body) -> Response<ReplyBody> {
         self.request_bytes = body.length();
-        let upstream = Arc::clone(&self.shared.upstream);
-        let peer = &self.client.peer;
+        let (upstream, peer) = (&self.shared.upstream, &self.client.peer);
         let (result, timing) = upstream.call(permit, peer, &self.procedure, body).await;
         self.timing = timing;
         match result {

@@ -32,7 +32,6 @@ pub struct Slots<C> {
     most: usize,
     most_slow: usize,
     longest_queue: usize,
-    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
@@ -69,8 +68,7 @@ struct Place<'a, C> {
 
 impl<C> Slots<C> {
     /// `most` slots, of which `fast` are kept for the fast lane, and a queue of `longest_queue` places.
-    pub fn new(most: usize, fast: usize, longest_queue: usize, metrics: Arc<Metrics>) -> Arc<Self> {
-        metrics.slots.set(most as i64);
+    pub fn new(most: usize, fast: usize, longest_queue: usize) -> Arc<Self> {
         let most_slow = most.saturating_sub(fast).max(1);
         let inner = Inner {
             in_use: 0,
@@ -85,7 +83,6 @@ impl<C> Slots<C> {
             most,
             most_slow,
             longest_queue,
-            metrics,
         })
     }
 
@@ -93,6 +90,15 @@ impl<C> Slots<C> {
     pub fn load(&self) -> (usize, usize) {
         let inner = self.lock();
         (inner.in_use, inner.fast.len() + inner.slow.len())
+    }
+
+    /// Sets the gauges to what is so now.
+    pub fn show(&self, metrics: &Metrics) {
+        let (in_use, waiting) = self.load();
+        metrics.slots.set(self.most as i64);
+        metrics.slots_in_use.set(in_use as i64);
+        metrics.queue_length.set(waiting as i64);
+        metrics.warm_connections.set(self.warm() as i64);
     }
 
     /// Warm connections that wait to be used.
@@ -123,7 +129,6 @@ impl<C> Slots<C> {
             let ticket = inner.next_ticket();
             let (hand_over, waited) = oneshot::channel();
             inner.queue(lane).push_back(Waiting { ticket, hand_over });
-            self.show(&inner);
             (waited, ticket)
         };
         let _place = Place {
@@ -150,7 +155,6 @@ impl<C> Slots<C> {
             return None;
         }
         inner.in_use += 1;
-        self.show(&inner);
         Some(Slot {
             slots: Arc::clone(self),
             lane: None,
@@ -162,7 +166,7 @@ impl<C> Slots<C> {
     pub fn lay_ready(self: &Arc<Self>, slot: Slot<C>, connection: C) {
         self.lock().warm.push_back((Instant::now(), connection));
         slot.stays_in_use();
-        self.serve();
+        self.serve(self.lock());
     }
 
     /// Since when the oldest warm connection waits to be used.
@@ -177,7 +181,6 @@ impl<C> Slots<C> {
             return None;
         }
         let (_, connection) = inner.warm.pop_front()?;
-        self.show(&inner);
         Some(Slot {
             slots: Arc::clone(self),
             lane: None,
@@ -194,7 +197,6 @@ impl<C> Slots<C> {
         let warm = inner.warm.pop_front().map(|(_, connection)| connection);
         inner.in_use += usize::from(warm.is_none());
         inner.slow_in_use += usize::from(lane == Lane::Slow);
-        self.show(inner);
         Some(Slot {
             slots: Arc::clone(self),
             lane: Some(lane),
@@ -203,9 +205,8 @@ impl<C> Slots<C> {
     }
 
     /// Hands free slots to those who wait, the longest waiting first among those who may have one.
-    fn serve(self: &Arc<Self>) {
+    fn serve(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner<C>>) {
         let mut refused = Vec::new(); // slots whose taker has left: dropped outside the lock
-        let mut inner = self.lock();
         loop {
             let first = |queue: &VecDeque<Waiting<C>>| queue.front().map(|w| w.ticket);
             let (fast, slow) = (first(&inner.fast), first(&inner.slow));
@@ -230,17 +231,8 @@ impl<C> Slots<C> {
                 refused.push(slot);
             }
         }
-        self.show(&inner);
         drop(inner);
         drop(refused);
-    }
-
-    fn show(&self, inner: &Inner<C>) {
-        self.metrics.slots_in_use.set(inner.in_use as i64);
-        self.metrics
-            .queue_length
-            .set((inner.fast.len() + inner.slow.len()) as i64);
-        self.metrics.warm_connections.set(inner.warm.len() as i64);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<C>> {
@@ -283,18 +275,15 @@ impl<C> Drop for Place<'_, C> {
         let mut inner = self.slots.lock();
         inner.fast.retain(|w| w.ticket != self.ticket);
         inner.slow.retain(|w| w.ticket != self.ticket);
-        self.slots.show(&inner);
     }
 }
 
 impl<C> Drop for Slot<C> {
     fn drop(&mut self) {
-        {
-            let mut inner = self.slots.lock();
-            inner.in_use -= 1;
-            inner.slow_in_use -= usize::from(self.lane == Some(Lane::Slow));
-        }
-        self.slots.serve();
+        let mut inner = self.slots.lock();
+        inner.in_use -= 1;
+        inner.slow_in_use -= usize::from(self.lane == Some(Lane::Slow));
+        self.slots.serve(inner);
     }
 }
 

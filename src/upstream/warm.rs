@@ -64,10 +64,10 @@ fn wanted(per_second: f64, most: usize) -> usize {
 impl Upstream {
     /// Called after each exchange: opens what should be warm, in a task of its own.
     pub(super) fn warm_up(self: &Arc<Self>) {
-        if !self.settings.warm || self.wanted() <= self.slots.warm() || self.is_closing() {
+        if !self.settings.warm || self.opening.load(Ordering::Relaxed) || self.is_closing() {
             return;
         }
-        if self.opening.swap(true, Ordering::Relaxed) {
+        if self.wanted() <= self.slots.warm() || self.opening.swap(true, Ordering::Relaxed) {
             return;
         }
         let upstream = Arc::clone(self);

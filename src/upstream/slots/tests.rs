@@ -2,7 +2,7 @@ use super::*;
 use std::time::Duration;
 
 fn slots(most: usize, fast: usize, queue: usize) -> Arc<Slots<&'static str>> {
-    Slots::new(most, fast, queue, Arc::default())
+    Slots::new(most, fast, queue)
 }
 
 fn soon() -> Instant {
