@@ -95,7 +95,6 @@ pub fn main(args: &RunArgs) -> ExitCode {
 fn serve(config: &Config) -> Result<Outcome, StartError> {
     let sandbox = sandbox::start(config)?; // before there is any other thread
     let runtime = event_loop()?;
-    tls::prepare_thread();
     let outcome = runtime.block_on(async {
         let mut term = signal(SignalKind::terminate())?;
         let mut int = signal(SignalKind::interrupt())?;
@@ -105,9 +104,7 @@ fn serve(config: &Config) -> Result<Outcome, StartError> {
                 _ = int.recv() => info!("SIGINT: draining"),
             }
         };
-        let workers = Workers::for_each_processor(tls::prepare_thread)?;
-        let server = Server::build(config)?.inside(sandbox).with(workers);
-        server.run(stop).await
+        Server::build(config)?.inside(sandbox).run(stop).await
     });
     runtime.shutdown_background(); // what still runs was given its time
     outcome
@@ -155,6 +152,7 @@ impl Server {
             }
         }
         let admin = Admin::new(Arc::clone(&shared));
+        let workers = Workers::for_each_processor(tls::prepare_thread)?;
         let drain_timeout = config.drain_timeout;
         Ok(Self {
             shared,
@@ -162,15 +160,9 @@ impl Server {
             admin_listener,
             public,
             reloads,
-            workers: Arc::new(Workers::here()),
+            workers: Arc::new(workers),
             drain_timeout,
         })
-    }
-
-    /// Serves connections on these workers, and not on the caller's runtime alone.
-    fn with(self, workers: Workers) -> Self {
-        let workers = Arc::new(workers);
-        Self { workers, ..self }
     }
 
     /// Shows which layers of the sandbox are in force.

@@ -1,8 +1,9 @@
 //! Workers: one thread for each processor, each with an event loop of its own. A connection stays with the worker
 //! that it was given to, so what belongs to it does not wander between processors.
 //!
-//! The first worker is the thread that accepts. Callers from addresses that are no candidate's are kept off
-//! it: a flood of them always leaves one processor to the candidates.
+//! Accepting, signals, the watchdog and the admin listener have a thread of their own, which nothing holds up. Callers from
+//! addresses that are no candidate's are kept off the first worker: a flood of them always leaves one processor to
+//! the candidates.
 
 use std::io;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ const EVENT_INTERVAL: u32 = 16;
 /// Workers at most: a node daemon that answers 20 RPCs at a time keeps no more than this busy.
 const MOST: usize = 16;
 
-/// The event loop of one worker.
+/// The event loop of one thread.
 pub fn event_loop() -> io::Result<Runtime> {
     Builder::new_current_thread()
         .enable_all()
@@ -30,12 +31,11 @@ pub fn event_loop() -> io::Result<Runtime> {
         .build()
 }
 
-/// The workers. When they are dropped, all but the first end with what they still run.
+/// The workers. When they are dropped, they end with what they still run.
 #[derive(Debug)]
 pub struct Workers {
     all: Vec<Worker>,
     stop: CancellationToken,
-    threads: Vec<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -43,39 +43,35 @@ struct Worker {
     runtime: Handle,
     /// Connections that it serves.
     open: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Workers {
-    /// The runtime of the caller alone. Must be called inside one.
-    pub fn here() -> Self {
-        Self {
-            all: vec![Worker::new(Handle::current())],
-            stop: CancellationToken::new(),
-            threads: Vec::new(),
-        }
-    }
-
-    /// The runtime of the caller and a thread for each further processor, which runs `prepare` first. Must be called
-    /// inside a runtime.
+    /// A worker for each processor. Each runs `prepare` first.
     pub fn for_each_processor(prepare: fn()) -> io::Result<Self> {
         let processors = available_parallelism().map_or(1, usize::from);
-        Self::here().and(processors.min(MOST) - 1, prepare)
+        Self::start(processors.min(MOST), prepare)
     }
 
-    fn and(mut self, further: usize, prepare: fn()) -> io::Result<Self> {
-        for number in 1..=further {
+    fn start(count: usize, prepare: fn()) -> io::Result<Self> {
+        let (all, stop) = (Vec::with_capacity(count), CancellationToken::new());
+        let mut workers = Self { all, stop };
+        for number in 1..=count {
             let runtime = event_loop()?;
-            self.all.push(Worker::new(runtime.handle().clone()));
-            let stop = self.stop.clone();
+            let handle = runtime.handle().clone();
+            let stop = workers.stop.clone();
             let work = move || {
                 prepare();
                 runtime.block_on(stop.cancelled());
             };
-            let name = format!("worker-{number}");
-            self.threads
-                .push(thread::Builder::new().name(name).spawn(work)?);
+            let thread = thread::Builder::new().name(format!("worker-{number}"));
+            workers.all.push(Worker {
+                runtime: handle,
+                open: Arc::default(),
+                thread: Some(thread.spawn(work)?),
+            });
         }
-        Ok(self)
+        Ok(workers)
     }
 
     /// How many there are.
@@ -99,15 +95,6 @@ impl Workers {
             return;
         };
         let seat = Seat::on(worker);
-        if chosen == 0 {
-            let served = serve(tcp);
-            let task = async move {
-                let _seat = seat;
-                served.await;
-            };
-            tasks.spawn_on(task, &worker.runtime);
-            return;
-        }
         let moved = tcp.into_std();
         let task = async move {
             let _seat = seat;
@@ -130,16 +117,9 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.stop.cancel();
-        for thread in self.threads.drain(..) {
+        for thread in self.all.iter_mut().filter_map(|w| w.thread.take()) {
             let _ = thread.join();
         }
-    }
-}
-
-impl Worker {
-    fn new(runtime: Handle) -> Self {
-        let open = Arc::default();
-        Self { runtime, open }
     }
 }
 
@@ -201,7 +181,7 @@ mod tests {
     fn connections_are_served_by_their_worker_and_leave_its_count() {
         let runtime = event_loop().unwrap();
         runtime.block_on(async {
-            let workers = Workers::here().and(2, || {}).unwrap();
+            let workers = Workers::start(2, || {}).unwrap();
             let tasks = TaskTracker::new();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let (tell, mut told) = unbounded_channel();
@@ -228,12 +208,13 @@ mod tests {
             }
             for number in ["worker-1", "worker-2"] {
                 let by = |(_, name): &&(bool, Option<String>)| name.as_deref() == Some(number);
-                assert_eq!(served.iter().filter(by).count(), 2, "{served:?}");
+                assert_eq!(served.iter().filter(by).count(), 3, "{served:?}");
             }
             let mut strangers = served.iter().filter(|(is_candidate, _)| !is_candidate);
-            let further =
-                |name: &Option<String>| name.as_deref().is_some_and(|n| n.starts_with("worker-"));
-            assert!(strangers.all(|(_, name)| further(name)), "{served:?}");
+            assert!(
+                strangers.all(|(_, name)| name.as_deref() == Some("worker-2")),
+                "{served:?}"
+            );
             drop(clients);
             tasks.close();
             tasks.wait().await;
@@ -246,11 +227,11 @@ mod tests {
     fn the_watchdog_waits_for_a_worker_that_hangs() {
         let runtime = event_loop().unwrap();
         runtime.block_on(async {
-            let workers = Workers::here().and(1, || {}).unwrap();
+            let workers = Workers::start(1, || {}).unwrap();
             workers.all_turn().await;
             let barrier = Arc::new(Barrier::new(2));
             let hangs = Arc::clone(&barrier);
-            workers.all[1].runtime.spawn(async move { hangs.wait() });
+            workers.all[0].runtime.spawn(async move { hangs.wait() });
             let mut turn = Box::pin(workers.all_turn());
             tokio::select! {
                 biased;
@@ -267,9 +248,9 @@ mod tests {
         let runtime = event_loop().unwrap();
         let held = Arc::new(());
         runtime.block_on(async {
-            let workers = Workers::here().and(1, || {}).unwrap();
+            let workers = Workers::start(1, || {}).unwrap();
             let holds = Arc::clone(&held);
-            workers.all[1].runtime.spawn(async move {
+            workers.all[0].runtime.spawn(async move {
                 let _holds = holds;
                 std::future::pending::<()>().await;
             });
