@@ -109,6 +109,7 @@ pub(crate) fn mix(args: &Args) -> Value {
         (good, rogue.join().expect("rogues"))
     });
     let mut out = good.json(start.elapsed());
+    out["moments"] = json!(good.moments());
     out["rogue"] = rogue.json(start.elapsed());
     out
 }

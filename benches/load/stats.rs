@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Tally {
     /// Of the successes alone; all are kept, so that percentiles can be taken over runs.
     latency_us: Vec<u32>,
+    /// When each of them started or was due.
+    since: Vec<Instant>,
     /// How often each HTTP status or kind of failure was seen.
     outcomes: BTreeMap<String, u64>,
     pub(crate) bytes: usize,
@@ -22,16 +24,25 @@ impl Tally {
         let what = outcome.map_or_else(|failure| failure, |status| status.to_string());
         if what == "200" {
             self.latency_us.push(since.elapsed().as_micros() as u32);
+            self.since.push(since);
         }
         *self.outcomes.entry(what).or_default() += 1;
     }
 
     fn merge(&mut self, other: Tally) {
         self.latency_us.extend(other.latency_us);
+        self.since.extend(other.since);
         self.bytes += other.bytes;
         for (what, n) in other.outcomes {
             *self.outcomes.entry(what).or_default() += n;
         }
+    }
+
+    /// The moments at which the successes started or were due, on the clock of [`monotonic`].
+    pub(crate) fn moments(&self) -> Vec<f64> {
+        let (here, there) = (Instant::now(), monotonic());
+        let moment = |since: &Instant| (there - here.duration_since(*since)).as_secs_f64();
+        self.since.iter().map(moment).collect()
     }
 
     pub(crate) fn json(&self, took: Duration) -> Value {
