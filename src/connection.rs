@@ -24,7 +24,7 @@ use crate::metrics::reason;
 use crate::overload::Place;
 use crate::rpc;
 use crate::shared::Shared;
-use crate::tls::{Accepted, Acceptor, Buffered, HandshakeError};
+use crate::tls::{self, Accepted, Acceptor, Buffered, HandshakeError};
 
 /// hyper's buffer for a request's head; Ganeti's heads have 200 bytes.
 const HEAD_BUFFER: usize = 16 << 10;
@@ -281,11 +281,22 @@ async fn talk(shared: &Arc<Shared>, mut accepted: Accepted, address: SocketAddr,
     drop(first); // each request asks anew
     let mut changes = shared.store.subscribe();
     changes.mark_changed(); // the map may have changed since the decision: look once
-    if !await_request(shared, &mut accepted, address, &mut changes).await {
+    if await_request(shared, &mut accepted, address, &mut changes).await {
+        // Boxed, for idle connections have no use for its room.
+        Box::pin(converse(shared, accepted, address, changes)).await;
+    } else {
         // hyper would have said goodbye, too.
         let _ = timeout(GOODBYE, accepted.stream.shutdown()).await;
-        return;
     }
+}
+
+/// Serves requests; the first one has begun.
+async fn converse(
+    shared: &Arc<Shared>,
+    accepted: Accepted,
+    address: SocketAddr,
+    mut changes: watch::Receiver<u64>,
+) {
     let client = Arc::new(rpc::Client {
         address,
         peer: accepted.peer,
@@ -329,13 +340,13 @@ async fn await_request(
     address: SocketAddr,
     changes: &mut watch::Receiver<u64>,
 ) -> bool {
-    let peer = accepted.peer.clone();
-    let mut speaks = pin!(timeout(shared.limits.header_timeout, accepted.speaks()));
+    let Accepted { stream, peer, .. } = accepted;
+    let mut speaks = pin!(timeout(shared.limits.header_timeout, tls::speaks(stream)));
     loop {
         tokio::select! {
             speaks = speaks.as_mut() => return speaks == Ok(true),
             changed = changes.changed() => {
-                if changed.is_err() || !still_admitted(shared, &peer, address) {
+                if changed.is_err() || !still_admitted(shared, peer, address) {
                     return false;
                 }
             }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use tracing::{info, warn};
 
@@ -35,31 +36,28 @@ pub async fn answer(
 ) -> Result<Response<ReplyBody>, Infallible> {
     let (head, incoming) = request.into_parts();
     let mut record = Record::new(shared, client);
-    let shared = &record.shared;
-    let permit = match shared.store.authorise(&record.client.peer) {
+    let permit = match record.decide(&head) {
         Ok(permit) => permit,
-        Err(denied) => {
-            discard(incoming, shared.body_limits()).await;
-            return Ok(record.refuse(Refusal::Denied(denied)));
+        Err(refused) => {
+            discard(incoming, record.shared.body_limits()).await;
+            return Ok(match refused {
+                Refused::Request(refusal) => record.refuse(refusal),
+                Refused::Policy(why) => record.explain(StatusCode::FORBIDDEN, why.to_string()),
+            });
         }
     };
-    record.key = permit.key().into();
-    match procedure(&head.method, &head.uri, head.version, &head.headers) {
-        Ok(name) => record.procedure = name.into(),
-        Err(refusal) => {
-            discard(incoming, shared.body_limits()).await;
-            return Ok(record.refuse(refusal));
-        }
-    }
-    if let Err(forbidden) = record.ask_policy(&permit) {
-        discard(incoming, shared.body_limits()).await;
-        return Ok(record.explain(StatusCode::FORBIDDEN, forbidden.to_string()));
-    }
+    let shared = &record.shared;
     let body = match Body::gather(incoming, shared.body_limits(), &shared.budget).await {
         Ok(body) => body,
         Err(refusal) => return Ok(record.refuse(refusal)),
     };
     Ok(record.forward(&permit, body).await)
+}
+
+/// Why a request goes no further than its head.
+enum Refused {
+    Request(Refusal),
+    Policy(Forbidden),
 }
 
 /// What the log line and the metrics of one RPC need. Made when the head is there, ended with the answer.
@@ -88,6 +86,17 @@ impl Record {
             status: StatusCode::OK,
             why: None,
         }
+    }
+
+    /// Whether the peer may still ask, whether this is a proper request, and whether the policy lets it pass.
+    fn decide(&mut self, head: &Parts) -> Result<Permit, Refused> {
+        let authorised = self.shared.store.authorise(&self.client.peer);
+        let permit = authorised.map_err(|denied| Refused::Request(Refusal::Denied(denied)))?;
+        self.key = permit.key().into();
+        let name = procedure(&head.method, &head.uri, head.version, &head.headers);
+        self.procedure = name.map_err(Refused::Request)?.into();
+        self.ask_policy(&permit).map_err(Refused::Policy)?;
+        Ok(permit)
     }
 
     /// Whether the RPC policy lets this call pass. In audit mode it always does.

@@ -5,6 +5,7 @@
 //! working then, and takes its slot with it until it has answered or closed.
 
 mod background;
+mod connected;
 mod exchange;
 mod fresh;
 mod pieces;
@@ -33,7 +34,7 @@ use crate::trust::Store;
 
 use background::GoesOn;
 
-pub use exchange::Connected;
+pub use connected::Connected;
 pub use slots::{Lane, Slot, Slots};
 
 /// Why noded gave no whole answer. The words follow "noded at ADDR:PORT: ", see [`Upstream::describe`].

@@ -29,13 +29,11 @@ pub struct Accepted {
     pub version: &'static str,
 }
 
-impl Accepted {
-    /// Waits for the first byte that the client says; `false` when it closes without one. Until then nothing is
-    /// held for it but the session.
-    pub async fn speaks(&mut self) -> bool {
-        let byte = poll_fn(|context| Pin::new(&mut self.stream).poll_peek(context, &mut [0]));
-        matches!(byte.await, Ok(1..))
-    }
+/// Waits for the first byte that the client says; `false` when it closes without one. Until then nothing is
+/// held for it but the session.
+pub async fn speaks(stream: &mut SslStream<Buffered>) -> bool {
+    let byte = poll_fn(|context| Pin::new(&mut *stream).poll_peek(context, &mut [0]));
+    matches!(byte.await, Ok(1..))
 }
 
 /// Why a handshake failed.

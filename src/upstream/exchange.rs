@@ -1,20 +1,14 @@
 //! One exchange with noded: connect, send, take the answer off at full speed, close.
 
-use std::io;
-use std::mem::MaybeUninit;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
-use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
-use tokio_openssl::SslStream;
 
+use super::connected::Connected;
 use super::fresh::Fresh;
 use super::pieces::Pieces;
 use super::wire::{self, Head};
@@ -35,72 +29,6 @@ pub(super) const AGENT: &str = concat!("noded-proxy/", env!("CARGO_PKG_VERSION")
 /// The same for calls that no client asked for.
 pub(super) const PROBE_AGENT: &str = concat!("noded-proxy/", env!("CARGO_PKG_VERSION"), " probe");
 
-/// A connection to noded that has carried nothing yet.
-#[derive(Debug)]
-pub enum Connected {
-    /// Plain TCP.
-    Plain(Fresh),
-    /// TLS with `server.pem` on both sides.
-    Tls(Box<SslStream<Fresh>>),
-}
-
-impl Connected {
-    /// Reads more behind what is there, up to `room` bytes.
-    async fn read(&mut self, buffer: &mut impl BufMut, room: usize) -> Result<(), Error> {
-        let mut buffer = buffer.limit(room);
-        let read = match self {
-            Self::Plain(tcp) => tcp.read_buf(&mut buffer).await,
-            Self::Tls(tls) => tls.read_buf(&mut buffer).await,
-        };
-        match read {
-            Ok(1..) => Ok(()),
-            Ok(0) => Err(Error::CutReply("connection closed".into())),
-            Err(error) => Err(Error::CutReply(error.to_string())),
-        }
-    }
-
-    fn socket(&self) -> io::Result<SockRef<'_>> {
-        match self {
-            Self::Plain(tcp) => tcp.socket(),
-            Self::Tls(tls) => tls.get_ref().socket(),
-        }
-    }
-
-    /// What a request needs that is sent in several pieces: no piece waits for another, and the kernel gives up when
-    /// noded takes nothing for so long (RFC 5482, tcp(7)).
-    fn prepare_long(&self, send_timeout: Duration) -> io::Result<()> {
-        let socket = self.socket()?;
-        socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_user_timeout(Some(send_timeout))
-    }
-
-    /// Lets the connection end with a reset instead of an orderly close.
-    fn reset(&self) {
-        let _ = self
-            .socket()
-            .and_then(|socket| socket.set_linger(Some(Duration::ZERO)));
-    }
-
-    /// Itself, if noded still holds its end open. Not a byte of an answer is due before a request was sent. TLS 1.3
-    /// session tickets may have come; a read passes over them, and finds what is behind them.
-    fn if_open(mut self) -> Option<Self> {
-        let open = match &mut self {
-            Self::Plain(tcp) => {
-                let nothing = tcp
-                    .socket()
-                    .and_then(|socket| socket.peek(&mut [MaybeUninit::uninit()]));
-                matches!(nothing, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-            }
-            Self::Tls(tls) => {
-                let (mut byte, mut context) = ([0], Context::from_waker(Waker::noop()));
-                let nothing = Pin::new(tls).poll_read(&mut context, &mut ReadBuf::new(&mut byte));
-                nothing.is_pending()
-            }
-        };
-        open.then_some(self)
-    }
-}
-
 /// Where an exchange stands when its head has come.
 enum Asked {
     /// The answer is there as a whole.
@@ -119,15 +47,16 @@ impl Upstream {
         body: Body,
         agent: &'static str,
     ) -> Result<Reply, Error> {
-        let asked = match slot.warm().and_then(Connected::if_open) {
+        let connected = match slot.warm().and_then(Connected::if_open) {
             Some(warm) => {
                 self.count_connection("warm");
-                self.ask(warm, &procedure, body, agent).await
+                Ok(warm)
             }
-            None => match self.connect().await {
-                Ok(stream) => self.ask(stream, &procedure, body, agent).await,
-                Err(error) => Err(error),
-            },
+            None => self.connect().await,
+        };
+        let asked = match connected {
+            Ok(stream) => self.ask(stream, &procedure, body, agent).await,
+            Err(error) => Err(error),
         };
         match asked {
             Ok(Asked::Whole(reply)) => {
@@ -185,10 +114,7 @@ impl Upstream {
             prepared.map_err(|error| Error::Internal(error.to_string()))?;
         }
         let request = wire::request(procedure, &self.host, agent, length);
-        let asked = match &mut stream {
-            Connected::Plain(tcp) => wire::ask(tcp, request, body).await,
-            Connected::Tls(tls) => wire::ask(&mut **tls, request, body).await,
-        };
+        let asked = wire::ask(&mut stream, request, body).await;
         if let Err(Error::Client(_)) = asked {
             stream.reset(); // noded must not take what came for all
         }
@@ -201,7 +127,7 @@ impl Upstream {
         while ready.len() < length {
             let room = length - ready.len() + 1; // one more, which should not come
             ready.reserve(room);
-            stream.read(&mut ready, room).await?;
+            more(&mut stream, &mut ready, room).await?;
         }
         nothing_behind(ready.len() as u64, head.length)?;
         self.count_bytes("reply", head.length);
@@ -219,9 +145,13 @@ impl Upstream {
             .await
             .map_err(|_| Error::ConnectTimeout(limit))?
             .map_err(|error| Error::Connect(error.to_string()))?;
-        if !self.settings.tls {
-            return Ok(Connected::Plain(tcp));
+        match self.settings.tls {
+            false => Ok(Connected::Plain(tcp)),
+            true => Box::pin(self.shake_hands(tcp, deadline)).await,
         }
+    }
+
+    async fn shake_hands(&self, tcp: Fresh, deadline: Instant) -> Result<Connected, Error> {
         tcp.socket()
             .and_then(|socket| socket.set_tcp_nodelay(true))
             .map_err(|error| Error::Internal(error.to_string()))?;
@@ -232,7 +162,7 @@ impl Upstream {
             .ok_or_else(|| Error::Tls("no server.pem".into()))?;
         let stream = timeout_at(deadline, tls.connector.connect(tcp))
             .await
-            .map_err(|_| Error::ConnectTimeout(limit))?
+            .map_err(|_| Error::ConnectTimeout(self.settings.connect_timeout))?
             .map_err(Error::Tls)?;
         Ok(Connected::Tls(Box::new(stream)))
     }
@@ -268,9 +198,7 @@ impl Upstream {
             piece.reserve_exact(PIECE);
             let left = usize::try_from(length - received).unwrap_or(usize::MAX);
             // One byte more than is left should not come.
-            stream
-                .read(&mut piece, PIECE.min(left.saturating_add(1)))
-                .await?;
+            more(stream, &mut piece, PIECE.min(left.saturating_add(1))).await?;
             (memory, data) = pieces.lend(piece);
         }
     }
@@ -287,6 +215,15 @@ impl Upstream {
             .body_bytes
             .with_label_values(&[direction])
             .inc_by(bytes);
+    }
+}
+
+/// Reads more of an answer behind what is there, up to `room` bytes.
+async fn more(stream: &mut Connected, buffer: &mut impl BufMut, room: usize) -> Result<(), Error> {
+    match stream.read_buf(&mut buffer.limit(room)).await {
+        Ok(1..) => Ok(()),
+        Ok(0) => Err(Error::CutReply("connection closed".into())),
+        Err(error) => Err(Error::CutReply(error.to_string())),
     }
 }
 

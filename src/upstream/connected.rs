@@ -1,0 +1,106 @@
+//! A connection to noded, plain or with TLS.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_openssl::SslStream;
+
+use super::fresh::Fresh;
+
+/// A connection to noded; a new one has carried nothing yet.
+#[derive(Debug)]
+pub enum Connected {
+    /// Plain TCP.
+    Plain(Fresh),
+    /// TLS with `server.pem` on both sides.
+    Tls(Box<SslStream<Fresh>>),
+}
+
+impl Connected {
+    fn socket(&self) -> io::Result<SockRef<'_>> {
+        match self {
+            Self::Plain(tcp) => tcp.socket(),
+            Self::Tls(tls) => tls.get_ref().socket(),
+        }
+    }
+
+    /// What a request needs that is sent in several pieces: no piece waits for another, and the kernel gives up when
+    /// noded takes nothing for so long (RFC 5482, tcp(7)).
+    pub(super) fn prepare_long(&self, send_timeout: Duration) -> io::Result<()> {
+        let socket = self.socket()?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_user_timeout(Some(send_timeout))
+    }
+
+    /// Lets the connection end with a reset instead of an orderly close.
+    pub(super) fn reset(&self) {
+        let _ = self
+            .socket()
+            .and_then(|socket| socket.set_linger(Some(Duration::ZERO)));
+    }
+
+    /// Itself, if noded still holds its end open. Not a byte of an answer is due before a request was sent. TLS 1.3
+    /// session tickets may have come; a read passes over them, and finds what is behind them.
+    pub(super) fn if_open(mut self) -> Option<Self> {
+        let open = match &mut self {
+            Self::Plain(tcp) => {
+                let nothing = tcp
+                    .socket()
+                    .and_then(|socket| socket.peek(&mut [MaybeUninit::uninit()]));
+                matches!(nothing, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
+            Self::Tls(tls) => {
+                let (mut byte, mut context) = ([0], Context::from_waker(Waker::noop()));
+                let nothing = Pin::new(tls).poll_read(&mut context, &mut ReadBuf::new(&mut byte));
+                nothing.is_pending()
+            }
+        };
+        open.then_some(self)
+    }
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
+
+impl Connected {
+    fn duplex(self: Pin<&mut Self>) -> Pin<&mut dyn Duplex> {
+        Pin::new(match self.get_mut() {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => &mut **tls,
+        })
+    }
+}
+
+impl AsyncRead for Connected {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.duplex().poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connected {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.duplex().poll_write(context, data)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.duplex().poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.duplex().poll_shutdown(context)
+    }
+}
