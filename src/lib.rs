@@ -19,7 +19,7 @@
 //! | [`config`] | what it means |
 //! | [`server`] | binds, builds the parts, runs them, reacts to signals, drains |
 //! | [`listener`] | the accept loop |
-//! | [`workers`] | a thread and an event loop for each processor |
+//! | [`workers`] | a thread and an event loop for each processor, and which connection goes where |
 //! | [`overload`] | who goes first when there are more callers than room |
 //! | [`connection`] | one connection's life |
 //! | [`rpc`] | one RPC's life |

@@ -1,9 +1,9 @@
 //! Overload: who may hold a connection and who may shake hands while there are more callers than room.
 //!
 //! Nobody is admitted or refused for good here, only put in order. Callers from a candidate's address have a
-//! share of both that nobody else gets; of the others, no source takes more than its part of the handshakes. When
-//! all connections are taken, the one that has been unfinished for longest gives way: who means it is done
-//! within milliseconds, so what a flood of silent or slow callers displaces is the flood itself.
+//! share of both that nobody else gets (and a worker, see [`crate::workers`]); of the others, no source takes more
+//! than its part of the handshakes. When all connections are taken, the one that has been unfinished for longest gives
+//! way: who means it is done within milliseconds, so what a flood of silent or slow callers displaces is the flood itself.
 
 mod handshakes;
 mod ledger;

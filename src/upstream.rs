@@ -312,10 +312,20 @@ impl Upstream {
         if let Err(denied) = self.store.authorise(peer) {
             return (Err(Error::Client(Refusal::Denied(denied))), timing);
         }
-        let exchange = Arc::clone(self).exchange(slot, procedure.into(), body, exchange::AGENT);
-        let result = GoesOn::new(exchange, &self.exchanges).await;
+        let result = self.begin(slot, procedure, body).await;
         timing.upstream = start.elapsed() - timing.queue;
         (result, timing)
+    }
+
+    /// An exchange that goes on without its client. No async function, which would have room for it, too.
+    fn begin(
+        self: &Arc<Self>,
+        slot: Slot<Connected>,
+        procedure: &str,
+        body: Body,
+    ) -> GoesOn<impl Future<Output = Result<Reply, Error>> + use<>> {
+        let exchange = Arc::clone(self).exchange(slot, procedure.into(), body, exchange::AGENT);
+        GoesOn::new(exchange, &self.exchanges)
     }
 }
 
