@@ -1,7 +1,7 @@
 //! A TCP connection just begun. On loopback it stands when connect(2) returns, and its first bytes fit into the
 //! kernel's buffers: none of it needs a turn of the event loop.
 
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -55,6 +55,20 @@ impl Fresh {
         }
     }
 
+    /// The first writing, if the kernel takes some of it.
+    fn at_once(
+        &mut self,
+        write: impl FnOnce(&Socket) -> io::Result<usize>,
+    ) -> Option<io::Result<usize>> {
+        let State::Unused(socket) = &self.0 else {
+            return None;
+        };
+        match write(socket) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            written => Some(self.used().and(written)),
+        }
+    }
+
     fn used(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         if let State::Unused(_) = self.0
             && let State::Unused(socket) = std::mem::replace(&mut self.0, State::Lost)
@@ -84,16 +98,25 @@ impl AsyncWrite for Fresh {
         context: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let State::Unused(socket) = &mut self.0 {
-            match socket.write(data) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => {
-                    self.used()?;
-                    return Poll::Ready(written);
-                }
-            }
+        if let Some(written) = self.at_once(|mut socket| socket.write(data)) {
+            return Poll::Ready(written);
         }
         self.used()?.poll_write(context, data)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(written) = self.at_once(|mut socket| socket.write_vectored(data)) {
+            return Poll::Ready(written);
+        }
+        self.used()?.poll_write_vectored(context, data)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,8 +3,9 @@
 //! noded's server answers one request for each connection, always with Content-Length (`lib/http/server.py`), so
 //! there is no connection to keep and nothing to negotiate. What it sends is trusted no further than this.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
@@ -26,6 +27,8 @@ const FIRST: usize = 1 << 10;
 
 /// Bytes of a body that are joined with the head of the request.
 const JOINED: usize = 64 << 10;
+/// Up to here one copy of all pieces is cheaper than handing the kernel a list of them.
+const COPIED: usize = 4 << 10;
 
 /// The head of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,51 @@ pub(super) fn request(procedure: &str, host: &str, agent: &str, length: u64) -> 
          Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     )
     .into()
+}
+
+/// Pieces of a request that go out in one write, without being copied into one.
+#[derive(Debug, Default)]
+struct Joined {
+    pieces: VecDeque<Bytes>,
+    remaining: usize,
+}
+
+impl Joined {
+    fn push(&mut self, piece: Bytes) {
+        self.remaining += piece.len();
+        if !piece.is_empty() {
+            self.pieces.push_back(piece);
+        }
+    }
+}
+
+impl Buf for Joined {
+    fn remaining(&self) -> usize {
+        self.remaining
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.pieces.front().map_or(&[], |piece| piece)
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let filled = slices.iter_mut().zip(&self.pieces);
+        filled
+            .map(|(slice, piece)| *slice = IoSlice::new(piece))
+            .count()
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        self.remaining -= count;
+        while let Some(first) = self.pieces.front_mut() {
+            if count < first.len() {
+                first.advance(count);
+                return;
+            }
+            count -= first.len();
+            self.pieces.pop_front();
+        }
+    }
 }
 
 /// Sends a request and waits for the head of the answer. What came behind the head is in the buffer.
@@ -75,24 +123,23 @@ async fn send(
     mut body: Body,
 ) -> Result<(), Error> {
     let length = body.length();
+    let before = head.len();
     // One write for a request that is there as a whole, so that noded finds it in one read.
-    let mut joined = BytesMut::from(&*head);
-    while joined.len() < JOINED && body.has_ready() {
-        joined.extend_from_slice(&next(&mut body).await?.unwrap_or_default());
+    let mut joined = Joined::default();
+    joined.push(head);
+    while joined.remaining() < JOINED && body.has_ready() {
+        joined.push(next(&mut body).await?.unwrap_or_default());
     }
-    let mut sent = (joined.len() - head.len()) as u64;
-    writer.write_all(&joined).await.map_err(write_failed)?;
-    joined.clear();
+    let mut sent = (joined.remaining() - before) as u64;
+    write(writer, &mut joined).await?;
     loop {
         let more = gather(&mut body, &mut joined).await?;
-        sent += joined.len() as u64;
-        writer.write_all(&joined).await.map_err(write_failed)?;
-        joined.clear();
+        sent += joined.remaining() as u64;
+        write(writer, &mut joined).await?;
         if !more {
             break;
         }
     }
-    drop(joined);
     if sent != length {
         let why = format!("a body of {sent} bytes where {length} were announced");
         return Err(Error::Internal(why));
@@ -100,20 +147,31 @@ async fn send(
     writer.flush().await.map_err(write_failed)
 }
 
+/// Writes all of it: copied into one where that is cheaper, or where the stream takes one piece at a time.
+async fn write(writer: &mut (impl AsyncWrite + Unpin), joined: &mut Joined) -> Result<(), Error> {
+    let length = joined.remaining();
+    let written = if length <= COPIED || !writer.is_write_vectored() {
+        writer.write_all(&joined.copy_to_bytes(length)).await
+    } else {
+        writer.write_all_buf(joined).await
+    };
+    written.map_err(write_failed)
+}
+
 /// Waits for a piece of a body, and joins those that come right behind it; `false` at the end. The pieces are those of TLS
 /// records, each is handed over when the one before was taken, and a write for each of them costs more than joining some.
-async fn gather(body: &mut Body, joined: &mut BytesMut) -> Result<bool, Error> {
+async fn gather(body: &mut Body, joined: &mut Joined) -> Result<bool, Error> {
     let mut looked_again = false;
     poll_fn(|context| {
-        while joined.len() < JOINED {
+        while joined.remaining() < JOINED {
             match Pin::new(&mut *body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    joined.extend_from_slice(&frame.into_data().unwrap_or_default());
+                    joined.push(frame.into_data().unwrap_or_default());
                     looked_again = false;
                 }
                 Poll::Ready(Some(Err(refusal))) => return Poll::Ready(Err(Error::Client(refusal))),
                 Poll::Ready(None) => return Poll::Ready(Ok(false)),
-                Poll::Pending if joined.is_empty() => return Poll::Pending,
+                Poll::Pending if !joined.has_remaining() => return Poll::Pending,
                 Poll::Pending if looked_again => break,
                 Poll::Pending => {
                     // Whoever hands the pieces over has its turn first.
@@ -302,6 +360,30 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn joined_pieces_come_out_as_they_went_in(
+            pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9), 0..9),
+            steps in prop::collection::vec(1..20_usize, 1..40),
+        ) {
+            let mut joined = Joined::default();
+            for piece in &pieces {
+                joined.push(Bytes::from(piece.clone()));
+            }
+            let mut expected = &pieces.concat()[..];
+            for step in steps {
+                let mut slices = [IoSlice::new(&[]); 4];
+                let filled = joined.chunks_vectored(&mut slices);
+                let seen = slices[..filled].iter().flat_map(|s| s.iter().copied()).collect::<Vec<_>>();
+                prop_assert_eq!(joined.remaining(), expected.len());
+                prop_assert!(expected.starts_with(&seen));
+                prop_assert_eq!(seen.is_empty(), expected.is_empty());
+                prop_assert!(expected.starts_with(joined.chunk()));
+                let step = step.min(expected.len());
+                joined.advance(step);
+                expected = &expected[step..];
+            }
+        }
+
         #[test]
         fn no_bytes_panic_and_the_end_is_inside(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let with_start = [&b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"[..], &bytes].concat();
