@@ -378,6 +378,7 @@ mod tests {
                 prop_assert!(expected.starts_with(&seen));
                 prop_assert_eq!(seen.is_empty(), expected.is_empty());
                 prop_assert!(expected.starts_with(joined.chunk()));
+                prop_assert_eq!(joined.chunk().is_empty(), expected.is_empty());
                 let step = step.min(expected.len());
                 joined.advance(step);
                 expected = &expected[step..];
