@@ -106,10 +106,14 @@ impl Workers {
         tasks.spawn_on(task, &worker.runtime);
     }
 
-    /// Returns when each worker has had a turn: for the watchdog.
+    /// Returns when each worker has had a turn, and never if one has ended: for the watchdog. To a worker that is
+    /// gone every new connection would go, for it has the fewest.
     pub async fn all_turn(&self) {
         for worker in &self.all {
-            let _ = worker.runtime.spawn(std::future::ready(())).await;
+            let turn = worker.runtime.spawn(std::future::ready(()));
+            if turn.await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
 }
@@ -240,6 +244,23 @@ mod tests {
             }
             barrier.wait();
             turn.await;
+        });
+    }
+
+    #[test]
+    fn the_watchdog_is_not_fed_when_a_worker_has_ended() {
+        let runtime = event_loop().unwrap();
+        runtime.block_on(async {
+            let mut workers = Workers::start(2, || {}).unwrap();
+            workers.stop.cancel();
+            for thread in workers.all.iter_mut().filter_map(|w| w.thread.take()) {
+                thread.join().unwrap();
+            }
+            tokio::select! {
+                biased;
+                () = workers.all_turn() => panic!("they have ended"),
+                () = tokio::time::sleep(std::time::Duration::from_millis(50)) => {}
+            }
         });
     }
 
