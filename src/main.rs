@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use noded_proxy::cli::{CertsCommand, Cli, Command};
-use noded_proxy::{certs, check, demo, explain, print, reset, server};
+use noded_proxy::commands::cli::{CertsCommand, Cli, Command};
+use noded_proxy::commands::{certs, check, demo, explain, print, reset};
+use noded_proxy::daemon::server;
 
 fn main() -> ExitCode {
     let command = match Cli::try_parse() {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use noded_proxy::candidates::{MapFile, parse};
+use rules::candidates::{MapFile, parse};
 
 fuzz_target!(|text: &[u8]| {
     match parse(text) {
@@ -24,7 +24,7 @@ fuzz_target!(|text: &[u8]| {
             let lines = text.split(|b| *b == b'\n').count();
             assert!((1..=lines).contains(&error.line), "{error}");
         }
-        MapFile::TooLarge => assert!(text.len() > noded_proxy::candidates::MAX_BYTES),
+        MapFile::TooLarge => assert!(text.len() > rules::candidates::MAX_BYTES),
         other @ (MapFile::Absent | MapFile::Unreadable(_)) => panic!("text cannot be {other:?}"),
     }
 });

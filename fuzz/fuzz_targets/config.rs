@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use noded_proxy::cli::RunArgs;
+use noded_proxy::config::RunArgs;
 use noded_proxy::config::Config;
 
 static FILE: LazyLock<PathBuf> =

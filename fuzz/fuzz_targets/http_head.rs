@@ -18,8 +18,8 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use libfuzzer_sys::fuzz_target;
-use noded_proxy::connection::parser;
-use noded_proxy::http::{Body, BodyLimits, Budget, explanation, procedure};
+use noded_proxy::proxy::connection::parser;
+use noded_proxy::proxy::http::{Body, BodyLimits, Budget, explanation, procedure};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -86,7 +86,7 @@ async fn answer(
     Ok(response)
 }
 
-async fn body(incoming: Incoming, sent: u64) -> Option<noded_proxy::http::Refusal> {
+async fn body(incoming: Incoming, sent: u64) -> Option<noded_proxy::proxy::http::Refusal> {
     let body = match Body::gather(incoming, LIMITS, &Budget::new(1 << 20)).await {
         Ok(body) => body,
         Err(refusal) => return Some(refusal),

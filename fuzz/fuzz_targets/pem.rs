@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use noded_proxy::identity::Digest;
+use rules::identity::Digest;
 use noded_proxy::tls::{Credentials, certificates};
 
 fuzz_target!(|bytes: &[u8]| {

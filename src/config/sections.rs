@@ -8,11 +8,11 @@ use tracing::warn;
 
 use super::OTHER_FILES;
 use super::value::{duration, size};
-use crate::authz::{BindPeer, Mode};
-use crate::candidates::BootstrapPolicy;
-use crate::overload::Bounds;
+use crate::proxy::overload::Bounds;
 use crate::tls::Shown;
 use crate::trust::WhenIncomplete;
+use rules::admission::BootstrapPolicy;
+use rules::authz::{BindPeer, Mode};
 
 /// Section `[admission]`.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]

@@ -50,7 +50,7 @@ fn connections_leave_files_for_everything_else() {
 #[test]
 fn the_sample_file_names_every_key() {
     let sample = include_str!("../../config/noded-proxy.toml");
-    let source = concat!(include_str!("../config.rs"), include_str!("sections.rs"));
+    let source = concat!(include_str!("mod.rs"), include_str!("sections.rs"));
     let keys = source.lines().filter_map(|line| {
         let (name, _) = line.strip_prefix("    pub ")?.split_once(':')?;
         name.chars()

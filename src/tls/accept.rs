@@ -13,7 +13,7 @@ use tokio_openssl::SslStream;
 use super::buffered::Buffered;
 use super::credentials::peer_identity;
 use super::profile::{Acceptor, Connector};
-use crate::identity::PeerIdentity;
+use rules::identity::PeerIdentity;
 
 /// How long a refused client is given to read its alert and close.
 const LINGER: Duration = Duration::from_millis(500);

@@ -10,8 +10,8 @@ use openssl::pkey::{Id, PKey, Private, Public};
 use openssl::x509::{X509, X509Ref};
 
 use super::leaf::Leaf;
-use crate::dn::{Name, element};
-use crate::identity::{Digest, PeerIdentity};
+use rules::dn::{Name, element};
+use rules::identity::{Digest, PeerIdentity};
 
 /// A certificate alone calls from nowhere.
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);

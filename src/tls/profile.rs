@@ -15,8 +15,8 @@ use openssl::x509::{X509, X509Name, X509StoreContext, X509StoreContextRef, X509V
 
 use super::credentials::{Credentials, peer_identity};
 use super::hello::takes_p256;
-use crate::dn::Name;
-use crate::identity::PeerIdentity;
+use rules::dn::Name;
+use rules::identity::PeerIdentity;
 
 /// Asked inside the handshake whether the peer may go on, so that it gets a TLS alert if not.
 pub type Gate = Arc<dyn Fn(&PeerIdentity) -> bool + Send + Sync>;

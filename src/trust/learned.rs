@@ -15,11 +15,11 @@ use std::time::SystemTime;
 
 use tracing::{debug, info, warn};
 
-use super::files::{self, Found};
 use super::known::{KnownCertificate, Source, lists};
-use crate::candidates::{Admission, Nobody};
-use crate::identity::Digest;
+use crate::node::files::{self, Found};
 use crate::tls::{CertificateInfo, certificate, certificates, pem};
+use rules::admission::{Admission, Nobody};
+use rules::identity::Digest;
 
 /// The directory's name in the state directory.
 const NAME: &str = "learned";

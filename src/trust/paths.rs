@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::files::Stamp;
 use super::known::WhenIncomplete;
 use super::sources::Sources;
-use super::ssconf;
-use crate::candidates::BootstrapPolicy;
 use crate::config::Config;
+use crate::node::files::Stamp;
+use crate::node::ssconf;
 use crate::tls::{Profile, Shown};
+use rules::admission::BootstrapPolicy;
 
 /// The files that a [`super::Reloader`] reads.
 #[derive(Debug, Clone)]

@@ -5,20 +5,19 @@ use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
-use super::files::{self, Found};
 use super::known::{CaList, Known, Source};
 use super::learned::Learned;
 use super::paths::{Paths, Rules, Stamps};
 use super::reset::InUse;
 use super::sources::Files;
-use super::ssconf::Ssconf;
 use super::state::{Remembered, State};
 use super::{Snapshot, Store, Tls};
-use crate::candidates::{
-    Admission, BootstrapPolicy, LastGood, MAX_BYTES, MapFile, Resolved, Server, parse, resolve,
-};
 use crate::metrics::Metrics;
+use crate::node::files::{self, Found};
+use crate::node::ssconf::Ssconf;
 use crate::tls::{Acceptor, Connector, Credentials, Gate, Issuer, Shown};
+use rules::admission::{Admission, BootstrapPolicy, LastGood, Resolved, Server, resolve};
+use rules::candidates::{MAX_BYTES, MapFile, parse};
 
 /// Largest `server.pem` that is read, in bytes.
 const MAX_PEM: usize = 1 << 20;
@@ -329,7 +328,7 @@ impl Reloader {
             && old.faults == reading.faults
             && old.map_state == reading.map_state
             && *old.known == reading.known
-            && self.ssconf.says_the_same(&old)
+            && old.says_of_the_nodes(&self.ssconf)
             && list(&old.tls) == list(&tls);
         if same {
             return;

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::files::{self, Found, Stamp};
 use super::known::{KnownCertificate, Source};
+use crate::node::files::{self, Found, Stamp};
 use crate::tls::certificates;
 
 /// Largest file that is read, in bytes.

@@ -9,8 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::files::{self, Found};
-use crate::candidates::{LastGood, MAX_BYTES, MapFile, parse};
+use crate::node::files::{self, Found};
+use rules::admission::LastGood;
+use rules::candidates::{MAX_BYTES, MapFile, parse};
 
 const HEAD: &str = "noded-proxy last good map, version 1, server ";
 
@@ -131,7 +132,7 @@ fn decode(content: &[u8]) -> Option<LastGood> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Digest;
+    use rules::identity::Digest;
 
     fn good(server: u8) -> LastGood {
         let text = format!(

@@ -20,7 +20,7 @@ use super::known::lists;
 use super::paths::Stamps;
 use super::reload::Reloader;
 use super::{Snapshot, Store};
-use crate::identity::{Digest, PeerIdentity};
+use rules::identity::{Digest, PeerIdentity};
 
 /// No event for this long, and the files are read.
 const QUIET: Duration = Duration::from_millis(20);

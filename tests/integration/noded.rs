@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use noded_proxy::upstream;
+use noded_proxy::proxy::upstream;
 
 use crate::support::client::{Tls, connect, read_response, rpc, send};
 use crate::support::lab::{Answer, Noded};

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use noded_proxy::sandbox::{self, Plan};
+use noded_proxy::daemon::sandbox::{self, Plan};
 
 use crate::support::client::admitted;
 use crate::support::pki::Pki;

@@ -1,8 +1,9 @@
 use super::*;
-use crate::authz::{Denied, Facts, Policy, authorise};
-use crate::candidates::{MapFile, Nobody, parse};
 use crate::tls::certificates_with;
 use proptest::prelude::*;
+use rules::admission::Nobody;
+use rules::authz::{Denied, Facts, Policy, authorise};
+use rules::candidates::{MapFile, parse};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 

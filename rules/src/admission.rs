@@ -1,0 +1,317 @@
+//! From what the map file is to who is admitted: the last good map, and the latch on the bootstrap phase.
+//!
+//! Pure. noded takes an absent or empty map for the bootstrap phase and then admits whoever shows
+//! `server.pem`, a certificate that every node holds (`lib/server/noded.py`, `VerifyCertificate`). The same
+//! is done here, but only until a real map was seen under the present `server.pem`: from then on an
+//! absent or empty file is a fault like the others and the last good map stays in force.
+
+use std::sync::Arc;
+
+use crate::candidates::{CandidateMap, MapFile};
+use crate::identity::Digest;
+
+/// Who is admitted now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// The certificates of the candidate map.
+    Listed(Arc<CandidateMap>),
+    /// Bootstrap phase: the certificate of `server.pem` alone.
+    Bootstrap(Digest),
+    /// Nobody at all.
+    Nobody(Nobody),
+}
+
+impl Admission {
+    /// The phase's name in `/status` and in logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Listed(_) => "listed",
+            Self::Bootstrap(_) => "bootstrap",
+            Self::Nobody(_) => "nobody",
+        }
+    }
+
+    /// Entries of the map in force, 0 when there is none.
+    pub fn entries(&self) -> usize {
+        match self {
+            Self::Listed(map) => map.entries(),
+            Self::Bootstrap(_) | Self::Nobody(_) => 0,
+        }
+    }
+}
+
+/// Why nobody is admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Nobody {
+    /// There is no `server.pem`: the node has not joined a cluster, or has left it.
+    #[error("this node is in no cluster (there is no server.pem)")]
+    NotInCluster,
+    /// `server.pem` is there, but none that could be used was ever seen.
+    #[error("server.pem is faulty and no good one is known")]
+    NoIdentity,
+    /// `bootstrap = "refuse"`, and there is no candidate map yet.
+    #[error("there is no candidate map, and the bootstrap phase is turned off")]
+    BootstrapRefused,
+    /// The candidate map has never been readable under this `server.pem`.
+    #[error("the candidate map is faulty and no good one is known")]
+    NoGoodMap,
+}
+
+/// Whether an absent or empty candidate map opens the bootstrap phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BootstrapPolicy {
+    /// As noded does, until a map was seen under the present `server.pem`.
+    #[default]
+    Allow,
+    /// Never.
+    Refuse,
+}
+
+/// What is known of `server.pem`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    /// There is no such file: the node is in no cluster.
+    Absent,
+    /// There is one, but none that could be used was ever seen.
+    Faulty,
+    /// The digest of the certificate in force.
+    Known(Digest),
+}
+
+/// The last good map, bound to the `server.pem` under which it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastGood {
+    /// Digest of the certificate in `server.pem` at that time.
+    pub server: Digest,
+    /// The map.
+    pub map: Arc<CandidateMap>,
+}
+
+/// The outcome of [`resolve`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Who is admitted from now on.
+    pub admission: Admission,
+    /// What to remember for the next time.
+    pub last_good: Option<LastGood>,
+    /// The file does not say what is in force: a fault to report (`candidate_map_stale` is 1).
+    pub stale: bool,
+}
+
+/// Decides who is admitted, from the map file as found, the present `server.pem`, what was last good, and
+/// the policy for the bootstrap phase.
+pub fn resolve(
+    file: MapFile,
+    server: Server,
+    last_good: Option<LastGood>,
+    policy: BootstrapPolicy,
+) -> Resolved {
+    let server = match server {
+        Server::Known(digest) => digest,
+        Server::Absent => {
+            // Left the cluster: what was learned under the old server.pem counts for nothing.
+            let admission = Admission::Nobody(Nobody::NotInCluster);
+            return Resolved {
+                admission,
+                last_good: None,
+                stale: false,
+            };
+        }
+        Server::Faulty => {
+            let admission = Admission::Nobody(Nobody::NoIdentity);
+            return Resolved {
+                admission,
+                last_good,
+                stale: false,
+            };
+        }
+    };
+    let kept = last_good.clone();
+    match file {
+        MapFile::Listed(map) => {
+            let map = Arc::new(map);
+            let admission = Admission::Listed(Arc::clone(&map));
+            Resolved {
+                admission,
+                last_good: Some(LastGood { server, map }),
+                stale: false,
+            }
+        }
+        MapFile::Absent | MapFile::Empty => match last_good.filter(|good| good.server == server) {
+            Some(good) => Resolved {
+                admission: Admission::Listed(good.map),
+                last_good: kept,
+                stale: true,
+            },
+            None => {
+                let admission = match policy {
+                    BootstrapPolicy::Allow => Admission::Bootstrap(server),
+                    BootstrapPolicy::Refuse => Admission::Nobody(Nobody::BootstrapRefused),
+                };
+                Resolved {
+                    admission,
+                    last_good: None,
+                    stale: false,
+                }
+            }
+        },
+        // A fault admits nobody new: the last good map stays, under a renewed server.pem too.
+        MapFile::Unreadable(_) | MapFile::Malformed(_) | MapFile::TooLarge => {
+            let admission = match last_good {
+                Some(good) => Admission::Listed(good.map),
+                None => Admission::Nobody(Nobody::NoGoodMap),
+            };
+            Resolved {
+                admission,
+                last_good: kept,
+                stale: true,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::candidates::{LineFault, MapError, parse};
+
+    const OLD: Digest = Digest::from_bytes([1; 20]);
+    const NEW: Digest = Digest::from_bytes([2; 20]);
+
+    fn map(digest: u8) -> CandidateMap {
+        match parse(format!("k={}", Digest::from_bytes([digest; 20])).as_bytes()) {
+            MapFile::Listed(map) => map,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn good(server: Digest) -> Option<LastGood> {
+        Some(LastGood {
+            server,
+            map: Arc::new(map(7)),
+        })
+    }
+
+    fn faults() -> [MapFile; 3] {
+        let error = MapError {
+            line: 1,
+            fault: LineFault::Blank,
+        };
+        [
+            MapFile::Unreadable("EACCES".into()),
+            MapFile::Malformed(error),
+            MapFile::TooLarge,
+        ]
+    }
+
+    #[test]
+    fn a_listed_map_is_taken_and_remembered() {
+        for before in [None, good(OLD), good(NEW)] {
+            let found = resolve(
+                MapFile::Listed(map(9)),
+                Server::Known(NEW),
+                before,
+                BootstrapPolicy::Refuse,
+            );
+            assert_eq!(found.admission, Admission::Listed(Arc::new(map(9))));
+            assert_eq!(
+                found.last_good,
+                Some(LastGood {
+                    server: NEW,
+                    map: Arc::new(map(9))
+                })
+            );
+            assert!(!found.stale);
+        }
+    }
+
+    #[test]
+    fn no_map_yet_is_the_bootstrap_phase() {
+        for file in [MapFile::Absent, MapFile::Empty] {
+            let open = resolve(
+                file.clone(),
+                Server::Known(NEW),
+                None,
+                BootstrapPolicy::Allow,
+            );
+            assert_eq!(
+                (open.admission, open.stale),
+                (Admission::Bootstrap(NEW), false)
+            );
+            let shut = resolve(file, Server::Known(NEW), None, BootstrapPolicy::Refuse);
+            assert_eq!(shut.admission, Admission::Nobody(Nobody::BootstrapRefused));
+        }
+    }
+
+    #[test]
+    fn once_listed_an_absent_or_empty_map_never_opens_the_node() {
+        for file in [MapFile::Absent, MapFile::Empty] {
+            let kept = resolve(file, Server::Known(NEW), good(NEW), BootstrapPolicy::Allow);
+            assert_eq!(kept.admission, Admission::Listed(Arc::new(map(7))));
+            assert_eq!((kept.last_good, kept.stale), (good(NEW), true));
+        }
+    }
+
+    #[test]
+    fn another_server_pem_starts_afresh() {
+        let found = resolve(
+            MapFile::Absent,
+            Server::Known(NEW),
+            good(OLD),
+            BootstrapPolicy::Allow,
+        );
+        assert_eq!(
+            (found.admission, found.last_good),
+            (Admission::Bootstrap(NEW), None)
+        );
+    }
+
+    #[test]
+    fn a_faulty_map_keeps_the_last_good_one_or_admits_nobody() {
+        for file in faults() {
+            for server in [OLD, NEW] {
+                let kept = resolve(
+                    file.clone(),
+                    Server::Known(server),
+                    good(OLD),
+                    BootstrapPolicy::Allow,
+                );
+                assert_eq!(
+                    kept.admission,
+                    Admission::Listed(Arc::new(map(7))),
+                    "{file:?}"
+                );
+                assert_eq!((kept.last_good, kept.stale), (good(OLD), true));
+            }
+            let none = resolve(file, Server::Known(NEW), None, BootstrapPolicy::Allow);
+            assert_eq!(none.admission, Admission::Nobody(Nobody::NoGoodMap));
+            assert!(none.stale);
+        }
+    }
+
+    #[test]
+    fn without_server_pem_nobody_is_admitted() {
+        for file in faults()
+            .into_iter()
+            .chain([MapFile::Absent, MapFile::Listed(map(9))])
+        {
+            let found = resolve(
+                file.clone(),
+                Server::Absent,
+                good(OLD),
+                BootstrapPolicy::Allow,
+            );
+            assert_eq!(found.admission, Admission::Nobody(Nobody::NotInCluster));
+            assert_eq!((found.last_good, found.stale), (None, false));
+
+            let found = resolve(file, Server::Faulty, good(OLD), BootstrapPolicy::Allow);
+            assert_eq!(found.admission, Admission::Nobody(Nobody::NoIdentity));
+            assert_eq!(
+                found.last_good,
+                good(OLD),
+                "a server.pem that cannot be read forgets nothing"
+            );
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Does the peer's address fit its certificate? (`bind_peer`)
+//!
+//! Candidates call from their primary address, and `client.pem` names its node (Ganeti 2.12.5 and later).
+//! Pure, and closed: while the lists of addresses are not known, no address fits.
+
+use super::{Denied, Facts};
+use crate::identity::PeerIdentity;
+
+/// What does not fit, if anything.
+pub(super) fn misplaced(peer: &PeerIdentity, facts: &Facts<'_>) -> Option<Denied> {
+    if !facts.candidate_addresses.contains(&peer.address) {
+        return Some(Denied::AddressNotCandidate);
+    }
+    // server.pem itself, and client.pem as Ganeti made it up to 2.12.4, have the cluster's name: they name
+    // no node, so there is nothing to compare.
+    let claimed = peer.common_name.as_deref();
+    if claimed.is_some() && claimed == facts.cluster {
+        return None;
+    }
+    let address = claimed.and_then(|name| facts.primary_addresses.get(name));
+    (address != Some(&peer.address)).then_some(Denied::OtherNodesCertificate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::Admission;
+    use crate::authz::{BindPeer, Policy, authorise};
+    use crate::identity::Digest;
+    use std::collections::{HashMap, HashSet};
+    use std::net::IpAddr;
+    use std::sync::Arc;
+
+    const SERVER: Digest = Digest::from_bytes([9; 20]);
+
+    fn peer(cn: Option<&str>, from: &str) -> PeerIdentity {
+        PeerIdentity {
+            address: from.parse().unwrap(),
+            digest: SERVER,
+            der: Arc::from([]),
+            common_name: cn.map(Into::into),
+            not_before: 0,
+            not_after: 2_000,
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn addresses_and_names_as_a_table() {
+        let other = Some(Denied::OtherNodesCertificate);
+        let nobodys = Some(Denied::AddressNotCandidate);
+        let candidates: HashSet<IpAddr> = ["192.0.2.1", "192.0.2.2", "192.0.2.9"].map(ip).into();
+        let nodes = [
+            ("n1", "192.0.2.1"),
+            ("n2", "192.0.2.2"),
+            ("n3", "192.0.2.3"),
+        ];
+        let nodes: HashMap<String, IpAddr> = nodes.map(|(n, a)| (n.into(), ip(a))).into();
+        let none = HashSet::new();
+        let table = [
+            (Some("n1"), "192.0.2.1", &candidates, None),
+            (Some("n1"), "192.0.2.2", &candidates, other),
+            (Some("n3"), "192.0.2.3", &candidates, nobodys),
+            (Some("n1"), "198.51.100.7", &candidates, nobodys),
+            (Some("n1"), "192.0.2.9", &candidates, other), // a candidate that has no name
+            (Some("n7"), "192.0.2.1", &candidates, other), // a name that no node has
+            (None, "192.0.2.1", &candidates, other),
+            (Some("ganeti.example.com"), "192.0.2.1", &candidates, None),
+            (
+                Some("ganeti.example.com"),
+                "192.0.2.3",
+                &candidates,
+                nobodys,
+            ),
+            (Some("n1"), "192.0.2.1", &none, nobodys), // nothing known: closed
+        ];
+        for (cn, from, candidates, expected) in table {
+            let admission = Admission::Bootstrap(SERVER);
+            let facts = Facts {
+                admission: &admission,
+                known: None,
+                candidate_addresses: candidates,
+                primary_addresses: &nodes,
+                cluster: Some("ganeti.example.com"),
+                of_the_cluster: false,
+                now: 1_000,
+            };
+            let peer = peer(cn, from);
+            let ask = |bind_peer| {
+                let policy = Policy {
+                    bind_peer,
+                    ..Policy::default()
+                };
+                authorise(&peer, &facts, policy)
+            };
+            let warned = ask(BindPeer::Warn).map(|permit| permit.misplaced());
+            assert_eq!(warned, Ok(expected), "{cn:?} from {from}");
+            assert_eq!(ask(BindPeer::Enforce).err(), expected, "{cn:?} from {from}");
+            let off = ask(BindPeer::Off).map(|permit| permit.misplaced());
+            assert_eq!(off, Ok(None), "{cn:?} from {from}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Who may command a Ganeti node daemon, and what: pure values and functions, and nothing else.
+//!
+//! No file, socket, process, clock or C library is named here; Cargo.toml and clippy.toml see to it. So a
+//! rule can be read, tested and fuzzed alone, in seconds.
+//!
+//! ```text
+//!   identity   a certificate's digest, and what is known of a peer
+//!   dn         distinguished names as encoded bytes
+//!   candidates the candidate map: text to a value that cannot be wrong
+//!   admission  from the state of the map file to who is admitted; the latch on the bootstrap phase
+//!   authz      the rule: may this peer command noded now?
+//!   procedures what is known of Ganeti's procedures
+//!   policy     which procedures an admitted candidate may call
+//! ```
+
+pub mod admission;
+pub mod authz;
+pub mod candidates;
+pub mod dn;
+pub mod identity;
+pub mod policy;
+pub mod procedures;

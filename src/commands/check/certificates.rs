@@ -1,0 +1,379 @@
+//! What is wrong with `server.pem` and `client.pem`. Pure.
+
+use std::path::Path;
+
+use super::Finding;
+use crate::tls::CertificateInfo;
+
+const DAY: i64 = 86_400;
+/// Ganeti's own thresholds, in days (`lib/constants.py`, `SSL_CERT_EXPIRATION_WARN` and `_ERROR`).
+const WARN_DAYS: i64 = 30;
+const ERROR_DAYS: i64 = 7;
+/// Ganeti's own allowance for clocks that differ (`lib/constants.py`, `NODE_MAX_CLOCK_SKEW`).
+const CLOCK_SKEW: i64 = 150;
+/// Size of the RSA keys that Ganeti makes since 2.2.
+const RSA_BITS: u32 = 2048;
+
+/// A file that should hold a key and its certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Pem {
+    /// No such file.
+    Absent,
+    /// It cannot be read, or the key does not fit, and so on.
+    Faulty(String),
+    /// Key and certificate fit; the file's mode.
+    Good(Box<CertificateInfo>, u32),
+}
+
+impl Pem {
+    pub(super) fn info(&self) -> Option<&CertificateInfo> {
+        match self {
+            Self::Good(info, _) => Some(info),
+            Self::Absent | Self::Faulty(_) => None,
+        }
+    }
+}
+
+/// Whether this node is a master candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It is in `ssconf_master_candidates`.
+    Candidate,
+    /// It is in `ssconf_node_list` alone.
+    Normal,
+    /// It cannot be told, and why.
+    Unknown(String),
+}
+
+/// The role of this host. Ganeti's names are fully qualified, the host's own may be the first label.
+pub(super) fn role(host: &str, nodes: Option<&[String]>, candidates: Option<&[String]>) -> Role {
+    let (Some(nodes), Some(candidates)) = (nodes, candidates) else {
+        return Role::Unknown(
+            "ssconf_node_list and ssconf_master_candidates cannot be read".into(),
+        );
+    };
+    let is_host = |name: &String| {
+        name == host || (!host.contains('.') && name.split('.').next() == Some(host))
+    };
+    match (nodes.iter().any(is_host), candidates.iter().any(is_host)) {
+        (_, true) => Role::Candidate,
+        (true, false) => Role::Normal,
+        (false, false) => Role::Unknown(format!(
+            "this host's name {host} is not in ssconf_node_list"
+        )),
+    }
+}
+
+/// Findings on `server.pem`.
+pub(super) fn server(path: &Path, pem: &Pem, legacy: bool, now: i64) -> Vec<Finding> {
+    let id = "server_pem";
+    let name = format!("server_pem = {}", path.display());
+    match pem {
+        Pem::Absent => vec![Finding::warning(
+            id,
+            format!("{name}: absent: this node is in no cluster; the proxy waits for the file"),
+        )],
+        Pem::Faulty(why) => vec![Finding::error(
+            id,
+            format!("{name}: {why}: restore it from the master, or gnt-cluster renew-crypto"),
+        )],
+        Pem::Good(info, mode) => vec![
+            Finding::ok(
+                id,
+                format!("{name}: the key fits the certificate {}", info.digest),
+            ),
+            secrecy("server_pem_mode", &name, *mode),
+            expiry(
+                "server_pem_expiry",
+                &name,
+                info,
+                "--new-cluster-certificate",
+                now,
+            ),
+            strength(&name, info, legacy),
+        ],
+    }
+}
+
+/// Findings on the node's own `client.pem`, except for those that need the map.
+pub(super) fn client(
+    path: &Path,
+    pem: &Pem,
+    server: &CertificateInfo,
+    signed: bool,
+    now: i64,
+) -> Vec<Finding> {
+    let name = path.display().to_string();
+    let renew = "gnt-cluster renew-crypto --new-node-certificates";
+    match pem {
+        Pem::Absent => Vec::new(), // what that means depends on the map
+        Pem::Faulty(why) => vec![Finding::error(
+            "client_pem",
+            format!("{name}: {why}: {renew}"),
+        )],
+        Pem::Good(info, mode) => {
+            let cn = info.common_name.as_deref().unwrap_or("-");
+            let found = format!(
+                "{name}: the key fits the certificate of {cn}, {}",
+                info.digest
+            );
+            vec![
+                Finding::ok("client_pem", found),
+                secrecy("client_pem_mode", &name, *mode),
+                expiry(
+                    "client_pem_expiry",
+                    &name,
+                    info,
+                    "--new-node-certificates",
+                    now,
+                ),
+                issuer(&name, info, server, signed),
+            ]
+        }
+    }
+}
+
+fn secrecy(id: &'static str, name: &str, mode: u32) -> Finding {
+    let mode = mode & 0o7777;
+    if mode & 0o007 == 0 {
+        return Finding::ok(id, format!("{name}: mode {mode:04o}"));
+    }
+    let open = "every local user can use the key";
+    Finding::error(
+        id,
+        format!("{name}: mode {mode:04o}: {open}: chmod o= FILE, then renew it"),
+    )
+}
+
+fn expiry(id: &'static str, name: &str, info: &CertificateInfo, option: &str, now: i64) -> Finding {
+    let renew = format!("gnt-cluster renew-crypto {option}");
+    let days = (info.not_after - now).div_euclid(DAY);
+    if info.not_before > now + CLOCK_SKEW {
+        let wait = info.not_before - now;
+        Finding::error(
+            id,
+            format!("{name}: not valid for another {wait} s: set the clock"),
+        )
+    } else if info.not_after < now {
+        Finding::error(id, format!("{name}: expired {} days ago: {renew}", -days))
+    } else if days < ERROR_DAYS {
+        Finding::error(id, format!("{name}: expires in {days} days: {renew}"))
+    } else if days < WARN_DAYS {
+        Finding::warning(id, format!("{name}: expires in {days} days: {renew}"))
+    } else {
+        Finding::ok(id, format!("{name}: expires in {days} days"))
+    }
+}
+
+fn strength(name: &str, info: &CertificateInfo, legacy: bool) -> Finding {
+    let id = "server_pem_key";
+    let kind = if info.rsa { "RSA" } else { "other than RSA" };
+    let what = format!(
+        "{name}: key of {} bits ({kind}), {}",
+        info.key_bits, info.signature
+    );
+    let renew = "gnt-cluster renew-crypto --new-cluster-certificate";
+    if info.rsa && info.key_bits < RSA_BITS && legacy {
+        Finding::warning(id, format!("{what}: weak, and taken because of tls.legacy"))
+    } else if info.rsa && info.key_bits < RSA_BITS {
+        Finding::error(
+            id,
+            format!("{what}: less than {RSA_BITS}, clients refuse it: {renew}"),
+        )
+    } else if info.signature.to_ascii_lowercase().contains("sha1") {
+        Finding::warning(
+            id,
+            format!("{what}: a SHA-1 signature, new clients refuse it: {renew}"),
+        )
+    } else {
+        Finding::ok(id, what)
+    }
+}
+
+/// noded does not look at the issuer (up to 3.1), later versions do, and `gnt-cluster verify` does.
+fn issuer(name: &str, info: &CertificateInfo, server: &CertificateInfo, signed: bool) -> Finding {
+    let id = "client_pem_issuer";
+    let renew = "gnt-cluster renew-crypto --new-node-certificates";
+    if info.digest == server.digest {
+        let text = "it is server.pem's own certificate, which every node holds";
+        Finding::error(id, format!("{name}: {text}: {renew}"))
+    } else if info.subject == info.issuer {
+        Finding::warning(
+            id,
+            format!("{name}: self-signed, as of Ganeti 2.11: {renew}"),
+        )
+    } else if info.issuer != server.subject {
+        let text = "its issuer is not the subject of server.pem, byte for byte";
+        Finding::warning(id, format!("{name}: {text}: {renew}"))
+    } else if !signed {
+        let text = "not signed by the present server.pem but by one of the same name";
+        Finding::warning(id, format!("{name}: {text}: {renew}"))
+    } else {
+        Finding::ok(id, format!("{name}: issued by server.pem"))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::Verdict::{self, Error, Ok, Warning};
+    use super::*;
+    use rules::dn::Name;
+    use rules::identity::Digest;
+
+    const NOW: i64 = 1_700_000_000;
+
+    pub(in super::super) fn certificate(n: u8) -> CertificateInfo {
+        CertificateInfo {
+            digest: Digest::from_bytes([n; 20]),
+            der: [n].into(),
+            common_name: Some("node1.example.com".into()),
+            not_before: NOW - DAY,
+            not_after: NOW + 1000 * DAY,
+            x509_version: 1,
+            key_bits: 2048,
+            rsa: true,
+            signature: "sha256WithRSAEncryption".into(),
+            subject: Name::from_der([n]),
+            issuer: Name::from_der([1]),
+        }
+    }
+
+    fn verdict(findings: &[Finding], id: &str) -> Option<Verdict> {
+        findings.iter().find(|f| f.id == id).map(|f| f.verdict)
+    }
+
+    #[test]
+    fn validity_has_ganetis_thresholds() {
+        let table = [
+            (-DAY, 1000 * DAY, Ok),
+            (-DAY, 30 * DAY, Ok),
+            (-DAY, 30 * DAY - 1, Warning),
+            (-DAY, 7 * DAY, Warning),
+            (-DAY, 7 * DAY - 1, Error),
+            (-DAY, -1, Error),
+            (150, DAY * 1000, Ok),
+            (151, DAY * 1000, Error),
+        ];
+        for (from, to, expected) in table {
+            let info = CertificateInfo {
+                not_before: NOW + from,
+                not_after: NOW + to,
+                ..certificate(1)
+            };
+            let pem = Pem::Good(Box::new(info), 0o440);
+            let found = server("s".as_ref(), &pem, false, NOW);
+            assert_eq!(
+                verdict(&found, "server_pem_expiry"),
+                Some(expected),
+                "{from} {to}"
+            );
+        }
+    }
+
+    #[test]
+    fn weak_keys_and_old_signatures_are_told() {
+        let table = [
+            (true, 2048, "sha256WithRSAEncryption", false, Ok),
+            (true, 1024, "sha256WithRSAEncryption", false, Error),
+            (true, 1024, "sha1WithRSAEncryption", true, Warning),
+            (true, 4096, "sha1WithRSAEncryption", false, Warning),
+            (false, 256, "ecdsa-with-SHA256", false, Ok),
+            (false, 256, "ecdsa-with-SHA1", false, Warning),
+        ];
+        for (rsa, key_bits, signature, legacy, expected) in table {
+            let signature = signature.to_owned();
+            let info = CertificateInfo {
+                rsa,
+                key_bits,
+                signature,
+                ..certificate(1)
+            };
+            let found = server("s".as_ref(), &Pem::Good(Box::new(info), 0o440), legacy, NOW);
+            assert_eq!(
+                verdict(&found, "server_pem_key"),
+                Some(expected),
+                "{rsa} {key_bits}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_an_error() {
+        for (mode, expected) in [
+            (0o400, Ok),
+            (0o440, Ok),
+            (0o640, Ok),
+            (0o444, Error),
+            (0o602, Error),
+        ] {
+            let found = server(
+                "s".as_ref(),
+                &Pem::Good(Box::new(certificate(1)), mode),
+                false,
+                NOW,
+            );
+            assert_eq!(
+                verdict(&found, "server_pem_mode"),
+                Some(expected),
+                "{mode:o}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_absent_server_pem_is_waited_for_and_a_faulty_one_is_not() {
+        let found = |pem| verdict(&server("s".as_ref(), &pem, false, NOW), "server_pem");
+        assert_eq!(found(Pem::Absent), Some(Warning));
+        assert_eq!(found(Pem::Faulty("cut short".into())), Some(Error));
+    }
+
+    #[test]
+    fn the_clients_issuer_as_a_table() {
+        let own = certificate(1);
+        let table = [
+            (certificate(1), true, Error), // server.pem itself
+            (
+                CertificateInfo {
+                    issuer: Name::from_der([2]),
+                    ..certificate(2)
+                },
+                false,
+                Warning,
+            ), // self-signed
+            (
+                CertificateInfo {
+                    issuer: Name::from_der([3]),
+                    ..certificate(2)
+                },
+                false,
+                Warning,
+            ), // another name
+            (certificate(2), false, Warning), // an old server.pem
+            (certificate(2), true, Ok),
+        ];
+        for (info, signed, expected) in table {
+            let pem = Pem::Good(Box::new(info.clone()), 0o440);
+            let found = client("c".as_ref(), &pem, &own, signed, NOW);
+            assert_eq!(
+                verdict(&found, "client_pem_issuer"),
+                Some(expected),
+                "{info:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_role_follows_from_the_host_name() {
+        let nodes: Vec<String> = ["n1.example.com", "n2.example.com"].map(Into::into).into();
+        let role = |host| role(host, Some(&nodes), Some(&nodes[..1]));
+        assert_eq!(role("n1.example.com"), Role::Candidate);
+        assert_eq!(role("n1"), Role::Candidate);
+        assert_eq!(role("n2"), Role::Normal);
+        assert!(matches!(role("n1.example.org"), Role::Unknown(_)));
+        assert!(matches!(role("n"), Role::Unknown(_)));
+        assert!(matches!(
+            super::role("n1", None, Some(&nodes)),
+            Role::Unknown(_)
+        ));
+    }
+}

@@ -1,0 +1,233 @@
+//! Reads the files, and puts what was found before the judges.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+use super::certificates::{self, Pem, Role};
+use super::map::{self, Map};
+use super::{Finding, arguments};
+use crate::config::Config;
+use crate::node::files::{Found, read};
+use crate::tls::{Credentials, certificates as pem_certificates};
+use crate::trust::{Remembered, State};
+use rules::candidates::{MAX_BYTES, MapFile, parse};
+
+/// Largest PEM or ssconf file that is read, in bytes.
+const MOST: usize = 1 << 20;
+
+/// What the files say.
+pub(super) struct Files {
+    pub(super) server_credentials: Option<Credentials>,
+    server: Pem,
+    client_path: PathBuf,
+    client: Pem,
+    client_signed: bool,
+    map: Map,
+    role: Role,
+    candidates: Option<Vec<String>>,
+    state_file: PathBuf,
+    remembered: Remembered,
+    state_dir: Finding,
+    candidate_certs: Option<Finding>,
+    defaults_path: PathBuf,
+    defaults: Result<String, String>,
+}
+
+impl Files {
+    pub(super) fn read(config: &Config, defaults: &Path) -> Self {
+        let (server, server_credentials) = pem(&config.server_pem);
+        let client_path = config.server_pem.with_file_name("client.pem");
+        let (client, client_credentials) = pem(&client_path);
+        let client_signed = match (&client_credentials, &server_credentials) {
+            (Some(client), Some(server)) => client.signed_by(server),
+            _ => false,
+        };
+        let list = |key: &str| lines(&config.ssconf_dir.join(key));
+        let candidates = list("ssconf_master_candidates");
+        let host = rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned();
+        let nodes = list("ssconf_node_list");
+        let map = candidate_map(&config.map_path());
+        let mut state = State::new(&config.state_dir);
+        Self {
+            server_credentials,
+            server,
+            client_path,
+            client,
+            client_signed,
+            role: certificates::role(&host, nodes.as_deref(), candidates.as_deref()),
+            candidates,
+            remembered: state.load(),
+            state_file: state.path().to_owned(),
+            state_dir: state_dir(&config.state_dir),
+            candidate_certs: config
+                .candidate_certs
+                .as_deref()
+                .map(|d| candidate_certs(d, &map)),
+            map,
+            defaults_path: defaults.to_owned(),
+            defaults: text(defaults),
+        }
+    }
+
+    pub(super) fn judge(&self, config: &Config, now: i64) -> Vec<Finding> {
+        let bootstrap = config.admission.bootstrap;
+        let map_file = &self.map.file;
+        let mut findings =
+            certificates::server(&config.server_pem, &self.server, config.tls.legacy, now);
+        let candidates = self.candidates.as_ref().map(Vec::len);
+        if self.server != Pem::Absent {
+            findings.extend(map::file(&config.map_path(), &self.map, candidates));
+        }
+        let remembered = &self.remembered;
+        let (state, server) = (&self.state_file, &self.server);
+        findings.extend(map::admission(
+            state, map_file, server, remembered, bootstrap,
+        ));
+        findings.push(self.state_dir.clone());
+        if let Some(server) = self.server.info() {
+            let (path, client) = (&self.client_path, &self.client);
+            let signed = self.client_signed;
+            findings.extend(certificates::client(path, client, server, signed, now));
+            findings.extend(map::own_entry(path, client, &self.map, &self.role));
+        }
+        findings.extend(self.candidate_certs.clone());
+        let defaults = self.defaults.as_deref().map_err(|why| &**why);
+        findings.extend(arguments::check(
+            &self.defaults_path,
+            defaults,
+            &config.upstream,
+        ));
+        findings
+    }
+}
+
+fn pem(path: &Path) -> (Pem, Option<Credentials>) {
+    let content = match read(path, MOST) {
+        Found::Absent => return (Pem::Absent, None),
+        Found::TooLarge => return (Pem::Faulty(format!("more than {MOST} bytes")), None),
+        Found::Unreadable(why) => return (Pem::Faulty(format!("cannot be read: {why}")), None),
+        Found::Content(content) => content,
+    };
+    match Credentials::from_pem(&content) {
+        Ok(good) => (
+            Pem::Good(Box::new(good.info()), mode(path).unwrap_or(0)),
+            Some(good),
+        ),
+        Err(error) => (Pem::Faulty(error.to_string()), None),
+    }
+}
+
+fn mode(path: &Path) -> Option<u32> {
+    fs::metadata(path)
+        .ok()
+        .map(|metadata| metadata.permissions().mode())
+}
+
+fn candidate_map(path: &Path) -> Map {
+    match read(path, MAX_BYTES) {
+        Found::Absent => Map::new(MapFile::Absent, b"", None),
+        Found::TooLarge => Map::new(MapFile::TooLarge, b"", mode(path)),
+        Found::Unreadable(why) => Map::new(MapFile::Unreadable(why), b"", mode(path)),
+        Found::Content(text) => Map::new(parse(&text), &text, mode(path)),
+    }
+}
+
+fn text(path: &Path) -> Result<String, String> {
+    match read(path, MOST) {
+        Found::Absent => Err("absent".into()),
+        Found::TooLarge => Err(format!("more than {MOST} bytes")),
+        Found::Unreadable(why) => Err(format!("cannot be read: {why}")),
+        Found::Content(content) => Ok(String::from_utf8_lossy(&content).into_owned()),
+    }
+}
+
+/// The lines of an ssconf file, `None` when it cannot be read.
+fn lines(path: &Path) -> Option<Vec<String>> {
+    let text = text(path).ok()?;
+    Some(
+        text.lines()
+            .map(str::trim)
+            .filter(|l| !l.is_empty())
+            .map(str::to_owned)
+            .collect(),
+    )
+}
+
+fn state_dir(path: &Path) -> Finding {
+    let (id, name) = ("state_dir", format!("state_dir = {}", path.display()));
+    let lost = "the last good candidate map would not outlive the process";
+    let user = rustix::process::getuid().as_raw();
+    let usual = path == Config::default().state_dir;
+    match fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && usual => Finding::warning(
+            id,
+            format!("{name}: absent: {lost}; the systemd unit makes it"),
+        ),
+        Err(error) => Finding::error(
+            id,
+            format!("{name}: {error}: {lost}: mkdir it for the proxy's user"),
+        ),
+        Ok(found) if !found.is_dir() => {
+            Finding::error(id, format!("{name}: not a directory: {lost}"))
+        }
+        Ok(_) => match access(path, Access::WRITE_OK | Access::EXEC_OK) {
+            Ok(()) => Finding::ok(id, format!("{name}: writable for uid {user}")),
+            Err(error) => {
+                let todo = "run as the proxy's user, or chown it to him";
+                Finding::error(
+                    id,
+                    format!("{name}: not writable for uid {user} ({error}): {lost}: {todo}"),
+                )
+            }
+        },
+    }
+}
+
+fn candidate_certs(dir: &Path, map: &Map) -> Finding {
+    let (id, name) = (
+        "candidate_certs",
+        format!("candidate_certs = {}", dir.display()),
+    );
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) => {
+            return Finding::error(id, format!("{name}: {error}: mkdir it, or remove the key"));
+        }
+    };
+    let (mut listed, mut unlisted, mut faulty) = (0, 0, Vec::new());
+    for path in entries
+        .filter_map(Result::ok)
+        .map(|e| e.path())
+        .filter(|p| p.is_file())
+    {
+        let found = match read(&path, MOST) {
+            Found::Content(content) => pem_certificates(&content).map_err(|e| e.to_string()),
+            Found::Unreadable(why) => Err(why),
+            Found::Absent => continue, // gone in between
+            Found::TooLarge => Err(format!("more than {MOST} bytes")),
+        };
+        match (found, &map.file) {
+            (Ok(found), MapFile::Listed(map)) => {
+                let (yes, no): (Vec<_>, Vec<_>) =
+                    found.iter().partition(|c| map.contains(&c.digest));
+                (listed, unlisted) = (listed + yes.len(), unlisted + no.len());
+            }
+            (Ok(found), _) => unlisted += found.len(),
+            (Err(why), _) => faulty.push(format!("{}: {why}", path.display())),
+        }
+    }
+    let text = format!("{name}: {listed} certificates of the candidate map, {unlisted} others");
+    match faulty.first() {
+        None => Finding::ok(id, text),
+        Some(first) => Finding::warning(
+            id,
+            format!("{text}, {} files of no use ({first})", faulty.len()),
+        ),
+    }
+}

@@ -1,0 +1,168 @@
+use std::sync::Arc;
+
+use super::super::Verdict::{self, Error, Ok, Warning};
+use super::super::certificates::tests::certificate;
+use super::*;
+use rules::candidates::parse;
+use rules::identity::Digest;
+
+fn digest(n: u8) -> Digest {
+    Digest::from_bytes([n; 20])
+}
+
+fn map(entries: &[(&str, u8)]) -> Map {
+    let text: String = entries
+        .iter()
+        .map(|(k, n)| format!("{k}={}\n", digest(*n)))
+        .collect();
+    Map::new(parse(text.as_bytes()), text.as_bytes(), Some(0o444))
+}
+
+fn verdict(findings: &[Finding], id: &str) -> Verdict {
+    findings.iter().find(|f| f.id == id).unwrap().verdict
+}
+
+#[test]
+fn the_file_as_a_table() {
+    let table = [
+        ("", Warning),
+        ("u1=AA", Error),
+        ("u1=0202020202020202020202020202020202020202\n", Error),
+    ];
+    for (text, expected) in table {
+        let map = Map::new(parse(text.as_bytes()), text.as_bytes(), None);
+        assert_eq!(
+            verdict(&file("m".as_ref(), &map, None), "candidate_map"),
+            expected,
+            "{text}"
+        );
+    }
+    assert_eq!(
+        verdict(
+            &file("m".as_ref(), &map(&[("u", 1)]), None),
+            "candidate_map"
+        ),
+        Ok
+    );
+}
+
+#[test]
+fn entries_as_a_table() {
+    // entries, candidates; verdicts on leftovers, duplicates, count
+    type Case = (&'static [(&'static str, u8)], usize, [Verdict; 3]);
+    let table: [Case; 7] = [
+        (&[("u1", 1), ("u2", 2)], 2, [Ok, Ok, Ok]),
+        (&[("u1", 1), ("u2", 2)], 3, [Ok, Ok, Warning]),
+        (&[("bootstrap", 1)], 1, [Warning, Ok, Warning]),
+        (&[("u1", 1), ("bootstrap", 1)], 1, [Warning, Ok, Ok]),
+        (&[("u1", 1), ("u1-SERVER", 3)], 1, [Warning, Ok, Ok]),
+        (&[("u1", 1), ("u1-OLDMASTER", 3)], 1, [Warning, Ok, Ok]),
+        (&[("u1", 1), ("u2", 1)], 2, [Ok, Error, Ok]),
+    ];
+    for (entries, candidates, expected) in table {
+        let found = file("m".as_ref(), &map(entries), Some(candidates));
+        let ids = ["leftovers", "duplicates", "count"].map(|id| format!("candidate_map_{id}"));
+        assert_eq!(ids.map(|id| verdict(&found, &id)), expected, "{entries:?}");
+    }
+}
+
+#[test]
+fn a_map_that_everybody_can_write_is_an_error() {
+    for (mode, expected) in [(0o444, Ok), (0o600, Ok), (0o664, Ok), (0o646, Error)] {
+        let map = Map {
+            mode: Some(mode),
+            ..map(&[("u", 1)])
+        };
+        assert_eq!(
+            verdict(&file("m".as_ref(), &map, Some(1)), "candidate_map_mode"),
+            expected
+        );
+    }
+}
+
+#[test]
+fn who_is_admitted_at_a_start() {
+    use BootstrapPolicy::{Allow, Refuse};
+    let good = || Pem::Good(Box::new(certificate(9)), 0o440);
+    let kept = |server| {
+        let MapFile::Listed(map) = map(&[("u", 1)]).file else {
+            panic!()
+        };
+        Remembered::Map(LastGood {
+            server: digest(server),
+            map: Arc::new(map),
+        })
+    };
+    let listed = || map(&[("u", 1)]).file;
+    let damaged = || Remembered::Damaged("cut".into());
+    let unreadable = || MapFile::Unreadable("EIO".into());
+    let table = [
+        (listed(), good(), Remembered::Nothing, Allow, Ok),
+        (listed(), Pem::Absent, Remembered::Nothing, Allow, Warning),
+        (
+            listed(),
+            Pem::Faulty("x".into()),
+            Remembered::Nothing,
+            Allow,
+            Error,
+        ),
+        (MapFile::Absent, good(), Remembered::Nothing, Allow, Warning),
+        (MapFile::Empty, good(), Remembered::Nothing, Refuse, Error),
+        (MapFile::Empty, good(), kept(9), Refuse, Warning),
+        (MapFile::Empty, good(), kept(8), Refuse, Error),
+        (MapFile::Empty, good(), damaged(), Allow, Error),
+        (unreadable(), good(), Remembered::Nothing, Allow, Error),
+        (unreadable(), good(), kept(9), Allow, Warning),
+    ];
+    for (file, server, remembered, policy, expected) in table {
+        let case = format!("{file:?} {server:?} {remembered:?} {policy:?}");
+        let found = admission("s".as_ref(), &file, &server, &remembered, policy);
+        assert_eq!(verdict(&found, "admission"), expected, "{case}");
+        let kept = if matches!(remembered, Remembered::Damaged(_)) {
+            Warning
+        } else {
+            Ok
+        };
+        assert_eq!(verdict(&found, "last_good_map"), kept, "{case}");
+    }
+}
+
+#[test]
+fn listed_exactly_if_a_candidate() {
+    let unknown = || Role::Unknown("no ssconf".into());
+    let table = [
+        (Role::Candidate, 1, "u1", Ok),
+        (Role::Candidate, 2, "u1", Error),
+        (Role::Candidate, 2, "bootstrap", Warning),
+        (Role::Normal, 1, "u1", Error),
+        (Role::Normal, 2, "u1", Ok),
+        (unknown(), 1, "u1", Warning),
+        (unknown(), 2, "u1", Warning),
+    ];
+    for (role, own, key, expected) in table {
+        let client = Pem::Good(Box::new(certificate(own)), 0o440);
+        let found = own_entry("c".as_ref(), &client, &map(&[(key, 1)]), &role).unwrap();
+        assert_eq!(
+            (found.id, found.verdict),
+            ("client_pem_listed", expected),
+            "{role:?} {own}"
+        );
+    }
+}
+
+#[test]
+fn without_client_pem_a_candidate_cannot_command() {
+    let map = map(&[("u1", 1)]);
+    let found = |role| {
+        own_entry("c".as_ref(), &Pem::Absent, &map, &role)
+            .unwrap()
+            .verdict
+    };
+    assert_eq!(found(Role::Candidate), Error);
+    assert_eq!(found(Role::Normal), Warning);
+    let bootstrap = Map::new(MapFile::Absent, b"", None);
+    assert_eq!(
+        own_entry("c".as_ref(), &Pem::Absent, &bootstrap, &Role::Candidate),
+        None
+    );
+}

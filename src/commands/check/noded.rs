@@ -1,0 +1,322 @@
+//! Is noded there, does it answer, and can others reach it behind the proxy's back?
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream as StdStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+use super::files::Files;
+use super::{Finding, is_loopback};
+use crate::config::Config;
+use crate::node::sockets::Listener;
+use crate::tls::{Connector, Profile};
+
+/// Time for noded's answer; a busy node needs some hundred milliseconds.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Largest answer to `version` that is read.
+const MOST: usize = 64 << 10;
+/// What we call ourselves in noded's log.
+const AGENT: &str = concat!("noded-proxy/", env!("CARGO_PKG_VERSION"), " probe");
+/// nobody and nogroup, on every Linux.
+const NOBODY: u32 = 65_534;
+
+/// What may be wrong when noded is asked over TLS.
+const NO_TLS: &str = "a noded with --no-ssl needs upstream.tls = false; one with TLS takes server.pem only \
+                      while its candidate map is empty, and up to Ganeti 2.10";
+
+/// What became of a call of `version`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Call {
+    /// No connection.
+    Unreachable(String),
+    /// A connection, but no TLS.
+    NoTls(String),
+    /// No answer that could be read.
+    NoAnswer(String),
+    /// An answer.
+    Answer(StatusCode, String),
+}
+
+/// Findings on noded.
+pub(super) fn check(
+    config: &Config,
+    files: &Files,
+    listeners: &Option<Vec<Listener>>,
+    runtime: &Runtime,
+) -> Vec<Finding> {
+    let (upstream, plain) = (config.upstream.address, !config.upstream.tls);
+    let mut findings = vec![exposure(upstream, plain, listeners.as_deref())];
+    let connector = match (&files.server_credentials, plain) {
+        (_, true) => None,
+        (Some(credentials), false) => {
+            let profile = if config.tls.legacy {
+                Profile::Legacy
+            } else {
+                Profile::Modern
+            };
+            match Connector::new(credentials, profile) {
+                Ok(connector) => Some(connector),
+                Err(error) => {
+                    let text = format!("upstream.tls = true: server.pem is refused: {error}");
+                    findings.push(Finding::error("noded_answers", text));
+                    return findings;
+                }
+            }
+        }
+        (None, false) => {
+            let text = "upstream.tls = true: noded cannot be asked without server.pem";
+            findings.push(Finding::warning("noded_answers", text));
+            return findings;
+        }
+    };
+    let limit = config.upstream.connect_timeout;
+    let call = runtime.block_on(version(upstream, connector.as_ref(), limit));
+    let joined = files.server_credentials.is_some();
+    findings.extend(judge(upstream, plain, joined, &call));
+    if plain && !matches!(call, Call::Unreachable(_)) {
+        findings.push(guard(upstream, &try_as_nobody(upstream)));
+    }
+    findings
+}
+
+/// Calls `version`, as the proxy itself would.
+async fn version(address: SocketAddr, connector: Option<&Connector>, limit: Duration) -> Call {
+    let tcp = match timeout(limit, TcpStream::connect(address)).await {
+        Ok(Ok(tcp)) => tcp,
+        Ok(Err(error)) => return Call::Unreachable(error.to_string()),
+        Err(_) => return Call::Unreachable(format!("not accepted within {limit:?}")),
+    };
+    let call = async {
+        match connector {
+            None => ask(tcp, address)
+                .await
+                .map_err(|error| Call::NoAnswer(error.to_string())),
+            Some(connector) => {
+                let stream = connector.connect(tcp).await.map_err(Call::NoTls)?;
+                ask(stream, address)
+                    .await
+                    .map_err(|error| Call::NoAnswer(error.to_string()))
+            }
+        }
+    };
+    match timeout(PATIENCE, call).await {
+        Ok(Ok((status, body))) => Call::Answer(status, body),
+        Ok(Err(failure)) => failure,
+        Err(_) => Call::NoAnswer(format!("no answer within {PATIENCE:?}")),
+    }
+}
+
+type Problem = Box<dyn std::error::Error + Send + Sync>;
+
+async fn ask<S>(stream: S, address: SocketAddr) -> Result<(StatusCode, String), Problem>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let request = Request::post("/version")
+        .header(HOST, address.to_string())
+        .header(USER_AGENT, AGENT)
+        .header(CONTENT_TYPE, "application/json")
+        .body(Full::new(Bytes::from_static(b"[]")))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let response = match sender.send_request(request).await {
+        Ok(response) => response,
+        // TLS 1.3: a refused certificate shows only now, and the connection knows why.
+        Err(error) => match connection.await {
+            Ok(Err(cause)) => return Err(cause.into()),
+            _ => return Err(error.into()),
+        },
+    };
+    let status = response.status();
+    let body = Limited::new(response.into_body(), MOST)
+        .collect()
+        .await?
+        .to_bytes();
+    Ok((status, String::from_utf8_lossy(&body).trim().to_owned()))
+}
+
+/// What the call says. `joined`: there is a `server.pem`, without which noded does not run.
+fn judge(upstream: SocketAddr, plain: bool, joined: bool, call: &Call) -> Vec<Finding> {
+    let name = format!("upstream.address = {upstream}");
+    let (listens, answers) = ("noded_listens", "noded_answers");
+    let there = || Finding::ok(listens, format!("{name}: a connection is accepted"));
+    match call {
+        Call::Unreachable(why) if !joined => {
+            let text = format!("{name}: {why}; noded starts when this node has joined a cluster");
+            vec![Finding::warning(listens, text)]
+        }
+        Call::Unreachable(why) => {
+            let todo = "start ganeti-noded with the NODED_ARGS that the check noded_args names; \
+                        where the guard is loaded, run this check as root";
+            vec![Finding::error(listens, format!("{name}: {why}: {todo}"))]
+        }
+        Call::NoTls(why) => {
+            let text = format!("{name}: no TLS session with noded: {why}: {NO_TLS}");
+            vec![there(), Finding::error(answers, text)]
+        }
+        Call::NoAnswer(why) => {
+            let todo = match plain {
+                true => "is --no-ssl in NODED_ARGS, and is it noded that listens there?",
+                false => NO_TLS,
+            };
+            let text = format!("{name}: no answer to `version`: {why}: {todo}");
+            vec![there(), Finding::error(answers, text)]
+        }
+        Call::Answer(status, body) => vec![there(), answer(&name, *status, body)],
+    }
+}
+
+fn answer(name: &str, status: StatusCode, body: &str) -> Finding {
+    let id = "noded_answers";
+    let told: Result<(bool, serde_json::Value), _> = serde_json::from_str(body);
+    match told {
+        Ok((true, version)) if status == StatusCode::OK => Finding::ok(
+            id,
+            format!("{name}: noded answers, protocol version {version}"),
+        ),
+        _ => {
+            let body: String = body.chars().take(100).collect();
+            let text = format!("the answer to `version` is not noded's: {status} {body:?}");
+            Finding::error(id, format!("{name}: {text}: what listens there?"))
+        }
+    }
+}
+
+/// noded must be on loopback alone: everywhere else clients could go round the proxy.
+fn exposure(upstream: SocketAddr, plain: bool, listeners: Option<&[Listener]>) -> Finding {
+    let id = "noded_exposure";
+    let name = format!("upstream.address = {upstream}");
+    if !is_loopback(upstream) {
+        let text = format!("{name}: not a loopback address");
+        return match plain {
+            true => Finding::error(
+                id,
+                format!("{text}: RPCs leave in clear text: use 127.0.0.1 or upstream.tls"),
+            ),
+            false => Finding::warning(
+                id,
+                format!("{text}: only the local noded is meant to stand there"),
+            ),
+        };
+    }
+    let Some(listeners) = listeners else {
+        return Finding::warning(
+            id,
+            format!("{name}: /proc/net/tcp cannot be read: cannot tell"),
+        );
+    };
+    let public = listeners
+        .iter()
+        .map(|listener| listener.address)
+        .find(|address| address.port() == upstream.port() && !is_loopback(*address));
+    match public {
+        None => Finding::ok(id, format!("{name}: its port is open on loopback alone")),
+        Some(public) => {
+            let todo = format!(
+                "-b {} in NODED_ARGS, then restart ganeti-noded",
+                upstream.ip()
+            );
+            Finding::error(
+                id,
+                format!("{name}: also open to others, on {public}: {todo}"),
+            )
+        }
+    }
+}
+
+/// What happened when an ordinary user tried to connect to noded.
+#[derive(Debug, PartialEq, Eq)]
+enum Attempt {
+    /// Only root can try as somebody else.
+    NotRoot,
+    /// The user was let in.
+    Accepted,
+    /// The user was kept out.
+    Refused,
+    /// It could not be tried.
+    Failed(String),
+}
+
+/// Runs this program again as nobody. The rule of the guard looks at the user who opens the socket.
+fn try_as_nobody(upstream: SocketAddr) -> Attempt {
+    if !rustix::process::geteuid().is_root() {
+        return Attempt::NotRoot;
+    }
+    // Not by its path: nobody may not be able to walk it.
+    let status = Command::new("/proc/self/exe")
+        .args(["probe", &upstream.to_string()])
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .current_dir("/")
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match status.map(|status| status.code()) {
+        Ok(Some(0)) => Attempt::Accepted,
+        Ok(Some(1)) => Attempt::Refused,
+        Ok(_) => Attempt::Failed("the helper process broke down".into()),
+        Err(error) => Attempt::Failed(error.to_string()),
+    }
+}
+
+fn guard(upstream: SocketAddr, attempt: &Attempt) -> Finding {
+    let id = "loopback_guard";
+    let name = format!("upstream.address = {upstream}");
+    let load = "load systemd/noded-proxy-guard.nft (systemctl enable --now noded-proxy-guard)";
+    match attempt {
+        Attempt::Accepted => {
+            let text = "any local user can command noded";
+            Finding::warning(
+                id,
+                format!("{name}: the user nobody can connect, so {text}: {load}"),
+            )
+        }
+        Attempt::Refused => Finding::ok(id, format!("{name}: the user nobody is kept out")),
+        Attempt::NotRoot => {
+            let text = "whether local users are kept out can be tried by root alone";
+            Finding::warning(id, format!("{name}: {text}: run this check as root"))
+        }
+        Attempt::Failed(why) => {
+            let text = "whether local users are kept out could not be tried";
+            Finding::warning(id, format!("{name}: {text}: {why}"))
+        }
+    }
+}
+
+/// `noded-proxy probe ADDR:PORT`: exit status 0 when a connection is accepted, 1 when not.
+pub fn probe(address: SocketAddr) -> ExitCode {
+    match StdStream::connect_timeout(&address, Duration::from_secs(2)) {
+        Err(_) => ExitCode::FAILURE,
+        Ok(stream) => {
+            let _ = ask_and_leave(stream, address); // it is in already
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// An ordinary call of `version`: a connection closed without one is a traceback in noded's log.
+fn ask_and_leave(mut stream: StdStream, address: SocketAddr) -> io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let head = format!("POST /version HTTP/1.1\r\nHost: {address}\r\nUser-Agent: {AGENT}");
+    write!(stream, "{head}\r\nContent-Length: 2\r\n\r\n[]")?;
+    io::copy(&mut stream.take(MOST as u64), &mut io::sink())?;
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "noded_tests.rs"]
+mod tests;

@@ -1,0 +1,211 @@
+//! The ports that the proxy wants: free, or held by the proxy that runs already.
+
+use std::io;
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use super::{Finding, is_loopback};
+use crate::commands::print;
+use crate::config::Config;
+use crate::node::sockets::{Listener, holder};
+use crate::proxy::listener;
+
+/// A noded-proxy that answers on the admin port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Running {
+    version: String,
+    listening: Vec<SocketAddr>,
+}
+
+impl Running {
+    /// Reads `/status`; `None` when that is not a noded-proxy's.
+    fn parse(document: &str) -> Option<Self> {
+        let status: Value = serde_json::from_str(document).ok()?;
+        status["tls_library"].as_str()?;
+        let listening = status["listening"].as_array()?.iter();
+        Some(Self {
+            version: status["version"].as_str()?.to_owned(),
+            listening: listening.filter_map(|a| a.as_str()?.parse().ok()).collect(),
+        })
+    }
+}
+
+/// Findings on the public and the admin port.
+pub(super) fn check(
+    config: &Config,
+    listeners: &Option<Vec<Listener>>,
+    runtime: &Runtime,
+) -> Vec<Finding> {
+    let _inside = runtime.enter(); // sockets register with it
+    let taken = |address: SocketAddr| listener::bind(address).err();
+    let held_by = |port: u16| holder(listeners.as_deref(), port);
+    let admin = taken(config.admin);
+    let running = match admin {
+        Some(_) => print::get(config.admin, "/status")
+            .ok()
+            .and_then(|d| Running::parse(&d)),
+        None => None,
+    };
+    let mut findings: Vec<Finding> = config
+        .listen
+        .iter()
+        .map(|address| {
+            let error = taken(*address);
+            let ours = running.as_ref().filter(|running| {
+                running
+                    .listening
+                    .iter()
+                    .any(|held| held.port() == address.port())
+            });
+            judge(("listen", "listen"), *address, error.as_ref(), ours, || {
+                held_by(address.port())
+            })
+        })
+        .collect();
+    let held = || held_by(config.admin.port());
+    findings.push(judge(
+        ("admin", "admin"),
+        config.admin,
+        admin.as_ref(),
+        running.as_ref(),
+        held,
+    ));
+    findings.push(exposure(config.admin));
+    findings
+}
+
+/// `what`: the finding's id and the configuration's key.
+fn judge(
+    what: (&'static str, &str),
+    address: SocketAddr,
+    error: Option<&io::Error>,
+    ours: Option<&Running>,
+    holder: impl FnOnce() -> Option<String>,
+) -> Finding {
+    let (id, name) = (what.0, format!("{} = {address}", what.1));
+    let Some(error) = error else {
+        return Finding::ok(id, format!("{name}: the port is free"));
+    };
+    if error.kind() != io::ErrorKind::AddrInUse {
+        let todo = "use an address and a port of this machine that this user may have";
+        return Finding::error(id, format!("{name}: cannot listen there: {error}: {todo}"));
+    }
+    if let Some(running) = ours {
+        let text = format!("held by the running noded-proxy {}", running.version);
+        return Finding::ok(id, format!("{name}: {text}"));
+    }
+    match holder() {
+        Some(holder) if holder == "systemd (pid 1)" => {
+            Finding::ok(id, format!("{name}: held by systemd for a socket unit"))
+        }
+        Some(holder) if holder.starts_with("ganeti-noded ") => {
+            let todo = "NODED_ARGS in /etc/default/ganeti moves it to loopback, see noded_args";
+            Finding::error(id, format!("{name}: taken by {holder}: {todo}"))
+        }
+        holder => {
+            let holder = holder.unwrap_or_else(|| "another process (root sees which)".into());
+            Finding::error(
+                id,
+                format!("{name}: taken by {holder}: stop it, or take another port"),
+            )
+        }
+    }
+}
+
+fn exposure(admin: SocketAddr) -> Finding {
+    let (id, name) = ("admin_exposure", format!("admin = {admin}"));
+    if is_loopback(admin) {
+        return Finding::ok(id, format!("{name}: on loopback"));
+    }
+    let text = "other machines can read metrics, candidates and refusals without authentication";
+    Finding::warning(
+        id,
+        format!("{name}: {text}: use 127.0.0.1, or let a firewall choose who may"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict::{Error, Ok, Warning};
+    use super::*;
+
+    #[test]
+    fn a_port_as_a_table() {
+        let address: SocketAddr = "[::]:1811".parse().unwrap();
+        let ours = Running {
+            version: "0.1.0".into(),
+            listening: vec![address],
+        };
+        let in_use = || Some(io::Error::from(io::ErrorKind::AddrInUse));
+        let denied = || Some(io::Error::from(io::ErrorKind::PermissionDenied));
+        let table = [
+            (None, None, None, Ok, "free"),
+            (denied(), None, None, Error, "denied"),
+            (in_use(), Some(&ours), None, Ok, "running noded-proxy 0.1.0"),
+            (in_use(), None, Some("systemd (pid 1)"), Ok, "socket unit"),
+            (
+                in_use(),
+                None,
+                Some("ganeti-noded (pid 7)"),
+                Error,
+                "NODED_ARGS",
+            ),
+            (
+                in_use(),
+                None,
+                Some("nginx (pid 7)"),
+                Error,
+                "nginx (pid 7)",
+            ),
+            (in_use(), None, None, Error, "another process"),
+        ];
+        for (error, ours, holder, expected, word) in table {
+            let found = judge(("listen", "listen"), address, error.as_ref(), ours, || {
+                holder.map(Into::into)
+            });
+            assert_eq!(found.verdict, expected, "{found:?}");
+            assert!(
+                found.message.starts_with("listen = [::]:1811: "),
+                "{found:?}"
+            );
+            assert!(found.message.contains(word), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_noded_proxys_status_counts() {
+        let good = r#"{"version": "0.1.0", "tls_library": "x", "listening": ["[::]:1811", "?"]}"#;
+        let listening = vec!["[::]:1811".parse().unwrap()];
+        assert_eq!(
+            Running::parse(good),
+            Some(Running {
+                version: "0.1.0".into(),
+                listening
+            })
+        );
+        for text in ["", "<html>", "{}", r#"{"version": "1", "listening": []}"#] {
+            assert_eq!(Running::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_public_admin_address_is_a_warning() {
+        let table = [
+            ("127.0.0.1:9811", Ok),
+            ("127.8.8.8:1", Ok),
+            ("[::1]:9811", Ok),
+            ("0.0.0.0:9811", Warning),
+            ("[::]:9811", Warning),
+            ("192.0.2.1:9811", Warning),
+        ];
+        for (address, expected) in table {
+            assert_eq!(
+                exposure(address.parse().unwrap()).verdict,
+                expected,
+                "{address}"
+            );
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The running daemon: builds the parts, runs them, shows what they know. It decides about no peer.
+
+pub mod admin;
+pub mod logging;
+pub mod sandbox;
+pub mod server;
+pub mod systemd;

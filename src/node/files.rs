@@ -1,0 +1,120 @@
+//! Reading files that others write: bounded, regular files only, and whole or not at all. Writing our own.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// What tells one version of a file from the next without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: u64,
+    size: u64,
+    mode: u32,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// The stamp of a path, `None` when it cannot be looked at.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().as_ref().map(Self::from)
+    }
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(m: &Metadata) -> Self {
+        Self {
+            inode: m.ino(),
+            size: m.size(),
+            mode: m.mode(),
+            modified: (m.mtime(), m.mtime_nsec()),
+            changed: (m.ctime(), m.ctime_nsec()),
+        }
+    }
+}
+
+/// What was found at a path.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// Nothing.
+    Absent,
+    /// More bytes than the limit.
+    TooLarge,
+    /// Something that cannot be read, with the reason.
+    Unreadable(String),
+    /// The content.
+    Content(Vec<u8>),
+}
+
+/// Reads a regular file of at most `limit` bytes. Never blocks on a FIFO or device.
+pub(crate) fn read(path: &Path, limit: usize) -> Found {
+    match read_whole(path, limit) {
+        Ok(Some(content)) => Found::Content(content),
+        Ok(None) => Found::TooLarge,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Absent,
+        Err(error) => Found::Unreadable(error.to_string()),
+    }
+}
+
+fn read_whole(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
+    let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC).bits() as i32;
+    let file: File = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    let before = file.metadata()?;
+    if !before.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut content = Vec::with_capacity(before.len().min(limit as u64) as usize + 1);
+    (&file).take(limit as u64 + 1).read_to_end(&mut content)?;
+    if content.len() > limit {
+        return Ok(None);
+    }
+    // A writer that was at work between the two looks leaves a mixture of old and new.
+    if Stamp::from(&before) != Stamp::from(&file.metadata()?) {
+        return Err(io::Error::other("the file changed while it was read"));
+    }
+    Ok(Some(content))
+}
+
+/// Writes a file of our own, mode 0600: whole or not at all, over a crash too.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_readable_regular_file_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        assert!(matches!(read(&path, 10), Found::Absent));
+        fs::create_dir(&path).unwrap();
+        assert!(matches!(read(&path, 10), Found::Unreadable(why) if why.contains("regular")));
+        fs::remove_dir(&path).unwrap();
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert!(matches!(read(&path, 10), Found::Unreadable(why) if why.contains("regular")));
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"0123456789").unwrap();
+        assert!(matches!(read(&path, 10), Found::Content(c) if c == b"0123456789"));
+        assert!(matches!(read(&path, 9), Found::TooLarge));
+    }
+}

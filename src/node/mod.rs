@@ -1,0 +1,5 @@
+//! What Ganeti keeps on this node, read into values. Nothing here judges, and nothing here writes Ganeti's files.
+
+pub mod files;
+pub mod sockets;
+pub mod ssconf;

@@ -1,0 +1,152 @@
+//! Who listens on this machine: `/proc/net/tcp`, `/proc/net/tcp6`, and the processes behind the sockets.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// A listening socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
+    inode: u64,
+}
+
+impl Listener {
+    #[cfg(test)]
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self { address, inode: 0 }
+    }
+}
+
+/// All listening sockets of this network namespace, `None` when `/proc` does not tell.
+pub(crate) fn listeners() -> Option<Vec<Listener>> {
+    let v4 = fs::read_to_string("/proc/net/tcp").ok()?;
+    let v6 = fs::read_to_string("/proc/net/tcp6").unwrap_or_default(); // absent without IPv6
+    Some(v4.lines().chain(v6.lines()).filter_map(parse).collect())
+}
+
+/// One line of `/proc/net/tcp` (proc(5)), if it is of a listening socket. Addresses are words in the
+/// machine's byte order.
+fn parse(line: &str) -> Option<Listener> {
+    let mut fields = line.split_whitespace();
+    let (local, state) = (fields.nth(1)?, fields.nth(1)?);
+    let inode = fields.nth(5)?.parse().ok()?;
+    if state != "0A" {
+        return None;
+    }
+    let (ip, port) = local.split_once(':')?;
+    let word = |at: usize| {
+        let word = u32::from_str_radix(ip.get(at..at + 8)?, 16).ok()?;
+        Some(word.to_ne_bytes())
+    };
+    let ip = match ip.len() {
+        8 => IpAddr::from(Ipv4Addr::from(word(0)?)),
+        32 => {
+            let bytes = [word(0)?, word(8)?, word(16)?, word(24)?];
+            let bytes: [u8; 16] = bytes.concat().try_into().ok()?;
+            IpAddr::from(Ipv6Addr::from(bytes))
+        }
+        _ => return None,
+    };
+    let address = SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?);
+    Some(Listener { address, inode })
+}
+
+/// The process that listens on a port: `NAME (pid N)`. Only root sees those of other users.
+pub(crate) fn holder(listeners: Option<&[Listener]>, port: u16) -> Option<String> {
+    let wanted: Vec<String> = listeners?
+        .iter()
+        .filter(|listener| listener.address.port() == port)
+        .map(|listener| format!("socket:[{}]", listener.inode))
+        .collect();
+    let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .find(|pid| !wanted.is_empty() && holds(*pid, &wanted))
+        .map(|pid| format!("{} (pid {pid})", name(pid)))
+}
+
+fn holds(pid: u32, wanted: &[String]) -> bool {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
+    descriptors
+        .filter_map(Result::ok)
+        .filter_map(|fd| fs::read_link(fd.path()).ok())
+        .any(|target| {
+            wanted
+                .iter()
+                .any(|socket| target.as_os_str() == socket.as_str())
+        })
+}
+
+/// A process's name; that of the script for Ganeti's daemons, which Python runs.
+fn name(pid: u32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let ganeti = |word: &[u8]| {
+        let word = String::from_utf8_lossy(word).into_owned();
+        let base = word.rsplit('/').next().unwrap_or_default().to_owned();
+        base.starts_with("ganeti-").then_some(base)
+    };
+    let script = line.split(|b| *b == 0).take(3).find_map(ganeti);
+    script.unwrap_or_else(|| {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        comm.trim().to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn lines_of_proc_net_as_a_table() {
+        let rest = "00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0";
+        let table = [
+            ("0100007F:2E23 00000000:0000 0A", Some("127.0.0.1:11811")),
+            ("00000000:0713 00000000:0000 0A", Some("0.0.0.0:1811")),
+            ("0200A8C0:0713 0100A8C0:D431 01", None),
+            (
+                "00000000000000000000000000000000:0713 00000000000000000000000000000000:0000 0A",
+                Some("[::]:1811"),
+            ),
+            (
+                "00000000000000000000000001000000:2E23 00000000000000000000000000000000:0000 0A",
+                Some("[::1]:11811"),
+            ),
+            (
+                "0000000000000000FFFF00000100007F:2E23 00000000000000000000000000000000:0000 0A",
+                Some("[::ffff:127.0.0.1]:11811"),
+            ),
+            ("0000:0713 00000000:0000 0A", None),
+            ("0100007F 00000000:0000 0A", None),
+        ];
+        for (line, expected) in table {
+            let found = parse(&format!("   0: {line} {rest}"));
+            assert_eq!(
+                found.map(|l| l.address.to_string()).as_deref(),
+                expected,
+                "{line}"
+            );
+            assert!(found.is_none_or(|l| l.inode == 4711));
+        }
+        assert_eq!(
+            parse("  sl  local_address rem_address   st tx_queue rx_queue"),
+            None
+        );
+        assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn a_listener_of_this_process_is_found_with_its_holder() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let all = listeners().unwrap();
+        assert!(all.iter().any(|listener| listener.address == address));
+        let holder = holder(Some(&all), address.port()).unwrap();
+        assert!(
+            holder.ends_with(&format!("(pid {})", std::process::id())),
+            "{holder}"
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! What Ganeti's other ssconf files say of the cluster: where candidates and nodes are, and who is master.
+//!
+//! None of it admits anybody. The addresses decide who goes first when there is more than can be served, and
+//! with `bind_peer` they can refuse; the master's name is for the RPC policy. Reading keeps what a faulty file said before.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::files::{self, Found};
+
+/// Largest file that is read; Ganeti's own limit is 128 KiB.
+const MAX_BYTES: usize = 1 << 20;
+
+/// Primary addresses of the master candidates, one a line.
+const CANDIDATES: &str = "ssconf_master_candidates_ips";
+/// Primary addresses of all nodes, `NAME ADDRESS` a line.
+const NODES: &str = "ssconf_node_primary_ips";
+/// Name of the master.
+const MASTER: &str = "ssconf_master_node";
+
+/// The files' names in the ssconf directory.
+pub(crate) const FILES: [&str; 3] = [CANDIDATES, NODES, MASTER];
+
+/// What the files say. What an absent file would say is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Ssconf {
+    pub(crate) candidate_addresses: Arc<HashSet<IpAddr>>,
+    pub(crate) primary_addresses: Arc<HashMap<String, IpAddr>>,
+    pub(crate) master_node: Option<Arc<str>>,
+}
+
+impl Ssconf {
+    /// Reads the files of this directory. A faulty one changes nothing but the list of faults.
+    pub(crate) fn read(&mut self, dir: &Path, faults: &mut Vec<String>) {
+        let mut keep = |name, fault| faults.push(format!("{name}: {fault}"));
+        match text(dir, CANDIDATES).and_then(|text| addresses(&text)) {
+            Ok(found) => update(&mut self.candidate_addresses, found),
+            Err(fault) => keep(CANDIDATES, fault),
+        }
+        match text(dir, NODES).and_then(|text| node_addresses(&text)) {
+            Ok(found) => update(&mut self.primary_addresses, found),
+            Err(fault) => keep(NODES, fault),
+        }
+        match text(dir, MASTER).and_then(|text| node_name(&text)) {
+            Ok(found) => self.master_node = found,
+            Err(fault) => keep(MASTER, fault),
+        }
+    }
+}
+
+/// Keeps the old value's place in memory when nothing changed.
+fn update<T: PartialEq>(old: &mut Arc<T>, new: T) {
+    if **old != new {
+        *old = Arc::new(new);
+    }
+}
+
+fn text(dir: &Path, name: &str) -> Result<String, String> {
+    match files::read(&dir.join(name), MAX_BYTES) {
+        Found::Absent => Ok(String::new()),
+        Found::TooLarge => Err(format!("more than {MAX_BYTES} bytes")),
+        Found::Unreadable(why) => Err(why),
+        Found::Content(bytes) => String::from_utf8(bytes).map_err(|_| "not text".into()),
+    }
+}
+
+/// The lines that say something, with their numbers.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let numbered = text.lines().enumerate();
+    numbered
+        .map(|(at, line)| (at + 1, line.trim()))
+        .filter(|(_, line)| !line.is_empty())
+}
+
+fn address(at: usize, text: &str) -> Result<IpAddr, String> {
+    let parsed: Result<IpAddr, _> = text.parse();
+    parsed
+        .map(|address| address.to_canonical())
+        .map_err(|_| format!("line {at}: not an IP address"))
+}
+
+fn addresses(text: &str) -> Result<HashSet<IpAddr>, String> {
+    lines(text).map(|(at, line)| address(at, line)).collect()
+}
+
+fn node_addresses(text: &str) -> Result<HashMap<String, IpAddr>, String> {
+    lines(text)
+        .map(|(at, line)| match line.split_once(' ') {
+            Some((name, rest)) => Ok((name.to_owned(), address(at, rest.trim())?)),
+            None => Err(format!("line {at}: not NAME ADDRESS")),
+        })
+        .collect()
+}
+
+fn node_name(text: &str) -> Result<Option<Arc<str>>, String> {
+    let mut lines = lines(text);
+    match (lines.next(), lines.next()) {
+        (None, _) => Ok(None),
+        (Some((_, name)), None) if !name.contains(char::is_whitespace) => Ok(Some(name.into())),
+        _ => Err("not one node name".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn addresses_are_read_one_a_line() {
+        let table: [(&str, Result<&[&str], &str>); 5] = [
+            ("", Ok(&[])),
+            ("192.0.2.1\n192.0.2.2\n", Ok(&["192.0.2.1", "192.0.2.2"])),
+            (
+                "2001:db8::1\n\n::ffff:192.0.2.1",
+                Ok(&["2001:db8::1", "192.0.2.1"]),
+            ),
+            ("192.0.2.1\nnode2\n", Err("line 2: not an IP address")),
+            ("192.0.2.1 192.0.2.2", Err("line 1: not an IP address")),
+        ];
+        for (text, expected) in table {
+            let expected = expected.map(|list| list.iter().map(|a| ip(a)).collect());
+            assert_eq!(addresses(text), expected.map_err(String::from), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nodes_and_master_are_read() {
+        let nodes = node_addresses("node1.example.com 192.0.2.1\nnode2 2001:db8::2\n").unwrap();
+        assert_eq!(nodes["node1.example.com"], ip("192.0.2.1"));
+        assert_eq!(nodes.len(), 2);
+        assert!(node_addresses("node1\n").is_err());
+        assert!(node_addresses("node1 x\n").is_err());
+        assert_eq!(
+            node_name("node1.example.com\n").unwrap().as_deref(),
+            Some("node1.example.com")
+        );
+        assert_eq!(node_name("\n").unwrap(), None);
+        assert!(node_name("a b").is_err() && node_name("a\nb").is_err());
+    }
+
+    #[test]
+    fn a_faulty_file_keeps_what_it_said_and_an_absent_one_says_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        let mut ssconf = Ssconf::default();
+        let mut read = || {
+            let mut faults = Vec::new();
+            ssconf.read(dir.path(), &mut faults);
+            (ssconf.clone(), faults)
+        };
+        assert_eq!(read(), (Ssconf::default(), vec![]));
+        write(CANDIDATES, "192.0.2.1\n");
+        write(MASTER, "node1\n");
+        let (good, faults) = read();
+        assert_eq!((good.candidate_addresses.len(), faults.len()), (1, 0));
+        write(CANDIDATES, "oops\n");
+        let (kept, faults) = read();
+        assert_eq!(
+            (kept, faults),
+            (
+                good,
+                vec![format!("{CANDIDATES}: line 1: not an IP address")]
+            )
+        );
+        for name in [CANDIDATES, MASTER] {
+            std::fs::remove_file(dir.path().join(name)).unwrap();
+        }
+        assert_eq!(read(), (Ssconf::default(), vec![]));
+    }
+}

@@ -1,0 +1,197 @@
+//! The HTTP edge: what a request must be (D8), and the one form in which we refuse.
+//!
+//! hyper is the only parser of client bytes. What it understood is checked here, and nothing of the client's
+//! framing goes any further: `upstream` builds a fresh head from the procedure name and the body alone.
+
+mod body;
+mod budget;
+mod reply;
+
+use bytes::Bytes;
+use hyper::header::{HOST, HeaderMap};
+use hyper::{Method, StatusCode, Uri, Version};
+
+pub use body::{Body, BodyLimits, discard};
+pub use budget::{Budget, Lease};
+pub use reply::{Chunk, Replies, ReplyBody};
+
+use rules::authz::Denied;
+
+/// Longest procedure name that is taken. The longest of Ganeti's has 32 characters.
+const MAX_PROCEDURE: usize = 128;
+
+/// Why a request is answered by the proxy itself: the request's or the client's own fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The peer may not (or no longer) command noded.
+    #[error("{0}")]
+    Denied(Denied),
+    /// Not POST.
+    #[error("the method must be POST")]
+    Method,
+    /// Not `/PROCEDURE`.
+    #[error("the path must be /PROCEDURE, lower-case letters, digits and underscores")]
+    Path,
+    /// HTTP/1.1 without exactly one Host (RFC 9112 section 3.2).
+    #[error("an HTTP/1.1 request needs exactly one Host header")]
+    Host,
+    /// More than `limits.body`.
+    #[error("the body has more than {0} bytes")]
+    BodyTooLarge(u64),
+    /// A byte above 127: noded would hang on it for 10 s.
+    #[error("the body has bytes outside ASCII; Ganeti escapes them as \\u")]
+    NotAscii,
+    /// Slower than `limits.body_rate`.
+    #[error("the body came too slowly")]
+    SlowBody,
+    /// The client stopped in the middle, or its chunks are wrong.
+    #[error("the body is incomplete: {0}")]
+    IncompleteBody(String),
+    /// `limits.memory` is used up.
+    #[error("no memory left for request bodies (limits.memory)")]
+    NoMemory,
+}
+
+impl Refusal {
+    /// The reason's name, as in the label of `noded_proxy_refused_requests_total`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Denied(denied) => denied.reason(),
+            Self::Method => "method",
+            Self::Path => "path",
+            Self::Host => "host",
+            Self::BodyTooLarge(_) => "body_too_large",
+            Self::NotAscii => "not_ascii",
+            Self::SlowBody => "slow_body",
+            Self::IncompleteBody(_) => "incomplete_body",
+            Self::NoMemory => "no_memory",
+        }
+    }
+
+    /// Every name of [`Refusal::reason`] beyond those of [`Denied`].
+    pub const REASONS: [&'static str; 8] = [
+        "method",
+        "path",
+        "host",
+        "body_too_large",
+        "not_ascii",
+        "slow_body",
+        "incomplete_body",
+        "no_memory",
+    ];
+
+    /// The HTTP status of the answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Path => StatusCode::NOT_FOUND,
+            Self::Host | Self::NotAscii | Self::IncompleteBody(_) => StatusCode::BAD_REQUEST,
+            Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Self::NoMemory => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// Checks the head of a request; the answer is the procedure's name.
+pub fn procedure<'a>(
+    method: &Method,
+    uri: &'a Uri,
+    version: Version,
+    headers: &HeaderMap,
+) -> Result<&'a str, Refusal> {
+    if method != Method::POST {
+        return Err(Refusal::Method);
+    }
+    let hosts = headers.get_all(HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && version == Version::HTTP_11) {
+        return Err(Refusal::Host);
+    }
+    if uri.scheme().is_some() || uri.authority().is_some() || uri.query().is_some() {
+        return Err(Refusal::Path);
+    }
+    let name = uri.path().strip_prefix('/').ok_or(Refusal::Path)?;
+    let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
+    let good = (1..=MAX_PROCEDURE).contains(&name.len()) && name.bytes().all(fits);
+    if good { Ok(name) } else { Err(Refusal::Path) }
+}
+
+/// The body of an answer of our own: `[false, "noded-proxy on HOST: why"]`, the one form that both of
+/// Ganeti's clients show to their user (`lib/rpc/node.py`, `src/Ganeti/Rpc.hs`).
+pub fn explanation(host: &str, why: &str) -> Bytes {
+    let text = format!("noded-proxy on {host}: {why}");
+    Bytes::from(format!("[false, {}]\n", serde_json::Value::String(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(method: &str, uri: &str, version: Version, hosts: &[&str]) -> Result<String, Refusal> {
+        let mut headers = HeaderMap::new();
+        for host in hosts {
+            headers.append(HOST, host.parse().unwrap());
+        }
+        let uri: Uri = uri.parse().unwrap();
+        procedure(&method.parse().unwrap(), &uri, version, &headers).map(str::to_owned)
+    }
+
+    type Case = (
+        &'static str,
+        &'static str,
+        Version,
+        &'static [&'static str],
+        Result<&'static str, Refusal>,
+    );
+
+    #[test]
+    fn the_head_rules_as_a_table() {
+        let (h10, h11) = (Version::HTTP_10, Version::HTTP_11);
+        let long: &str = Box::leak(format!("/{}", "a".repeat(129)).into());
+        let table: [Case; 16] = [
+            ("POST", "/version", h11, &["node1:1811"], Ok("version")),
+            (
+                "POST",
+                "/blockdev_getmirrorstatus_multi",
+                h10,
+                &[],
+                Ok("blockdev_getmirrorstatus_multi"),
+            ),
+            (
+                "POST",
+                "/x509_cert_create",
+                h11,
+                &[""],
+                Ok("x509_cert_create"),
+            ),
+            ("PUT", "/version", h11, &["h"], Err(Refusal::Method)),
+            ("GET", "/version", h11, &["h"], Err(Refusal::Method)),
+            ("post", "/version", h11, &["h"], Err(Refusal::Method)),
+            ("POST", "/version", h11, &[], Err(Refusal::Host)),
+            ("POST", "/version", h11, &["h", "h"], Err(Refusal::Host)),
+            ("POST", "/", h11, &["h"], Err(Refusal::Path)),
+            ("POST", "*", h11, &["h"], Err(Refusal::Path)),
+            ("POST", "/version?x=1", h11, &["h"], Err(Refusal::Path)),
+            ("POST", "//version", h11, &["h"], Err(Refusal::Path)),
+            ("POST", "/Version", h11, &["h"], Err(Refusal::Path)),
+            ("POST", "/ver%73ion", h11, &["h"], Err(Refusal::Path)),
+            ("POST", "http://h/version", h11, &["h"], Err(Refusal::Path)),
+            ("POST", long, h11, &["h"], Err(Refusal::Path)),
+        ];
+        for (method, uri, version, hosts, expected) in table {
+            let found = ask(method, uri, version, hosts);
+            assert_eq!(found.as_deref(), expected.as_deref(), "{method} {uri}");
+        }
+    }
+
+    #[test]
+    fn explanations_are_json_whatever_the_words() {
+        let text = explanation("node1", "a \"quote\", a \n line");
+        let read: (bool, String) = serde_json::from_slice(&text).unwrap();
+        assert_eq!(
+            read,
+            (false, "noded-proxy on node1: a \"quote\", a \n line".into())
+        );
+    }
+}

@@ -1,0 +1,137 @@
+//! The handles that all connections share, and the last refusals for `/status`.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Limits;
+use crate::metrics::Metrics;
+use crate::proxy::http::{BodyLimits, Budget};
+use crate::proxy::upstream::Upstream;
+use crate::trust::sightings::Sightings;
+use crate::trust::{Reloads, Store};
+use rules::identity::PeerIdentity;
+use rules::policy::Policy;
+
+/// Refusals that are remembered.
+const REFUSALS: usize = 32;
+
+/// What every connection is given.
+#[derive(Debug)]
+pub struct Shared {
+    /// This node's name, for refusals that a person reads.
+    pub host: String,
+    /// Who is admitted.
+    pub store: Arc<Store>,
+    /// The local node daemon.
+    pub upstream: Arc<Upstream>,
+    /// Which procedures may be called.
+    pub policy: Policy,
+    /// Memory for bodies.
+    pub budget: Budget,
+    /// The numbers.
+    pub metrics: Arc<Metrics>,
+    /// Bounds on what clients can take.
+    pub limits: Limits,
+    /// Cancelled when the proxy drains.
+    pub drain: CancellationToken,
+    /// Connections, and exchanges with noded: what a drain waits for.
+    pub tasks: TaskTracker,
+    /// The last refusals.
+    pub refusals: Refusals,
+    /// Which certificate was seen from which node.
+    pub sightings: Sightings,
+    /// Where learned certificates go.
+    pub reloads: Reloads,
+    /// When the process started.
+    pub started: Instant,
+}
+
+impl Shared {
+    /// The bounds of a request body.
+    pub fn body_limits(&self) -> BodyLimits {
+        let limits = &self.limits;
+        BodyLimits {
+            most: limits.body,
+            in_memory: limits.body_in_memory,
+            rate: limits.body_rate,
+        }
+    }
+
+    /// Time since the start.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// The last refusals, newest last.
+#[derive(Debug, Default)]
+pub struct Refusals(Mutex<VecDeque<RefusalRecord>>);
+
+/// One refusal as `/status` shows it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct RefusalRecord {
+    /// Seconds since 1970.
+    pub time: u64,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// Name of the reason.
+    pub reason: &'static str,
+    /// Audit mode admitted it all the same.
+    pub admitted_by_audit: bool,
+    /// Common name of the certificate, if one was shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub common_name: Option<String>,
+    /// Digest of the certificate, if one was shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+impl Refusals {
+    /// Remembers a refusal.
+    pub fn add(&self, peer: SocketAddr, reason: &'static str, identity: Option<&PeerIdentity>) {
+        self.keep(peer, reason, identity, false);
+    }
+
+    /// Remembers what `enforce` would have refused.
+    pub fn add_audited(&self, peer: SocketAddr, reason: &'static str, identity: &PeerIdentity) {
+        self.keep(peer, reason, Some(identity), true);
+    }
+
+    fn keep(
+        &self,
+        peer: SocketAddr,
+        reason: &'static str,
+        identity: Option<&PeerIdentity>,
+        admitted_by_audit: bool,
+    ) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let record = RefusalRecord {
+            time: now.map_or(0, |d| d.as_secs()),
+            peer,
+            reason,
+            admitted_by_audit,
+            common_name: identity.and_then(|i| i.common_name.clone()),
+            digest: identity.map(|i| i.digest.to_string()),
+        };
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if list.len() == REFUSALS {
+            list.pop_front();
+        }
+        list.push_back(record);
+    }
+
+    /// All that are remembered.
+    pub fn list(&self) -> Vec<RefusalRecord> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
+    }
+}

@@ -1,0 +1,214 @@
+//! The trust snapshot: everything that decides who is admitted, in one immutable value behind one atomic swap.
+//!
+//! Candidate map, server identity and the TLS acceptor made of them belong together, so they are
+//! published together (or not at all, and the old ones stay). Readers never lock. A connection takes the
+//! snapshot of the moment for its handshake; the admission decision is taken on the snapshot that is
+//! current *when it is taken*.
+
+mod known;
+mod learned;
+mod paths;
+mod reload;
+mod reset;
+pub mod sightings;
+mod sources;
+mod state;
+mod watch;
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::{ArcSwap, Guard};
+use tokio::sync::watch as notice;
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::node::ssconf::Ssconf;
+use crate::tls::{Acceptor, CertificateInfo, Connector, Issuer, Shown};
+use rules::admission::{Admission, Nobody};
+use rules::authz::{Denied, Facts, Mode, Permit, Policy, authorise};
+use rules::identity::PeerIdentity;
+
+pub use known::{CaList, Known, KnownCertificate, Source, WhenIncomplete};
+pub use paths::{Paths, Rules};
+pub use reload::Reloader;
+pub use reset::{Forgotten, InUse, forget};
+pub use sources::Sources;
+pub(crate) use state::{Remembered, State};
+pub use watch::{Reloads, spawn as watch};
+
+/// One consistent state of trust.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts published snapshots, from 0 (before the first load).
+    pub generation: u64,
+    /// Who is admitted.
+    pub admission: Admission,
+    /// The candidates' certificates as far as they are known.
+    pub known: Arc<Known>,
+    /// The TLS side, absent while there is no usable `server.pem`.
+    pub tls: Option<Tls>,
+    /// State of the map file at its last reading, one of [`rules::candidates::MapFile::STATES`].
+    pub map_state: &'static str,
+    /// When the map in force was read.
+    pub map_loaded: Option<SystemTime>,
+    /// Addresses of the master candidates (`ssconf_master_candidates_ips`). They admit nobody.
+    pub candidate_addresses: Arc<HashSet<IpAddr>>,
+    /// Primary addresses of the nodes by name (`ssconf_node_primary_ips`).
+    pub primary_addresses: Arc<HashMap<String, IpAddr>>,
+    /// Name of the master (`ssconf_master_node`).
+    pub master_node: Option<Arc<str>>,
+    /// What is wrong now, one line each; empty when all is well.
+    pub faults: Vec<String>,
+}
+
+/// What is made of `server.pem`.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Ends TLS on the public listener.
+    pub acceptor: Acceptor,
+    /// Speaks TLS to noded (`upstream.tls`).
+    pub connector: Connector,
+    /// Which certificate clients are shown.
+    pub shown: Shown,
+    /// The certificate of `server.pem`.
+    pub server: CertificateInfo,
+    /// Tells certificates of this cluster from others.
+    pub issuer: Issuer,
+    /// What the acceptor sends as client CA list.
+    pub client_cas: CaList,
+}
+
+impl Snapshot {
+    fn before_the_first_load() -> Self {
+        Self {
+            generation: 0,
+            admission: Admission::Nobody(Nobody::NotInCluster),
+            known: Arc::default(),
+            tls: None,
+            map_state: "absent",
+            map_loaded: None,
+            candidate_addresses: Arc::default(),
+            primary_addresses: Arc::default(),
+            master_node: None,
+            faults: Vec::new(),
+        }
+    }
+
+    /// May this peer command noded by what this snapshot says?
+    pub fn authorise(
+        &self,
+        peer: &PeerIdentity,
+        policy: Policy,
+        now: i64,
+    ) -> Result<Permit, Denied> {
+        let tls = self.tls.as_ref();
+        let server = tls.map(|tls| &tls.server);
+        let server_der = || server.filter(|s| s.digest == peer.digest).map(|s| &*s.der);
+        let made_here = || tls.is_some_and(|tls| tls.issuer.made(&peer.der));
+        let facts = Facts {
+            admission: &self.admission,
+            known: self.known.der(&peer.digest).or_else(server_der),
+            candidate_addresses: &self.candidate_addresses,
+            primary_addresses: &self.primary_addresses,
+            cluster: server.and_then(|s| s.common_name.as_deref()),
+            of_the_cluster: policy.mode == Mode::Audit && made_here(),
+            now,
+        };
+        authorise(peer, &facts, policy)
+    }
+
+    /// Whether this snapshot says of the nodes what these files say.
+    fn says_of_the_nodes(&self, ssconf: &Ssconf) -> bool {
+        self.candidate_addresses == ssconf.candidate_addresses
+            && self.primary_addresses == ssconf.primary_addresses
+            && self.master_node == ssconf.master_node
+    }
+
+    /// Whether the peer shows the certificate of `server.pem`.
+    pub fn is_of_server_pem(&self, peer: &PeerIdentity) -> bool {
+        let server = self.tls.as_ref().map(|tls| tls.server.digest);
+        server == Some(peer.digest)
+    }
+
+    /// The node that has this primary address.
+    pub fn node_at(&self, address: IpAddr) -> Option<&str> {
+        let mut nodes = self.primary_addresses.iter();
+        let found = nodes.find(|(_, primary)| **primary == address);
+        found.map(|(name, _)| name.as_str())
+    }
+}
+
+/// The current snapshot, shared by all.
+#[derive(Debug)]
+pub struct Store {
+    current: ArcSwap<Snapshot>,
+    changed: notice::Sender<u64>,
+    policy: Policy,
+}
+
+impl Store {
+    /// A store that admits nobody until the first snapshot is published.
+    pub fn new(policy: Policy) -> Arc<Self> {
+        let current = ArcSwap::from_pointee(Snapshot::before_the_first_load());
+        Arc::new(Self {
+            current,
+            changed: notice::Sender::new(0),
+            policy,
+        })
+    }
+
+    /// The snapshot of this moment. Do not hold it across an await; clone the `Arc` for that.
+    pub fn current(&self) -> Guard<Arc<Snapshot>> {
+        self.current.load()
+    }
+
+    /// The snapshot of this moment, to keep.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Told the generation of each snapshot after it was published.
+    pub fn subscribe(&self) -> notice::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// May this peer command noded now?
+    pub fn authorise(&self, peer: &PeerIdentity) -> Result<Permit, Denied> {
+        self.current().authorise(peer, self.policy, now())
+    }
+
+    /// What the administrator decided.
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    fn publish(&self, mut snapshot: Snapshot) -> Arc<Snapshot> {
+        snapshot.generation = self.current().generation + 1;
+        let generation = snapshot.generation;
+        let snapshot = Arc::new(snapshot);
+        self.current.store(Arc::clone(&snapshot));
+        self.changed.send_replace(generation);
+        snapshot
+    }
+}
+
+/// The snapshot that a proxy with this configuration would publish now. Nothing is written.
+pub fn look(config: &Config) -> Arc<Snapshot> {
+    let (store, metrics) = (Store::new(config.access()), Arc::new(Metrics::new()));
+    let rules = Rules {
+        keeps_state: false,
+        ..Rules::of(config)
+    };
+    Reloader::new(Paths::of(config), Arc::clone(&store), metrics, rules).reload();
+    store.snapshot()
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs() as i64)
+}

@@ -1,0 +1,120 @@
+//! Which certificate was seen from which node, and when last: what `gnt-cluster verify` can only check now and
+//! then, live. A certificate that two nodes use was copied from one to the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rules::identity::{Digest, PeerIdentity};
+
+/// Certificates that are remembered; beyond, the one seen the longest ago is forgotten.
+const MOST: usize = 4096;
+
+/// One certificate's sightings.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Sighting {
+    /// The certificate's common name.
+    pub common_name: Option<String>,
+    /// Where it was seen last.
+    pub address: IpAddr,
+    /// When, in seconds since 1970.
+    pub last_seen: u64,
+    /// Admitted connections.
+    pub connections: u64,
+    /// The nodes that have the addresses from which it was seen.
+    pub nodes: BTreeSet<Box<str>>,
+}
+
+/// All sightings since the start.
+#[derive(Debug, Default)]
+pub struct Sightings(Mutex<BTreeMap<Digest, Sighting>>);
+
+impl Sightings {
+    /// Remembers an admitted connection, and the node that has the peer's address. When that makes one node
+    /// more, the answer is all of them: the certificate is used by another node.
+    pub fn saw(&self, peer: &PeerIdentity, node: Option<&str>) -> Option<BTreeSet<Box<str>>> {
+        let (now, mut all) = (SystemTime::now(), self.lock());
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        if all.len() >= MOST && !all.contains_key(&peer.digest) {
+            let oldest = all.iter().min_by_key(|(_, s)| s.last_seen);
+            let oldest = oldest.map(|(digest, _)| *digest);
+            oldest.and_then(|digest| all.remove(&digest));
+        }
+        let seen = all.entry(peer.digest).or_insert_with(|| Sighting {
+            common_name: peer.common_name.clone(),
+            address: peer.address,
+            last_seen: now,
+            connections: 0,
+            nodes: BTreeSet::new(),
+        });
+        (seen.address, seen.last_seen) = (peer.address, now);
+        seen.connections += 1;
+        let more = node.is_some_and(|node| {
+            !seen.nodes.contains(node) && seen.nodes.insert(node.into()) // no copy for the usual case
+        });
+        (more && seen.nodes.len() > 1).then(|| seen.nodes.clone())
+    }
+
+    /// What is remembered of a certificate.
+    pub fn of(&self, digest: &Digest) -> Option<Sighting> {
+        self.lock().get(digest).cloned()
+    }
+
+    /// The certificates that several nodes used.
+    pub fn shared(&self) -> Vec<(Digest, Sighting)> {
+        let all = self.lock();
+        let several = all.iter().filter(|(_, seen)| seen.nodes.len() > 1);
+        several
+            .map(|(digest, seen)| (*digest, seen.clone()))
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Digest, Sighting>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn peer(digest: u32, last: u8) -> PeerIdentity {
+        let mut bytes = [0; 20];
+        bytes[..4].copy_from_slice(&digest.to_be_bytes());
+        PeerIdentity {
+            address: IpAddr::from([192, 0, 2, last]),
+            digest: Digest::from_bytes(bytes),
+            der: Arc::from([]),
+            common_name: Some("n1".into()),
+            not_before: 0,
+            not_after: 0,
+        }
+    }
+
+    #[test]
+    fn a_certificate_seen_from_a_second_node_is_told_once() {
+        let sightings = Sightings::default();
+        let saw = |last, node| sightings.saw(&peer(1, last), node);
+        assert_eq!(saw(1, Some("n1")), None);
+        assert_eq!(saw(1, Some("n1")), None);
+        assert_eq!(saw(9, None), None, "an address of no node says nothing");
+        assert_eq!(saw(2, Some("n2")), Some(["n1".into(), "n2".into()].into()));
+        assert_eq!(saw(2, Some("n2")), None, "told once");
+        assert_eq!(sightings.saw(&peer(2, 1), Some("n1")), None);
+        let shared = sightings.shared();
+        assert_eq!((shared.len(), shared[0].0), (1, peer(1, 1).digest));
+        assert_eq!(shared[0].1.connections, 5);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let sightings = Sightings::default();
+        for n in 0..MOST as u32 + 10 {
+            sightings.saw(&peer(n, 1), None);
+        }
+        assert_eq!(sightings.lock().len(), MOST);
+        assert!(sightings.of(&peer(4100, 1).digest).is_some());
+    }
+}
