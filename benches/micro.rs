@@ -25,8 +25,8 @@ use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Uri, Version};
 use noded_proxy::config::Config;
 use noded_proxy::config::RunArgs;
+use noded_proxy::daemon::metrics::Metrics;
 use noded_proxy::daemon::server::Server;
-use noded_proxy::metrics::Metrics;
 use noded_proxy::proxy::http::procedure;
 use noded_proxy::tls::{Acceptor, Buffered, Credentials, Profile};
 use noded_proxy::trust::{Paths, Reloader, Rules, Store};
@@ -114,7 +114,7 @@ fn snapshot_build(c: &mut Criterion) {
         };
         let (paths, rules) = (Paths::of(&config), Rules::of(&config));
         let texts = [map_text(size, 0), map_text(size, 1)];
-        let (store, metrics) = (Store::new(Policy::default()), Arc::new(Metrics::new()));
+        let (store, metrics) = (Store::new(Policy::default()), Metrics::new().trust);
         let map = paths.map.clone();
         let mut reloader = Reloader::new(paths, store, metrics, rules);
         let mut turn = 0;

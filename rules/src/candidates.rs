@@ -9,6 +9,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
 use crate::identity::{Digest, DigestError};
+use crate::named;
 
 /// Largest candidate map that is read, in bytes. Ganeti itself stops at 128 KiB
 /// (`lib/ssconf.py`, `_MAX_SIZE`).
@@ -105,28 +106,45 @@ pub enum MapFile {
 }
 
 impl MapFile {
-    /// The state's name, as in the label of `noded_proxy_candidate_map_state`.
-    pub fn state(&self) -> &'static str {
+    /// Which of the six it is.
+    pub fn state(&self) -> MapState {
         match self {
-            Self::Absent => "absent",
-            Self::Empty => "empty",
-            Self::Listed(_) => "listed",
-            Self::Unreadable(_) => "unreadable",
-            Self::Malformed(_) => "malformed",
-            Self::TooLarge => "too_large",
+            Self::Absent => MapState::Absent,
+            Self::Empty => MapState::Empty,
+            Self::Listed(_) => MapState::Listed,
+            Self::Unreadable(_) => MapState::Unreadable,
+            Self::Malformed(_) => MapState::Malformed,
+            Self::TooLarge => MapState::TooLarge,
         }
     }
-
-    /// Every name that [`MapFile::state`] can return.
-    pub const STATES: [&'static str; 6] = [
-        "absent",
-        "empty",
-        "listed",
-        "unreadable",
-        "malformed",
-        "too_large",
-    ];
 }
+
+/// The cases of [`MapFile`], without what was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapState {
+    /// [`MapFile::Absent`].
+    Absent,
+    /// [`MapFile::Empty`].
+    Empty,
+    /// [`MapFile::Listed`].
+    Listed,
+    /// [`MapFile::Unreadable`].
+    Unreadable,
+    /// [`MapFile::Malformed`].
+    Malformed,
+    /// [`MapFile::TooLarge`].
+    TooLarge,
+}
+
+// The label of `noded_proxy_candidate_map_state`.
+named!(MapState {
+    Absent = "absent",
+    Empty = "empty",
+    Listed = "listed",
+    Unreadable = "unreadable",
+    Malformed = "malformed",
+    TooLarge = "too_large",
+});
 
 impl fmt::Display for MapFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,7 +16,7 @@ use sha1::{Digest as _, Sha1};
 /// It reads and prints as Ganeti writes it: 20 upper-case hexadecimal pairs joined by colons.
 ///
 /// ```
-/// use noded_proxy::identity::Digest;
+/// use rules::identity::Digest;
 /// let text = "0D:88:AF:32:FE:3F:46:04:1C:1F:FF:48:A2:6C:B6:45:D7:49:68:2D";
 /// assert_eq!(text.parse::<Digest>().unwrap().to_string(), text);
 /// ```

@@ -11,6 +11,7 @@
 //!   authz      the rule: may this peer command noded now?
 //!   procedures what is known of Ganeti's procedures
 //!   policy     which procedures an admitted candidate may call
+//!   names      closed lists with names: what labels and other words for programs are made of
 //! ```
 
 pub mod admission;
@@ -18,5 +19,8 @@ pub mod authz;
 pub mod candidates;
 pub mod dn;
 pub mod identity;
+pub mod names;
 pub mod policy;
 pub mod procedures;
+
+pub use names::Named;

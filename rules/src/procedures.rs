@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use crate::names::Named;
+
 /// How long a client waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timeout {
@@ -63,8 +65,21 @@ pub struct Procedure {
     pub effect: Effect,
 }
 
-/// The label of procedures that are not in the table.
-pub const OTHER: &str = "other";
+/// A procedure as metrics name it: one of the table, or any other one. What a client asks for never
+/// becomes a label as it comes, or a client could make as many series as it likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label(Option<&'static Procedure>);
+
+impl Named for Label {
+    fn all() -> impl Iterator<Item = Self> {
+        let known = TABLE.iter().map(|procedure| Self(Some(procedure)));
+        known.chain([Self(None)])
+    }
+
+    fn name(&self) -> &'static str {
+        self.0.map_or("other", |procedure| procedure.name)
+    }
+}
 
 /// Looks a procedure up by name.
 pub fn find(name: &str) -> Option<&'static Procedure> {
@@ -74,9 +89,9 @@ pub fn find(name: &str) -> Option<&'static Procedure> {
         .map(|at| &TABLE[at])
 }
 
-/// The metric label of a procedure: its name, or [`OTHER`] when it is not in the table.
-pub fn label(name: &str) -> &'static str {
-    find(name).map_or(OTHER, |row| row.name)
+/// The metric label of a procedure.
+pub fn label(name: &str) -> Label {
+    Label(find(name))
 }
 
 use Effect::{Dangerous, Mutating, ReadOnly};
@@ -225,9 +240,7 @@ mod tests {
             Some(86_400)
         );
         assert_eq!(find("run_oob").map(|p| p.effect), Some(Dangerous));
-        assert_eq!(
-            (label("node_info"), label("no_such_method"), label("")),
-            ("node_info", OTHER, OTHER)
-        );
+        let names = ["node_info", "no_such_method", "", "other"].map(|name| label(name).name());
+        assert_eq!(names, ["node_info", "other", "other", "other"]);
     }
 }

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::tls::CertificateInfo;
 use crate::trust::sightings::Sightings;
 use crate::trust::{CaList, Snapshot, look};
+use rules::Named;
 use rules::admission::Admission;
 use rules::dn::Name;
 use rules::identity::Digest;
@@ -52,7 +53,7 @@ pub fn ca_list(list: &CaList) -> Value {
         .map(|name| json!({ "name": name.to_string(), "string_types": name.string_types() }))
         .collect();
     json!({
-        "state": list.state,
+        "state": list.state.name(),
         "certificates_not_known": list.missing,
         "names": names,
     })

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use rules::Named;
 use rules::authz::Mode;
 
 use super::{LogFormat, LogLevel, Warm};
@@ -69,8 +70,6 @@ pub struct RunArgs {
 
 /// `--mode`, by the names that the file takes; `rules` knows no command line.
 fn mode() -> impl TypedValueParser<Value = Mode> {
-    PossibleValuesParser::new(Mode::NAMES).map(|name| {
-        let mut all = [Mode::Enforce, Mode::Audit].into_iter();
-        all.find(|mode| mode.name() == name).unwrap_or_default()
-    })
+    PossibleValuesParser::new(Mode::all().map(|mode| mode.name()))
+        .map(|name| Mode::from_name(&name).unwrap_or_default())
 }

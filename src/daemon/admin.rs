@@ -26,8 +26,10 @@ use tokio::net::TcpListener;
 use tracing::debug;
 
 use crate::commands::certs;
-use crate::daemon::sandbox::Report;
+use crate::daemon::metrics::Metrics;
+use crate::daemon::sandbox::Layer;
 use crate::proxy::shared::Shared;
+use rules::Named;
 use rules::admission::Admission;
 use rules::authz::Mode;
 
@@ -42,14 +44,16 @@ const EXPIRY_WARNING: i64 = 7 * 86_400;
 #[derive(Debug)]
 pub struct Admin {
     shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
     listening: Mutex<Vec<SocketAddr>>,
 }
 
 impl Admin {
-    /// Shows the state of `shared`.
-    pub fn new(shared: Arc<Shared>) -> Arc<Self> {
+    /// Shows the state of `shared`, and the metrics.
+    pub fn new(shared: Arc<Shared>, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             shared,
+            metrics,
             listening: Mutex::default(),
         })
     }
@@ -103,9 +107,8 @@ impl Admin {
         }
         match request.uri().path() {
             "/metrics" => {
-                let shared = &self.shared;
-                shared.upstream.slots().show(&shared.metrics);
-                let mut response = text(StatusCode::OK, shared.metrics.render());
+                self.metrics.set_load(self.shared.upstream.slots().load());
+                let mut response = text(StatusCode::OK, self.metrics.render());
                 let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(CONTENT_TYPE, format);
                 response
@@ -165,7 +168,7 @@ impl Admin {
     fn status(&self) -> Value {
         let shared = &self.shared;
         let snapshot = shared.store.snapshot();
-        let (in_use, waiting) = shared.upstream.slots().load();
+        let load = shared.upstream.slots().load();
         let age = snapshot
             .map_loaded
             .and_then(|at| at.elapsed().ok())
@@ -187,11 +190,10 @@ impl Admin {
                 "shown_to_clients": tls.shown.name(),
             })
         });
-        let layers = Report::default().layers().into_iter();
-        let sandbox = layers
-            .map(|(layer, _)| {
-                let on = shared.metrics.sandbox.with_label_values(&[layer]).get() == 1;
-                (layer.to_owned(), Value::Bool(on))
+        let sandbox = Layer::all()
+            .map(|layer| {
+                let on = self.metrics.sandbox.of(layer).get() == 1;
+                (layer.name().to_owned(), Value::Bool(on))
             })
             .collect();
         let listening: Vec<String> = self.listening().iter().map(ToString::to_string).collect();
@@ -205,7 +207,7 @@ impl Admin {
             "listening": listening,
             "admission": {
                 "phase": snapshot.admission.name(),
-                "map_file": snapshot.map_state,
+                "map_file": snapshot.map_state.name(),
                 "entries": snapshot.admission.entries(),
                 "map_age_seconds": age,
                 "generation": snapshot.generation,
@@ -223,10 +225,10 @@ impl Admin {
             },
             "upstream": {
                 "address": shared.upstream.address().to_string(),
-                "slots": shared.upstream.slots().most(),
-                "slots_in_use": in_use,
-                "waiting": waiting,
-                "warm": shared.upstream.slots().warm(),
+                "slots": load.most,
+                "slots_in_use": load.in_use,
+                "waiting": load.waiting,
+                "warm": load.warm,
                 "down": shared.upstream.down(),
             },
             "sandbox": Value::Object(sandbox),

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod logging;
+pub mod metrics;
 pub mod sandbox;
 pub mod server;
 pub mod systemd;

@@ -15,6 +15,7 @@ use landlock::{
 use serde::Deserialize;
 
 use crate::config::Config;
+use rules::{Named, named};
 
 /// Key `sandbox`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -55,15 +56,36 @@ pub struct Report {
     pub signals: bool,
 }
 
+/// A layer of the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// [`Report::no_new_privs`].
+    NoNewPrivs,
+    /// [`Report::filesystem`].
+    Filesystem,
+    /// [`Report::network`].
+    Network,
+    /// [`Report::signals`].
+    Signals,
+}
+
+// The label of `noded_proxy_sandbox`.
+named!(Layer {
+    NoNewPrivs = "no_new_privs",
+    Filesystem = "filesystem",
+    Network = "network",
+    Signals = "signals",
+});
+
 impl Report {
-    /// The layers by name, as in the label of `noded_proxy_sandbox`.
-    pub fn layers(self) -> [(&'static str, bool); 4] {
-        [
-            ("no_new_privs", self.no_new_privs),
-            ("filesystem", self.filesystem),
-            ("network", self.network),
-            ("signals", self.signals),
-        ]
+    /// Whether a layer is in force.
+    pub fn has(self, layer: Layer) -> bool {
+        match layer {
+            Layer::NoNewPrivs => self.no_new_privs,
+            Layer::Filesystem => self.filesystem,
+            Layer::Network => self.network,
+            Layer::Signals => self.signals,
+        }
     }
 
     /// Whether the layers that hold an intruder are all there.
@@ -75,11 +97,8 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = |wanted: bool| -> Vec<&str> {
-            let layers = self.layers().into_iter();
-            layers
-                .filter(|(_, on)| *on == wanted)
-                .map(|(name, _)| name)
-                .collect()
+            let layers = Layer::all().filter(|layer| self.has(*layer) == wanted);
+            layers.map(|layer| layer.name()).collect()
         };
         match (names(true), names(false)) {
             (on, off) if off.is_empty() => write!(f, "{}", on.join(", ")),

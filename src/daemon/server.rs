@@ -15,8 +15,8 @@ use tracing::{error, info, warn};
 use crate::config::RunArgs;
 use crate::config::{Config, Warm};
 use crate::daemon::admin::Admin;
+use crate::daemon::metrics::Metrics;
 use crate::daemon::{logging, sandbox, systemd};
-use crate::metrics::Metrics;
 use crate::proxy::http::Budget;
 use crate::proxy::listener::{bind, raise_file_limit};
 use crate::proxy::public::Public;
@@ -26,6 +26,7 @@ use crate::proxy::workers::{Workers, event_loop};
 use crate::tls;
 use crate::trust::sightings::Sightings;
 use crate::trust::{Paths, Reloader, Reloads, Rules, Store, watch};
+use rules::Named;
 use rules::admission::{Admission, Nobody};
 use rules::authz::Mode;
 
@@ -112,6 +113,7 @@ fn serve(config: &Config) -> Result<Outcome, StartError> {
 /// A proxy whose parts are built and whose ports are open, ready to [`Server::run`].
 pub struct Server {
     shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
     admin: Arc<Admin>,
     admin_listener: TcpListener,
     public: Public,
@@ -139,10 +141,10 @@ impl Server {
         }
         let store = Store::new(config.access());
         announce_mode(config.admission.mode, &metrics);
-        let handles = (Arc::clone(&store), Arc::clone(&metrics));
+        let handles = (Arc::clone(&store), Arc::clone(&metrics.trust));
         let reloader = Reloader::new(Paths::of(config), handles.0, handles.1, Rules::of(config));
         let (reloads, first) = watch(reloader, &store);
-        let shared = share(config, store, metrics, reloads.clone());
+        let shared = share(config, store, &metrics, reloads.clone());
         let admin_listener = open("admin", config.admin)?;
         let mut public = Public::new(config, files)?;
         if first.tls.is_some() && !public.inherited {
@@ -150,11 +152,12 @@ impl Server {
                 public.open.push(Arc::new(open("listen", *address)?));
             }
         }
-        let admin = Admin::new(Arc::clone(&shared));
+        let admin = Admin::new(Arc::clone(&shared), Arc::clone(&metrics));
         let workers = Workers::for_each_processor(tls::prepare_thread)?;
         let drain_timeout = config.drain_timeout;
         Ok(Self {
             shared,
+            metrics,
             admin,
             admin_listener,
             public,
@@ -170,9 +173,9 @@ impl Server {
             warn!("sandbox = off");
             return self;
         };
-        let gauge = &self.shared.metrics.sandbox;
-        for (layer, on) in sandbox.layers() {
-            gauge.with_label_values(&[layer]).set(i64::from(on));
+        for layer in sandbox::Layer::all() {
+            let on = i64::from(sandbox.has(layer));
+            self.metrics.sandbox.of(layer).set(on);
         }
         if sandbox.is_complete() {
             info!(layers = %sandbox, "sandbox");
@@ -197,6 +200,7 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Outcome, StartError> {
         let Self {
             shared,
+            metrics,
             admin,
             admin_listener,
             public,
@@ -215,7 +219,7 @@ impl Server {
         stop.await;
         reloading.abort(); // the map is still watched; only SIGHUP is not answered any more
         systemd::stopping();
-        shared.metrics.draining.set(1);
+        metrics.draining.set(1);
         shared.drain.cancel();
         let _ = accepting.await; // closes the listening sockets
         Ok(drain(&shared, drain_timeout).await)
@@ -253,7 +257,7 @@ async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads, shared: Arc<Shar
 
 /// Audit mode is no protection, and says so.
 fn announce_mode(mode: Mode, metrics: &Metrics) {
-    metrics.mode.with_label_values(&[mode.name()]).set(1);
+    metrics.mode.only(Some(mode));
     match mode {
         Mode::Enforce => info!(mode = mode.name(), "the candidate map decides"),
         Mode::Audit => warn!(
@@ -263,12 +267,7 @@ fn announce_mode(mode: Mode, metrics: &Metrics) {
     }
 }
 
-fn share(
-    config: &Config,
-    store: Arc<Store>,
-    metrics: Arc<Metrics>,
-    reloads: Reloads,
-) -> Arc<Shared> {
+fn share(config: &Config, store: Arc<Store>, metrics: &Metrics, reloads: Reloads) -> Arc<Shared> {
     let (tasks, budget) = (TaskTracker::new(), Budget::new(config.limits.memory));
     let drain = CancellationToken::new();
     let up = &config.upstream;
@@ -285,7 +284,7 @@ fn share(
     let handles = (
         Arc::clone(&store),
         budget.clone(),
-        Arc::clone(&metrics),
+        Arc::clone(&metrics.upstream),
         tasks.clone(),
     );
     let upstream = Upstream::new(settings, slots, handles.0, handles.1, handles.2, handles.3);
@@ -297,7 +296,7 @@ fn share(
         store,
         upstream,
         budget,
-        metrics,
+        metrics: Arc::clone(&metrics.proxy),
         policy: config.policy.clone(),
         limits: config.limits.clone(),
         drain,

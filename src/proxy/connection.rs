@@ -11,18 +11,20 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use prometheus::IntGauge;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, error, info, warn};
 
-use crate::metrics::reason;
+use crate::metrics::Gauge;
+use crate::proxy::metrics::Outcome;
 use crate::proxy::overload::Place;
+use crate::proxy::reason::Reason;
 use crate::proxy::rpc;
 use crate::proxy::shared::Shared;
 use crate::tls::{self, Accepted, Acceptor, Buffered, HandshakeError};
+use rules::Named;
 use rules::authz::{Denied, Permit};
 use rules::identity::PeerIdentity;
 
@@ -44,10 +46,10 @@ pub async fn serve(shared: Arc<Shared>, tcp: TcpStream, address: SocketAddr, pla
 }
 
 /// One in a gauge, as long as it lives; a panic takes it out, too.
-struct Counted(IntGauge);
+struct Counted(Gauge);
 
 impl Counted {
-    fn among(gauge: &IntGauge) -> Self {
+    fn among(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
@@ -69,7 +71,7 @@ async fn enter(
     let Some(tls) = shared.store.current().tls.clone() else {
         // The service manager holds the port, and this node is in no cluster.
         let why = "this node is in no cluster";
-        refuse(shared, address, None, reason::NOT_IN_CLUSTER, why);
+        refuse(shared, address, None, Reason::NotInCluster, why);
         return None;
     };
     let shaking = Counted::among(&shared.metrics.handshakes);
@@ -105,7 +107,7 @@ async fn shake_hands(
     let start = Instant::now();
     let deadline = start + shared.limits.handshake_timeout;
     let metrics = &shared.metrics;
-    let late = |why| refuse(shared, address, None, reason::HANDSHAKE_TIMEOUT, why);
+    let late = |why| refuse(shared, address, None, Reason::HandshakeTimeout, why);
     let mut tcp = Buffered::new(tcp);
     match timeout_at(deadline, tcp.first_byte()).await {
         Ok(Ok(true)) => {}
@@ -113,7 +115,7 @@ async fn shake_hands(
             // Ganeti's "tcp ping": connect and close, many times a day. Never an error.
             debug!(peer = %address, "closed without a byte");
             metrics.pings.inc();
-            metrics.connections.with_label_values(&["ping"]).inc();
+            metrics.connections.of(Outcome::Ping).inc();
             return None;
         }
         Err(_) => {
@@ -123,7 +125,7 @@ async fn shake_hands(
     }
     let Ok(turn) = timeout_at(deadline, place.turn()).await else {
         let why = "too many unfinished handshakes";
-        refuse(shared, address, None, reason::OVER_LIMIT, why);
+        refuse(shared, address, None, Reason::OverLimit, why);
         return None;
     };
     let handshake = acceptor.accept(tcp, address.ip(), turn);
@@ -149,33 +151,33 @@ async fn shake_hands(
 /// with these, so only the metric tells.
 fn gave_way(shared: &Shared, address: SocketAddr) {
     debug!(peer = %address, "too many connections, and this one was unfinished for longest");
-    shared.metrics.reject(reason::OVER_LIMIT);
+    shared.metrics.reject(Reason::OverLimit);
 }
 
 fn failed(shared: &Shared, address: SocketAddr, error: HandshakeError) {
     match error {
         HandshakeError::Refused(peer) => {
             let denied = shared.store.authorise(&peer).err();
-            let name = denied.map_or("unknown_digest", |denied| denied.reason());
+            let reason = Reason::Denied(denied.unwrap_or(Denied::UnknownDigest));
             let why =
                 denied.map_or_else(|| "just left the map".into(), |denied| denied.to_string());
-            refuse(shared, address, Some(&peer), name, &why);
+            refuse(shared, address, Some(&peer), reason, &why);
         }
         HandshakeError::NoCertificate => {
             refuse(
                 shared,
                 address,
                 None,
-                reason::NO_CERTIFICATE,
+                Reason::NoCertificate,
                 "no client certificate",
             );
         }
         HandshakeError::PeerClosed(why) => {
             debug!(peer = %address, why, "went away in the handshake");
-            shared.metrics.reject(reason::PEER_CLOSED);
+            shared.metrics.reject(Reason::PeerClosed);
         }
         HandshakeError::Protocol(why) => {
-            refuse(shared, address, None, reason::PROTOCOL_ERROR, &why);
+            refuse(shared, address, None, Reason::ProtocolError, &why);
         }
     }
 }
@@ -186,15 +188,9 @@ fn admit(shared: &Shared, accepted: &Accepted, address: SocketAddr) -> Option<Pe
     match shared.store.authorise(peer) {
         Ok(permit) => {
             let metrics = &shared.metrics;
-            metrics.connections.with_label_values(&["admitted"]).inc();
-            metrics
-                .tls_versions
-                .with_label_values(&[accepted.version])
-                .inc();
-            metrics
-                .not_after
-                .with_label_values(&["last_admitted_peer"])
-                .set(peer.not_after as f64);
+            metrics.connections.of(Outcome::Admitted).inc();
+            metrics.tls_versions.of(accepted.version).inc();
+            metrics.peer_not_after.set(peer.not_after as f64);
             remark(shared, peer, address, &permit);
             shared.reloads.learn(peer, &shared.store.current());
             Some(permit)
@@ -204,7 +200,7 @@ fn admit(shared: &Shared, accepted: &Accepted, address: SocketAddr) -> Option<Pe
                 shared,
                 address,
                 Some(peer),
-                denied.reason(),
+                Reason::Denied(denied),
                 &denied.to_string(),
             );
             None
@@ -221,14 +217,14 @@ fn remark(shared: &Shared, peer: &PeerIdentity, address: SocketAddr, permit: &Pe
             "admitted all the same; renew it with gnt-cluster renew-crypto");
     }
     if let Some(why) = permit.misplaced() {
-        metrics.misplaced.with_label_values(&[why.reason()]).inc();
-        warn!(peer = %address, cn = peer.name(), digest = %peer.digest, reason = why.reason(), %why,
+        metrics.misplaced.of(why).inc();
+        warn!(peer = %address, cn = peer.name(), digest = %peer.digest, reason = why.name(), %why,
             "admitted all the same (bind_peer = warn)");
     }
     if let Some(why) = permit.audited() {
-        metrics.audited.with_label_values(&[why.reason()]).inc();
-        shared.refusals.add_audited(address, why.reason(), peer);
-        warn!(peer = %address, cn = peer.name(), digest = %peer.digest, reason = why.reason(), %why,
+        metrics.audited.of(why).inc();
+        shared.refusals.add_audited(address, why.name(), peer);
+        warn!(peer = %address, cn = peer.name(), digest = %peer.digest, reason = why.name(), %why,
             "admitted in audit mode; enforce would refuse it");
     }
     let snapshot = shared.store.current();
@@ -249,13 +245,14 @@ fn refuse(
     shared: &Shared,
     address: SocketAddr,
     peer: Option<&PeerIdentity>,
-    reason: &'static str,
+    cause: Reason,
     why: &str,
 ) {
-    shared.metrics.reject(reason);
+    let reason = cause.name();
+    shared.metrics.reject(cause);
     shared.refusals.add(address, reason, peer);
     match peer {
-        Some(peer) if reason == Denied::DigestCollision.reason() => {
+        Some(peer) if cause == Reason::Denied(Denied::DigestCollision) => {
             error!(peer = %address, cn = peer.name(), digest = %peer.digest, reason, why, "refused");
         }
         Some(peer) => {

@@ -11,8 +11,9 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
 
-use crate::metrics::{Metrics, reason};
+use crate::proxy::metrics::Metrics;
 use crate::proxy::overload::{Caller, Overload, Place};
+use crate::proxy::reason::Reason;
 
 /// Connections that the kernel holds for us; noded's own figure.
 const BACKLOG: i32 = 1024;
@@ -92,7 +93,7 @@ pub async fn run(
                     Some(place) => serve(stream, peer, place),
                     None => {
                         debug!(%peer, "over the limit of connections");
-                        metrics.reject(reason::OVER_LIMIT);
+                        metrics.reject(Reason::OverLimit);
                     }
                 }
                 spare.told = false;
@@ -136,7 +137,7 @@ impl Spare {
         drop(self.descriptor.take());
         if let Ok(Ok((stream, peer))) = tokio::time::timeout(PAUSE, listener.accept()).await {
             debug!(%peer, "no file descriptor for it");
-            metrics.reject(reason::OVER_LIMIT);
+            metrics.reject(Reason::OverLimit);
             drop(stream);
         }
         self.descriptor = Self::new(listener).descriptor;

@@ -5,9 +5,13 @@
 pub mod connection;
 pub mod http;
 pub mod listener;
+mod metrics;
 pub mod overload;
 pub mod public;
+pub mod reason;
 pub mod rpc;
 pub mod shared;
 pub mod upstream;
 pub mod workers;
+
+pub use metrics::Metrics;

@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use tracing::{info, warn};
 
 use crate::proxy::http::{Body, Refusal, Replies, ReplyBody, discard, explanation, procedure};
+use crate::proxy::metrics;
 use crate::proxy::shared::Shared;
 use crate::proxy::upstream::{Error, Timing};
 use rules::authz::Permit;
@@ -116,10 +117,12 @@ impl Record {
         let Err(forbidden) = policy.check(&self.procedure, role) else {
             return Ok(());
         };
-        let outcome = if policy.audit { "audit" } else { "refused" };
-        let labels = [forbidden.list.name(), outcome];
-        let counter = &self.shared.metrics.policy_forbidden;
-        counter.with_label_values(&labels).inc();
+        let outcome = match policy.audit {
+            true => metrics::Forbidden::Audit,
+            false => metrics::Forbidden::Refused,
+        };
+        let counters = &self.shared.metrics.policy_forbidden;
+        counters.of(forbidden.list, outcome).inc();
         if !policy.audit {
             return Err(forbidden);
         }
@@ -150,11 +153,7 @@ impl Record {
     }
 
     fn refuse(self, refusal: Refusal) -> Response<ReplyBody> {
-        self.shared
-            .metrics
-            .refused
-            .with_label_values(&[refusal.reason()])
-            .inc();
+        self.shared.metrics.refused.of(&refusal).inc();
         let mut response = self.explain(refusal.status(), refusal.to_string());
         if refusal == Refusal::Method {
             response
@@ -179,16 +178,9 @@ impl Record {
 impl Replies for Record {
     fn ended(self: Box<Self>, sent: u64, complete: bool, error: Option<&Error>) {
         let total = self.start.elapsed();
-        let metrics = &self.shared.metrics;
-        let procedure = label(&self.procedure);
-        metrics
-            .rpcs
-            .with_label_values(&[procedure, self.status.as_str()])
-            .inc();
-        metrics
-            .rpc_duration
-            .with_label_values(&[procedure])
-            .observe(total.as_secs_f64());
+        let (procedure, code) = (label(&self.procedure), self.status.as_u16());
+        let seconds = total.as_secs_f64();
+        self.shared.metrics.count_rpc(procedure, code, seconds);
         let outcome = match (complete, error) {
             (true, _) => "complete",
             (false, Some(_)) => "cut",

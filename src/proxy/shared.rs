@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Limits;
-use crate::metrics::Metrics;
 use crate::proxy::http::{BodyLimits, Budget};
+use crate::proxy::metrics::Metrics;
 use crate::proxy::upstream::Upstream;
 use crate::trust::sightings::Sightings;
 use crate::trust::{Reloads, Store};

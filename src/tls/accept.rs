@@ -14,6 +14,7 @@ use super::buffered::Buffered;
 use super::credentials::peer_identity;
 use super::profile::{Acceptor, Connector};
 use rules::identity::PeerIdentity;
+use rules::{Named, named};
 
 /// How long a refused client is given to read its alert and close.
 const LINGER: Duration = Duration::from_millis(500);
@@ -25,9 +26,27 @@ pub struct Accepted {
     pub stream: SslStream<Buffered>,
     /// What the handshake proved.
     pub peer: PeerIdentity,
-    /// `TLSv1.3`, `TLSv1.2` or older.
-    pub version: &'static str,
+    /// The version of TLS that it agreed on.
+    pub version: Version,
 }
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// TLS 1.3.
+    Tls13,
+    /// TLS 1.2.
+    Tls12,
+    /// TLS 1.1 or 1.0, with `tls.legacy`.
+    Older,
+}
+
+// The label of `noded_proxy_tls_connections_total`.
+named!(Version {
+    Tls13 = "TLSv1.3",
+    Tls12 = "TLSv1.2",
+    Older = "older",
+});
 
 /// Waits for the first byte that the client says; `false` when it closes without one. Until then nothing is
 /// held for it but the session.
@@ -144,10 +163,6 @@ fn why(error: &openssl::ssl::Error) -> HandshakeError {
     }
 }
 
-fn version(ssl: &SslRef) -> &'static str {
-    match ssl.version_str() {
-        "TLSv1.3" => "TLSv1.3",
-        "TLSv1.2" => "TLSv1.2",
-        _ => "older",
-    }
+fn version(ssl: &SslRef) -> Version {
+    Version::from_name(ssl.version_str()).unwrap_or(Version::Older)
 }

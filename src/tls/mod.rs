@@ -12,7 +12,7 @@ mod hello;
 mod leaf;
 mod profile;
 
-pub use accept::{Accepted, HandshakeError, speaks};
+pub use accept::{Accepted, HandshakeError, Version, speaks};
 pub use buffered::Buffered;
 pub use credentials::{
     CertificateInfo, Credentials, CredentialsError, DigestFn, Issuer, certificate, certificates,

@@ -7,6 +7,7 @@
 
 mod known;
 mod learned;
+mod metrics;
 mod paths;
 mod reload;
 mod reset;
@@ -24,14 +25,17 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch as notice;
 
 use crate::config::Config;
-use crate::metrics::Metrics;
+use crate::metrics::Maker;
 use crate::node::ssconf::Ssconf;
 use crate::tls::{Acceptor, CertificateInfo, Connector, Issuer, Shown};
 use rules::admission::{Admission, Nobody};
 use rules::authz::{Denied, Facts, Mode, Permit, Policy, authorise};
+use rules::candidates::MapState;
 use rules::identity::PeerIdentity;
 
-pub use known::{CaList, Known, KnownCertificate, Source, WhenIncomplete};
+pub use known::{CaList, CaState, Known, KnownCertificate, Source, WhenIncomplete};
+pub(crate) use metrics::Certificate;
+pub use metrics::Metrics;
 pub use paths::{Paths, Rules};
 pub use reload::Reloader;
 pub use reset::{Forgotten, InUse, forget};
@@ -50,8 +54,8 @@ pub struct Snapshot {
     pub known: Arc<Known>,
     /// The TLS side, absent while there is no usable `server.pem`.
     pub tls: Option<Tls>,
-    /// State of the map file at its last reading, one of [`rules::candidates::MapFile::STATES`].
-    pub map_state: &'static str,
+    /// State of the map file at its last reading.
+    pub map_state: MapState,
     /// When the map in force was read.
     pub map_loaded: Option<SystemTime>,
     /// Addresses of the master candidates (`ssconf_master_candidates_ips`). They admit nobody.
@@ -88,7 +92,7 @@ impl Snapshot {
             admission: Admission::Nobody(Nobody::NotInCluster),
             known: Arc::default(),
             tls: None,
-            map_state: "absent",
+            map_state: MapState::Absent,
             map_loaded: None,
             candidate_addresses: Arc::default(),
             primary_addresses: Arc::default(),
@@ -197,7 +201,8 @@ impl Store {
 
 /// The snapshot that a proxy with this configuration would publish now. Nothing is written.
 pub fn look(config: &Config) -> Arc<Snapshot> {
-    let (store, metrics) = (Store::new(config.access()), Arc::new(Metrics::new()));
+    let store = Store::new(config.access());
+    let metrics = Arc::new(Metrics::new(&mut Maker::default())); // which nobody reads
     let rules = Rules {
         keeps_state: false,
         ..Rules::of(config)

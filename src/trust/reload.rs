@@ -7,17 +7,18 @@ use tracing::{error, info, warn};
 
 use super::known::{CaList, Known, Source};
 use super::learned::Learned;
+use super::metrics::{Certificate, File, Metrics};
 use super::paths::{Paths, Rules, Stamps};
 use super::reset::InUse;
 use super::sources::Files;
 use super::state::{Remembered, State};
 use super::{Snapshot, Store, Tls};
-use crate::metrics::Metrics;
 use crate::node::files::{self, Found};
 use crate::node::ssconf::Ssconf;
 use crate::tls::{Acceptor, Connector, Credentials, Gate, Issuer, Shown};
+use rules::Named;
 use rules::admission::{Admission, BootstrapPolicy, LastGood, Resolved, Server, resolve};
-use rules::candidates::{MAX_BYTES, MapFile, parse};
+use rules::candidates::{MAX_BYTES, MapFile, MapState, parse};
 
 /// Largest `server.pem` that is read, in bytes.
 const MAX_PEM: usize = 1 << 20;
@@ -51,7 +52,7 @@ struct Identity {
 
 /// What one reading found, to be published together.
 struct Reading {
-    map_state: &'static str,
+    map_state: MapState,
     known: Known,
     faults: Vec<String>,
     /// Map or identity changed.
@@ -69,7 +70,7 @@ impl Reloader {
             Remembered::Nothing => (None, false),
             Remembered::Map(good) => (Some(good), false),
             Remembered::Damaged(why) => {
-                metrics.reload_failures.with_label_values(&["state"]).inc();
+                metrics.reload_failures.of(File::State).inc();
                 error!(file = %state.path().display(), why,
                     "the last good candidate map cannot be read back; the bootstrap phase stays closed");
                 (None, true)
@@ -136,16 +137,13 @@ impl Reloader {
                 "candidate map {}: {found}",
                 self.paths.map.display()
             ));
-            self.metrics
-                .reload_failures
-                .with_label_values(&["candidate_map"])
-                .inc();
+            self.metrics.reload_failures.of(File::CandidateMap).inc();
         }
         let known = self.gather_known(&resolved.admission, &mut faults);
         let before = faults.len();
         self.ssconf.read(&self.paths.ssconf_dir, &mut faults);
         let failures = (faults.len() - before) as u64;
-        let counter = self.metrics.reload_failures.with_label_values(&["ssconf"]);
+        let counter = self.metrics.reload_failures.of(File::Ssconf);
         counter.inc_by(failures);
         self.renew_client_cas(&resolved.admission, &known, &mut faults);
         let reading = Reading {
@@ -172,9 +170,7 @@ impl Reloader {
         faults.extend(collisions);
         let failures = (faults.len() - before) as u64;
         let counter = &self.metrics.reload_failures;
-        counter
-            .with_label_values(&["candidate_certificates"])
-            .inc_by(failures);
+        counter.of(File::CandidateCertificates).inc_by(failures);
         known
     }
 
@@ -234,10 +230,7 @@ impl Reloader {
             "server.pem {}: {fault}",
             self.paths.server_pem.display()
         ));
-        self.metrics
-            .reload_failures
-            .with_label_values(&["server_pem"])
-            .inc();
+        self.metrics.reload_failures.of(File::ServerPem).inc();
         (known(&self.identity), false)
     }
 
@@ -278,32 +271,23 @@ impl Reloader {
     /// The numbers of a reading.
     fn count(&self, resolved: &Resolved, reading: &Reading) {
         let metrics = &self.metrics;
-        for state in MapFile::STATES {
-            let now = i64::from(state == reading.map_state);
-            metrics.map_state.with_label_values(&[state]).set(now);
-        }
+        metrics.map_state.only(Some(reading.map_state));
         metrics.map_stale.set(i64::from(resolved.stale));
         metrics.map_entries.set(resolved.admission.entries() as i64);
-        for source in Source::NAMES {
+        for source in Source::all() {
             let all = reading.known.iter();
-            let count = all.filter(|known| known.source.name() == source).count();
-            let gauge = metrics.known_certificates.with_label_values(&[source]);
-            gauge.set(count as i64);
+            let count = all.filter(|known| known.source == source).count();
+            metrics.known_certificates.of(source).set(count as i64);
         }
         let tls = self.identity.as_ref().map(|identity| &identity.tls);
         let list = tls.map(|tls| &tls.client_cas);
-        for state in CaList::STATES {
-            let now = i64::from(list.is_some_and(|list| list.state == state));
-            metrics.client_ca_state.with_label_values(&[state]).set(now);
-        }
+        metrics.client_ca_state.only(list.map(|list| list.state));
         let (names, missing) = list.map_or((0, 0), |list| (list.names.len(), list.missing));
         metrics.client_ca_names.set(names as i64);
         metrics.unknown_certificates.set(missing as i64);
         let not_after = tls.map_or(0, |tls| tls.server.not_after);
-        metrics
-            .not_after
-            .with_label_values(&["server_pem"])
-            .set(not_after as f64);
+        let gauge = metrics.not_after.of(Certificate::ServerPem);
+        gauge.set(not_after as f64);
         if reading.rule_changed {
             metrics.reloads.inc();
         }
@@ -314,7 +298,7 @@ impl Reloader {
     fn publish(&self, admission: &Admission, reading: Reading) {
         let old = self.store.snapshot();
         let map_loaded = match reading.map_state {
-            "listed" => Some(SystemTime::now()),
+            MapState::Listed => Some(SystemTime::now()),
             _ => old.map_loaded,
         };
         let unix = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
@@ -372,7 +356,7 @@ impl Reloader {
             if let Some(list) = list {
                 info!(
                     names = list.names.len(),
-                    state = list.state,
+                    state = list.state.name(),
                     certificates_not_known = list.missing,
                     "client CA list"
                 );
@@ -404,10 +388,7 @@ impl Reloader {
         };
         self.latch_damaged = false;
         if let Err(error) = kept {
-            self.metrics
-                .reload_failures
-                .with_label_values(&["state"])
-                .inc();
+            self.metrics.reload_failures.of(File::State).inc();
             warn!(file = %self.state.path().display(), %error,
                 "the last good candidate map could not be kept; it holds until this process ends");
         }

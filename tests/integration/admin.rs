@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
-use noded_proxy::metrics::Metrics;
+use noded_proxy::daemon::metrics::Metrics;
 use serde_json::{Value, json};
 
 use crate::handshake::proxy_for;

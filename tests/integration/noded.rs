@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use noded_proxy::proxy::upstream;
+use rules::Named;
 
 use crate::support::client::{Tls, connect, read_response, rpc, send};
 use crate::support::lab::{Answer, Noded};
@@ -422,11 +423,13 @@ fn connections_in_advance_leave_only_requests_in_noded_s_log() {
     };
     let (opened, used) = (connections("opened"), connections("warm"));
     let spent = proxy.metric("noded_proxy_warm_spent_total");
-    let errors = upstream::Error::KINDS.map(|kind| {
+    let errors = upstream::Error::all().map(|error| {
+        let kind = error.name();
         proxy.metric(&format!(
             "noded_proxy_upstream_errors_total{{kind=\"{kind}\"}}"
         ))
     });
+    let errors: Vec<f64> = errors.collect();
     proxy.terminate();
     assert_eq!(proxy.wait_exit().code(), Some(0));
     let log = noded.log().split_off(before);

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admission::{Admission, Nobody};
 use crate::identity::PeerIdentity;
+use crate::named;
 
 /// What the administrator decided beyond the candidate map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,18 +39,11 @@ pub enum Mode {
     Audit,
 }
 
-impl Mode {
-    /// Every name, as in the label of `noded_proxy_mode`.
-    pub const NAMES: [&'static str; 2] = ["enforce", "audit"];
-
-    /// The mode's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Enforce => "enforce",
-            Self::Audit => "audit",
-        }
-    }
-}
+// The label of `noded_proxy_mode`.
+named!(Mode {
+    Enforce = "enforce",
+    Audit = "audit",
+});
 
 /// Whether the peer's address must be that of a master candidate, and the one its certificate names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -146,35 +140,21 @@ pub enum Denied {
     OtherNodesCertificate,
 }
 
+// The reason's name, as in the label of `noded_proxy_rejected_connections_total`.
+named!(Denied {
+    UnknownDigest = "unknown_digest",
+    DigestCollision = "digest_collision",
+    BootstrapRefused = "bootstrap_refused",
+    Nobody(Nobody::NotInCluster) = "nobody_admitted",
+    Expired = "expired",
+    NotYetValid = "not_yet_valid",
+    AddressNotCandidate = "address_not_candidate",
+    OtherNodesCertificate = "other_nodes_certificate",
+});
+
 impl Denied {
-    /// The reason's name, as in the label of `noded_proxy_rejected_connections_total`.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::UnknownDigest => "unknown_digest",
-            Self::DigestCollision => "digest_collision",
-            Self::BootstrapRefused => "bootstrap_refused",
-            Self::Nobody(_) => "nobody_admitted",
-            Self::Expired => "expired",
-            Self::NotYetValid => "not_yet_valid",
-            Self::AddressNotCandidate => "address_not_candidate",
-            Self::OtherNodesCertificate => "other_nodes_certificate",
-        }
-    }
-
-    /// The names that have to do with `bind_peer`.
-    pub const PLACES: [&'static str; 2] = ["address_not_candidate", "other_nodes_certificate"];
-
-    /// Every name that [`Denied::reason`] can return.
-    pub const REASONS: [&'static str; 8] = [
-        "unknown_digest",
-        "digest_collision",
-        "bootstrap_refused",
-        "nobody_admitted",
-        "expired",
-        "not_yet_valid",
-        "address_not_candidate",
-        "other_nodes_certificate",
-    ];
+    /// The reasons that have to do with `bind_peer`.
+    pub const PLACES: [Self; 2] = [Self::AddressNotCandidate, Self::OtherNodesCertificate];
 }
 
 /// Admits the peer or says why not.

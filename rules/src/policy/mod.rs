@@ -9,6 +9,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer};
 
 use crate::authz::Permit;
+use crate::named;
+use crate::names::Named;
 use crate::procedures::{self, Effect};
 
 /// Section `[policy]`.
@@ -68,18 +70,11 @@ pub enum List {
     MasterOnly,
 }
 
-impl List {
-    /// The key's name, as in the label of `noded_proxy_policy_forbidden_total`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Deny => "deny",
-            Self::MasterOnly => "allow_from_master_only",
-        }
-    }
-
-    /// Every name that [`List::name`] can return.
-    pub const NAMES: [&'static str; 2] = ["deny", "allow_from_master_only"];
-}
+// The key's name, as in the label of `noded_proxy_policy_forbidden_total`.
+named!(List {
+    Deny = "deny",
+    MasterOnly = "allow_from_master_only",
+});
 
 impl fmt::Display for List {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

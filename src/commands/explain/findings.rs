@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::commands::certs::date;
 use crate::tls::CertificateInfo;
 use crate::trust::Snapshot;
+use rules::Named;
 use rules::admission::Admission;
 use rules::authz::{BindPeer, Denied, Policy};
 use rules::identity::Digest;
@@ -47,17 +48,17 @@ pub fn explain(
                 permit.audited(),
             ];
             for why in odd.into_iter().flatten() {
-                facts.push(("but", format!("{}: {why}", why.reason())));
-                remedies.push(remedy(why.reason()).into());
+                facts.push(("but", format!("{}: {why}", why.name())));
+                remedies.push(remedy(why.name()).into());
             }
         }
         Err(why) => {
-            facts.push(("decision", format!("REFUSED, {}: {why}", why.reason())));
+            facts.push(("decision", format!("REFUSED, {}: {why}", why.name())));
             let near = nearest(snapshot, Some(info.digest), info.common_name.as_deref());
             facts.extend(near.into_iter().map(|text| ("nearest", text)));
             remedies.push(match why {
                 Denied::UnknownDigest => unknown(snapshot, info).into(),
-                _ => remedy(why.reason()).into(),
+                _ => remedy(why.name()).into(),
             });
         }
     }
@@ -99,7 +100,7 @@ fn state(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
         Admission::Bootstrap(server) => format!("bootstrap phase: {server} (server.pem) alone"),
         Admission::Nobody(why) => format!("nobody: {why}"),
     };
-    let file = format!("{admission}; the map file is {}", snapshot.map_state);
+    let file = format!("{admission}; the map file is {}", snapshot.map_state.name());
     let mut facts = vec![("admission", file)];
     facts.extend(snapshot.faults.iter().map(|fault| ("fault", fault.clone())));
     facts
@@ -158,7 +159,7 @@ fn offered(snapshot: &Snapshot, info: &CertificateInfo) -> String {
         return "none: there is no server.pem".into();
     };
     let list = &tls.client_cas;
-    let (state, names) = (list.state, list.names.len());
+    let (state, names) = (list.state.name(), list.names.len());
     let verdict = if list.names.is_empty() {
         "empty: any client offers its certificate"
     } else if list.names.contains(&info.issuer) {
@@ -219,7 +220,7 @@ mod tests {
 
     #[test]
     fn every_reason_has_a_remedy_of_its_own() {
-        for reason in Denied::REASONS {
+        for reason in Denied::all().map(|denied| denied.name()) {
             assert_ne!(remedy(reason), remedy("?"), "{reason}");
         }
     }

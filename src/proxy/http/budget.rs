@@ -35,9 +35,4 @@ impl Budget {
             .expect("never closed");
         Lease(permit)
     }
-
-    /// Bytes that are free now.
-    pub fn free(&self) -> u64 {
-        self.0.available_permits() as u64 * STEP
-    }
 }

@@ -16,6 +16,7 @@ pub use budget::{Budget, Lease};
 pub use reply::{Chunk, Replies, ReplyBody};
 
 use rules::authz::Denied;
+use rules::named;
 
 /// Longest procedure name that is taken. The longest of Ganeti's has 32 characters.
 const MAX_PROCEDURE: usize = 128;
@@ -52,34 +53,20 @@ pub enum Refusal {
     NoMemory,
 }
 
+// The reason's name, as in the label of `noded_proxy_refused_requests_total`.
+named!(Refusal {
+    ..Denied(Denied),
+    Method = "method",
+    Path = "path",
+    Host = "host",
+    BodyTooLarge(0) = "body_too_large",
+    NotAscii = "not_ascii",
+    SlowBody = "slow_body",
+    IncompleteBody(String::new()) = "incomplete_body",
+    NoMemory = "no_memory",
+});
+
 impl Refusal {
-    /// The reason's name, as in the label of `noded_proxy_refused_requests_total`.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Denied(denied) => denied.reason(),
-            Self::Method => "method",
-            Self::Path => "path",
-            Self::Host => "host",
-            Self::BodyTooLarge(_) => "body_too_large",
-            Self::NotAscii => "not_ascii",
-            Self::SlowBody => "slow_body",
-            Self::IncompleteBody(_) => "incomplete_body",
-            Self::NoMemory => "no_memory",
-        }
-    }
-
-    /// Every name of [`Refusal::reason`] beyond those of [`Denied`].
-    pub const REASONS: [&'static str; 8] = [
-        "method",
-        "path",
-        "host",
-        "body_too_large",
-        "not_ascii",
-        "slow_body",
-        "incomplete_body",
-        "no_memory",
-    ];
-
     /// The HTTP status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {

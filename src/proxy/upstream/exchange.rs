@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connected::Connected;
 use super::fresh::Fresh;
+use super::metrics::{Connection, Direction};
 use super::pieces::Pieces;
 use super::wire::{self, Head};
 use super::{Error, Reply, Slot, Upstream};
@@ -49,7 +50,7 @@ impl Upstream {
     ) -> Result<Reply, Error> {
         let connected = match slot.warm().and_then(Connected::if_open) {
             Some(warm) => {
-                self.count_connection("warm");
+                self.metrics.connections.of(Connection::Warm).inc();
                 Ok(warm)
             }
             None => self.connect().await,
@@ -119,7 +120,7 @@ impl Upstream {
             stream.reset(); // noded must not take what came for all
         }
         let (head, mut ready) = asked?;
-        self.count_bytes("request", length);
+        self.count_bytes(Direction::Request, length);
         if head.length > WHOLE {
             return Ok(Asked::Long(stream, head, ready));
         }
@@ -130,7 +131,7 @@ impl Upstream {
             more(&mut stream, &mut ready, room).await?;
         }
         nothing_behind(ready.len() as u64, head.length)?;
-        self.count_bytes("reply", head.length);
+        self.count_bytes(Direction::Reply, head.length);
         Ok(Asked::Whole(Reply {
             status: head.status,
             body: ReplyBody::whole(ready.freeze()),
@@ -139,7 +140,7 @@ impl Upstream {
 
     pub(super) async fn connect(&self) -> Result<Connected, Error> {
         let (address, limit) = (self.settings.address, self.settings.connect_timeout);
-        self.count_connection("opened");
+        self.metrics.connections.of(Connection::Opened).inc();
         let deadline = Instant::now() + limit;
         let tcp = timeout_at(deadline, Fresh::connect(address))
             .await
@@ -182,7 +183,7 @@ impl Upstream {
         loop {
             received += data.len() as u64;
             nothing_behind(received, length)?;
-            self.count_bytes("reply", data.len() as u64);
+            self.count_bytes(Direction::Reply, data.len() as u64);
             if !chunks.is_closed() {
                 tokio::select! {
                     lease = self.budget.take(memory) => {
@@ -203,18 +204,8 @@ impl Upstream {
         }
     }
 
-    fn count_connection(&self, kind: &str) {
-        self.metrics
-            .upstream_connections
-            .with_label_values(&[kind])
-            .inc();
-    }
-
-    fn count_bytes(&self, direction: &str, bytes: u64) {
-        self.metrics
-            .body_bytes
-            .with_label_values(&[direction])
-            .inc_by(bytes);
+    fn count_bytes(&self, direction: Direction, bytes: u64) {
+        self.metrics.body_bytes.of(direction).inc_by(bytes);
     }
 }
 

@@ -8,6 +8,7 @@ mod background;
 mod connected;
 mod exchange;
 mod fresh;
+mod metrics;
 mod pieces;
 mod slots;
 mod warm;
@@ -25,17 +26,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::metrics::Metrics;
 use crate::proxy::http::{Body, Budget, Refusal, ReplyBody};
 use crate::trust::Store;
 use rules::authz::Permit;
 use rules::identity::PeerIdentity;
+use rules::named;
 use rules::procedures::{self, Timeout};
 
 use background::GoesOn;
 
 pub use connected::Connected;
-pub use slots::{Lane, Slot, Slots};
+pub use metrics::Metrics;
+pub use slots::{Lane, Load, Slot, Slots};
 
 /// Why noded gave no whole answer. The words follow "noded at ADDR:PORT: ", see [`Upstream::describe`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,41 +90,23 @@ pub enum Error {
     Internal(String),
 }
 
+// The kind's name, as in the label of `noded_proxy_upstream_errors_total`.
+named!(Error {
+    QueueFull { waiting: 0, in_use: 0 } = "queue_full",
+    QueueTimeout { waiting: 0, in_use: 0 } = "queue_timeout",
+    Connect(String::new()) = "connect",
+    ConnectTimeout(Duration::ZERO) = "connect_timeout",
+    Tls(String::new()) = "tls",
+    Send(String::new()) = "send",
+    SendTimeout = "send_timeout",
+    EmptyReply(String::new()) = "empty_reply",
+    CutReply(String::new()) = "cut_reply",
+    BadReply(String::new()) = "bad_reply",
+    Client(Refusal::Method) = "client",
+    Internal(String::new()) = "internal",
+});
+
 impl Error {
-    /// The kind's name, as in the label of `noded_proxy_upstream_errors_total`.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::QueueFull { .. } => "queue_full",
-            Self::QueueTimeout { .. } => "queue_timeout",
-            Self::Connect(..) => "connect",
-            Self::ConnectTimeout(..) => "connect_timeout",
-            Self::Tls(..) => "tls",
-            Self::Send(_) => "send",
-            Self::SendTimeout => "send_timeout",
-            Self::EmptyReply(_) => "empty_reply",
-            Self::CutReply(_) => "cut_reply",
-            Self::BadReply(_) => "bad_reply",
-            Self::Client(_) => "client",
-            Self::Internal(_) => "internal",
-        }
-    }
-
-    /// Every name that [`Error::kind`] can return.
-    pub const KINDS: [&'static str; 12] = [
-        "queue_full",
-        "queue_timeout",
-        "connect",
-        "connect_timeout",
-        "tls",
-        "send",
-        "send_timeout",
-        "empty_reply",
-        "cut_reply",
-        "bad_reply",
-        "client",
-        "internal",
-    ];
-
     /// Whether it says that noded cannot be reached at all.
     fn is_down(&self) -> bool {
         matches!(
@@ -211,7 +195,7 @@ impl Upstream {
         metrics: Arc<Metrics>,
         exchanges: TaskTracker,
     ) -> Arc<Self> {
-        metrics.upstream_up.set(1);
+        metrics.up.set(1);
         let (arrivals, health) = (warm::Arrivals::default(), Mutex::default());
         let this = Arc::new(Self {
             host: settings.address.to_string(),
@@ -266,7 +250,7 @@ impl Upstream {
         let down = error.filter(|e| e.is_down()).map(|e| self.describe(e));
         let mut health = self.lock_health();
         if health.is_some() != down.is_some() {
-            self.metrics.upstream_up.set(i64::from(down.is_none()));
+            self.metrics.up.set(i64::from(down.is_none()));
             match &down {
                 Some(why) => warn!(why, "noded is down"),
                 None => info!(address = %self.settings.address, "noded is up again"),
@@ -276,8 +260,7 @@ impl Upstream {
     }
 
     fn count_error(&self, error: &Error) {
-        let counter = &self.metrics.upstream_errors;
-        counter.with_label_values(&[error.kind()]).inc();
+        self.metrics.errors.of(error).inc();
     }
 
     /// Sends one admitted request and waits for the answer. Dropping the future before a slot was had leaves

@@ -15,6 +15,7 @@ use rules::admission::Admission;
 use rules::candidates::CandidateMap;
 use rules::dn::Name;
 use rules::identity::Digest;
+use rules::{Named, named};
 
 /// Where a certificate is known from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,19 +28,12 @@ pub enum Source {
     Learned,
 }
 
-impl Source {
-    /// Every name, as in the label of `noded_proxy_known_certificates`.
-    pub const NAMES: [&'static str; 3] = ["directory", "bundle", "learned"];
-
-    /// The source's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Directory => "directory",
-            Self::Bundle => "bundle",
-            Self::Learned => "learned",
-        }
-    }
-}
+// The label of `noded_proxy_known_certificates`.
+named!(Source {
+    Directory = "directory",
+    Bundle = "bundle",
+    Learned = "learned",
+});
 
 /// One certificate that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,16 +97,6 @@ impl Known {
         self.0.values()
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Digests of the map whose certificate is not known.
     pub fn missing(&self, map: &CandidateMap) -> usize {
         let known = self.0.keys().filter(|digest| map.contains(digest)).count();
@@ -139,24 +123,42 @@ pub enum WhenIncomplete {
     Partial,
 }
 
+/// How the client CA list came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaState {
+    /// It has all names.
+    Complete,
+    /// Empty: some candidate's certificate is not known.
+    Incomplete,
+    /// It has the names that are known.
+    Partial,
+    /// Empty: TLS cannot carry all names.
+    TooLong,
+    /// Empty: nobody is admitted.
+    Nobody,
+}
+
+// The label of `noded_proxy_client_ca_list_state`.
+named!(CaState {
+    Complete = "complete",
+    Incomplete = "incomplete",
+    Partial = "partial",
+    TooLong = "too_long",
+    Nobody = "nobody",
+});
+
 /// The client CA list that goes into each CertificateRequest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaList {
     /// The names, ordered, each once; none lets any client offer what it has.
     pub names: Vec<Name>,
-    /// How it came about, one of [`CaList::STATES`].
-    pub state: &'static str,
+    /// How it came about.
+    pub state: CaState,
     /// Digests in the map whose certificate is not known.
     pub missing: usize,
 }
 
 impl CaList {
-    /// `complete`: all names. `incomplete`: empty, for some certificate is not known. `partial`: the names
-    /// that are known. `too_long`: empty, for TLS cannot carry all names. `nobody`: empty, for nobody is
-    /// admitted.
-    pub const STATES: [&'static str; 5] =
-        ["complete", "incomplete", "partial", "too_long", "nobody"];
-
     /// TLS carries 65535 bytes of names, two more for each name's length (RFC 5246 7.4.4, RFC 8446 4.2.4);
     /// a GnuTLS client stops at 128 KiB of handshake, OpenSSL's at 100 KiB.
     const MAX_BYTES: usize = 60_000;
@@ -171,12 +173,12 @@ impl CaList {
         let missing = match admission {
             Admission::Listed(map) => known.missing(map),
             Admission::Bootstrap(_) => 0, // server.pem alone is admitted, and it is known
-            Admission::Nobody(_) => return Self::empty("nobody", 0),
+            Admission::Nobody(_) => return Self::empty(CaState::Nobody, 0),
         };
         let state = match (missing, policy) {
-            (0, _) => "complete",
-            (_, WhenIncomplete::Empty) => return Self::empty("incomplete", missing),
-            (_, WhenIncomplete::Partial) => "partial",
+            (0, _) => CaState::Complete,
+            (_, WhenIncomplete::Empty) => return Self::empty(CaState::Incomplete, missing),
+            (_, WhenIncomplete::Partial) => CaState::Partial,
         };
         let infos = || known.iter().map(|k| &k.info).chain([server]);
         // A client offers its certificate if its *issuer* is in the list, so if not all names go in, these do.
@@ -190,16 +192,16 @@ impl CaList {
                 state,
                 missing,
             },
-            None => Self::empty("too_long", missing),
+            None => Self::empty(CaState::TooLong, missing),
         }
     }
 
     /// Of an acceptor that is not used yet.
     pub(super) fn before_the_first() -> Self {
-        Self::empty("nobody", 0)
+        Self::empty(CaState::Nobody, 0)
     }
 
-    fn empty(state: &'static str, missing: usize) -> Self {
+    fn empty(state: CaState, missing: usize) -> Self {
         Self {
             names: Vec::new(),
             state,

@@ -14,7 +14,6 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::Error;
-use crate::metrics::Metrics;
 
 /// Which slots a request may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +48,19 @@ struct Inner<C> {
 struct Waiting<C> {
     ticket: u64,
     hand_over: oneshot::Sender<Slot<C>>,
+}
+
+/// How the slots are used at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Slots in all.
+    pub most: usize,
+    /// Slots in use, warm connections among them.
+    pub in_use: usize,
+    /// Requests that wait for a slot.
+    pub waiting: usize,
+    /// Warm connections that wait to be used.
+    pub warm: usize,
 }
 
 /// The right to have one connection to noded.
@@ -86,19 +98,15 @@ impl<C> Slots<C> {
         })
     }
 
-    /// Slots in use (warm connections among them), requests that wait.
-    pub fn load(&self) -> (usize, usize) {
+    /// How they are used now.
+    pub fn load(&self) -> Load {
         let inner = self.lock();
-        (inner.in_use, inner.fast.len() + inner.slow.len())
-    }
-
-    /// Sets the gauges to what is so now.
-    pub fn show(&self, metrics: &Metrics) {
-        let (in_use, waiting) = self.load();
-        metrics.slots.set(self.most as i64);
-        metrics.slots_in_use.set(in_use as i64);
-        metrics.queue_length.set(waiting as i64);
-        metrics.warm_connections.set(self.warm() as i64);
+        Load {
+            most: self.most,
+            in_use: inner.in_use,
+            waiting: inner.waiting(),
+            warm: inner.warm.len(),
+        }
     }
 
     /// Warm connections that wait to be used.
@@ -119,7 +127,7 @@ impl<C> Slots<C> {
             if !behind_others && let Some(slot) = self.occupy(&mut inner, lane) {
                 return Ok(slot);
             }
-            let waiting = inner.fast.len() + inner.slow.len();
+            let waiting = inner.waiting();
             if waiting >= self.longest_queue {
                 return Err(Error::QueueFull {
                     waiting,
@@ -138,10 +146,10 @@ impl<C> Slots<C> {
         match timeout_at(deadline, waited).await {
             Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) | Err(_) => {
-                let (in_use, waiting) = self.load();
+                let load = self.load();
                 Err(Error::QueueTimeout {
-                    waiting: waiting.saturating_sub(1),
-                    in_use,
+                    waiting: load.waiting.saturating_sub(1),
+                    in_use: load.in_use,
                 })
             }
         }
@@ -247,6 +255,10 @@ impl<C> Inner<C> {
             Lane::Fast => &mut self.fast,
             Lane::Slow => &mut self.slow,
         }
+    }
+
+    fn waiting(&self) -> usize {
+        self.fast.len() + self.slow.len()
     }
 
     fn next_ticket(&mut self) -> u64 {

@@ -1,0 +1,154 @@
+//! What the road counts: connections, handshakes, RPCs, refusals. [`upstream`](super::upstream)
+//! counts the exchanges with noded in a struct of its own.
+//!
+//! It must never decide anything: nothing reads a counter back but the admin listener.
+
+use rules::authz::Denied;
+use rules::named;
+use rules::policy::List;
+use rules::procedures::Label;
+
+use crate::metrics::{
+    ByCode, Counter, Counters, FloatGauge, Gauge, Histogram, Histograms, Maker, Pairs,
+};
+use crate::proxy::http::Refusal;
+use crate::proxy::reason::Reason;
+use crate::tls::Version;
+use crate::trust;
+
+/// How the handshake phase of a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The peer was admitted.
+    Admitted,
+    /// It was refused.
+    Rejected,
+    /// The client connected and closed without a byte, as Ganeti does to see whether a node is up.
+    Ping,
+}
+
+named!(Outcome {
+    Admitted = "admitted",
+    Rejected = "rejected",
+    Ping = "ping",
+});
+
+/// What became of a call that the RPC policy forbids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forbidden {
+    /// It was refused.
+    Refused,
+    /// It was forwarded all the same (`policy.audit`).
+    Audit,
+}
+
+named!(Forbidden {
+    Refused = "refused",
+    Audit = "audit",
+});
+
+/// The handles.
+#[derive(Debug)]
+pub struct Metrics {
+    pub(super) connections: Counters<Outcome>,
+    rejected: Counters<Reason>,
+    pub(super) pings: Counter,
+    pub(crate) open: Gauge,
+    pub(crate) handshakes: Gauge,
+    pub(super) handshake_duration: Histogram,
+    pub(super) tls_versions: Counters<Version>,
+    pub(super) outside_validity: Counter,
+    pub(super) misplaced: Counters<Denied>,
+    pub(super) audited: Counters<Denied>,
+    pub(super) used_by_another_node: Counter,
+    /// End of validity of the last admitted peer's certificate.
+    pub(super) peer_not_after: FloatGauge,
+    rpcs: ByCode<Label>,
+    rpc_duration: Histograms<Label>,
+    pub(super) refused: Counters<Refusal>,
+    pub(super) policy_forbidden: Pairs<List, Forbidden>,
+}
+
+impl Metrics {
+    pub(crate) fn new(make: &mut Maker, trust: &trust::Metrics) -> Self {
+        Self {
+            connections: make.counters(
+                "connections_total",
+                "Client connections by result",
+                "result",
+            ),
+            rejected: make.counters(
+                "rejected_connections_total",
+                "Client connections refused before a request, by reason",
+                "reason",
+            ),
+            pings: make.counter(
+                "tcp_pings_total",
+                "Connections closed by the client without a byte",
+            ),
+            open: make.gauge("connections_open", "Open client connections"),
+            handshakes: make.gauge("handshakes_open", "Unfinished TLS handshakes"),
+            handshake_duration: make.histogram(
+                "handshake_duration_seconds",
+                "Duration of completed TLS handshakes",
+            ),
+            tls_versions: make.counters(
+                "tls_connections_total",
+                "Admitted connections by TLS version",
+                "version",
+            ),
+            outside_validity: make.counter(
+                "admitted_outside_validity_total",
+                "Connections admitted with an expired or not yet valid certificate",
+            ),
+            misplaced: make.counters_of(
+                "misplaced_peers_total",
+                "Connections whose address does not fit, admitted by bind_peer = warn, by reason",
+                "reason",
+                &Denied::PLACES,
+            ),
+            audited: make.counters(
+                "audit_refusals_total",
+                "Connections admitted in audit mode that enforce would have refused, by reason",
+                "reason",
+            ),
+            used_by_another_node: make.counter(
+                "certificate_used_by_another_node_total",
+                "Certificates first seen from an additional node",
+            ),
+            peer_not_after: trust.not_after.of(trust::Certificate::LastAdmittedPeer),
+            rpcs: make.by_code(
+                "rpcs_total",
+                "RPCs by procedure and HTTP status",
+                "procedure",
+            ),
+            rpc_duration: make.histograms(
+                "rpc_duration_seconds",
+                "RPC duration, from the head of the request to the last byte of the reply",
+                "procedure",
+            ),
+            refused: make.counters(
+                "refused_requests_total",
+                "Requests refused because of the request or of its sender, by reason",
+                "reason",
+            ),
+            policy_forbidden: make.pairs(
+                "policy_forbidden_total",
+                "Calls that the RPC policy forbids, by list of rules and outcome (refused, audit)",
+                ["list", "outcome"],
+            ),
+        }
+    }
+
+    /// Counts an RPC that has ended.
+    pub(crate) fn count_rpc(&self, procedure: Label, code: u16, seconds: f64) {
+        self.rpcs.of(procedure, code).inc();
+        self.rpc_duration.of(procedure).observe(seconds);
+    }
+
+    /// Counts a connection that was refused before any request.
+    pub(super) fn reject(&self, reason: Reason) {
+        self.rejected.of(reason).inc();
+        self.connections.of(Outcome::Rejected).inc();
+    }
+}

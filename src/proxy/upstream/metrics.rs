@@ -1,0 +1,80 @@
+//! What is counted of noded: connections, waits, bytes, faults. The numbers of the slots are not
+//! counted here: the admin listener asks the slots for them.
+//!
+//! It must never decide anything: nothing reads these counters back.
+
+use rules::named;
+
+use super::Error;
+use crate::metrics::{Counter, Counters, Gauge, Histogram, Maker};
+
+/// What is counted of the connections to noded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Connection {
+    /// One was opened.
+    Opened,
+    /// One that was opened in advance was used by an RPC.
+    Warm,
+}
+
+named!(Connection {
+    Opened = "opened",
+    Warm = "warm",
+});
+
+/// Which way a body goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// To noded.
+    Request,
+    /// To the client.
+    Reply,
+}
+
+named!(Direction {
+    Request = "request",
+    Reply = "reply",
+});
+
+/// The handles.
+#[derive(Debug)]
+pub struct Metrics {
+    pub(super) up: Gauge,
+    pub(super) connections: Counters<Connection>,
+    pub(super) errors: Counters<Error>,
+    pub(super) queue_duration: Histogram,
+    pub(super) warm_spent: Counter,
+    pub(super) body_bytes: Counters<Direction>,
+}
+
+impl Metrics {
+    pub(crate) fn new(make: &mut Maker) -> Self {
+        Self {
+            up: make.gauge(
+                "upstream_up",
+                "0 when noded could not be reached at the last contact, else 1",
+            ),
+            connections: make.counters(
+                "upstream_connections_total",
+                "Connections to noded: opened (all), and warm (opened in advance, used by an RPC)",
+                "kind",
+            ),
+            errors: make.counters(
+                "upstream_errors_total",
+                "Failed calls to noded, by kind",
+                "kind",
+            ),
+            queue_duration: make
+                .histogram("queue_duration_seconds", "Time that RPCs waited for a slot"),
+            warm_spent: make.counter(
+                "warm_spent_total",
+                "Connections opened in advance that no RPC used, ended with a version call",
+            ),
+            body_bytes: make.counters(
+                "body_bytes_total",
+                "Bytes of request bodies sent to noded and of reply bodies received from it",
+                "direction",
+            ),
+        }
+    }
+}
