@@ -47,7 +47,7 @@ named!(Forbidden {
     Audit = "audit",
 });
 
-/// The handles.
+/// The handles, of connections here and of their requests below.
 #[derive(Debug)]
 pub struct Metrics {
     pub(super) connections: Counters<Outcome>,
@@ -63,6 +63,12 @@ pub struct Metrics {
     pub(super) used_by_another_node: Counter,
     /// End of validity of the last admitted peer's certificate.
     pub(super) peer_not_after: FloatGauge,
+    pub(super) requests: Requests,
+}
+
+/// The handles of requests.
+#[derive(Debug)]
+pub(super) struct Requests {
     rpcs: ByCode<Label>,
     rpc_duration: Histograms<Label>,
     pub(super) refused: Counters<Refusal>,
@@ -117,6 +123,26 @@ impl Metrics {
                 "Certificates first seen from an additional node",
             ),
             peer_not_after: trust.not_after.of(trust::Certificate::LastAdmittedPeer),
+            requests: Requests::new(make),
+        }
+    }
+
+    /// Counts an RPC that has ended.
+    pub(crate) fn count_rpc(&self, procedure: Label, code: u16, seconds: f64) {
+        self.requests.rpcs.of(procedure, code).inc();
+        self.requests.rpc_duration.of(procedure).observe(seconds);
+    }
+
+    /// Counts a connection that was refused before any request.
+    pub(super) fn reject(&self, reason: Reason) {
+        self.rejected.of(reason).inc();
+        self.connections.of(Outcome::Rejected).inc();
+    }
+}
+
+impl Requests {
+    fn new(make: &mut Maker) -> Self {
+        Self {
             rpcs: make.by_code(
                 "rpcs_total",
                 "RPCs by procedure and HTTP status",
@@ -138,17 +164,5 @@ impl Metrics {
                 ["list", "outcome"],
             ),
         }
-    }
-
-    /// Counts an RPC that has ended.
-    pub(crate) fn count_rpc(&self, procedure: Label, code: u16, seconds: f64) {
-        self.rpcs.of(procedure, code).inc();
-        self.rpc_duration.of(procedure).observe(seconds);
-    }
-
-    /// Counts a connection that was refused before any request.
-    pub(super) fn reject(&self, reason: Reason) {
-        self.rejected.of(reason).inc();
-        self.connections.of(Outcome::Rejected).inc();
     }
 }

@@ -121,7 +121,7 @@ impl Record {
             true => metrics::Forbidden::Audit,
             false => metrics::Forbidden::Refused,
         };
-        let counters = &self.shared.metrics.policy_forbidden;
+        let counters = &self.shared.metrics.requests.policy_forbidden;
         counters.of(forbidden.list, outcome).inc();
         if !policy.audit {
             return Err(forbidden);
@@ -153,7 +153,7 @@ impl Record {
     }
 
     fn refuse(self, refusal: Refusal) -> Response<ReplyBody> {
-        self.shared.metrics.refused.of(&refusal).inc();
+        self.shared.metrics.requests.refused.of(&refusal).inc();
         let mut response = self.explain(refusal.status(), refusal.to_string());
         if refusal == Refusal::Method {
             response
