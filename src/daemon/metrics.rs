@@ -157,6 +157,17 @@ mod tests {
     }
 
     #[test]
+    fn no_label_has_two_values_of_one_name() {
+        let metrics = Metrics::new();
+        for row in metrics.rows() {
+            for values in row.labels.iter().filter_map(|label| label.values.as_ref()) {
+                let distinct = BTreeSet::from_iter(values);
+                assert_eq!(distinct.len(), values.len(), "{}: {values:?}", row.name);
+            }
+        }
+    }
+
+    #[test]
     fn the_labels_of_refusals_are_those_of_the_rule_and_of_the_road() {
         let metrics = Metrics::new();
         let values = |name: &str| {
