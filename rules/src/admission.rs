@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::candidates::{CandidateMap, MapFile};
 use crate::identity::Digest;
 
@@ -41,7 +43,8 @@ impl Admission {
 }
 
 /// Why nobody is admitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum Nobody {
     /// There is no `server.pem`: the node has not joined a cluster, or has left it.
     #[error("this node is in no cluster (there is no server.pem)")]
@@ -58,7 +61,7 @@ pub enum Nobody {
 }
 
 /// Whether an absent or empty candidate map opens the bootstrap phase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BootstrapPolicy {
     /// As noded does, until a map was seen under the present `server.pem`.

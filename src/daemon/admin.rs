@@ -143,7 +143,7 @@ impl Admin {
         let snapshot = self.shared.store.snapshot();
         let draining = self.shared.drain.is_cancelled();
         let ready = !self.listening().is_empty() && !draining;
-        let mut reasons = snapshot.faults.clone();
+        let mut reasons: Vec<String> = snapshot.faults.iter().map(ToString::to_string).collect();
         if self.shared.store.policy().mode == Mode::Audit {
             reasons.push("AUDIT MODE: every certificate of this cluster is admitted".into());
         }
@@ -213,7 +213,7 @@ impl Admin {
                 "generation": snapshot.generation,
                 "master": snapshot.master_node.as_deref(),
                 "candidate_addresses": snapshot.candidate_addresses.len(),
-                "faults": snapshot.faults,
+                "faults": snapshot.faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "candidates": keys,
             },
             "server_pem": certificate,

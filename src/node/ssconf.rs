@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::files::{self, Found};
+use super::flaw::Flaw;
 
 /// Largest file that is read; Ganeti's own limit is 128 KiB.
 const MAX_BYTES: usize = 1 << 20;
@@ -32,21 +33,24 @@ pub(crate) struct Ssconf {
 }
 
 impl Ssconf {
-    /// Reads the files of this directory. A faulty one changes nothing but the list of faults.
-    pub(crate) fn read(&mut self, dir: &Path, faults: &mut Vec<String>) {
-        let mut keep = |name, fault| faults.push(format!("{name}: {fault}"));
+    /// Reads the files of this directory. A faulty one changes nothing; it is in the answer, by its
+    /// name, with its flaw.
+    pub(crate) fn read(&mut self, dir: &Path) -> Vec<(&'static str, Flaw)> {
+        let mut flaws = Vec::new();
+        let mut keep = |name, flaw| flaws.push((name, flaw));
         match text(dir, CANDIDATES).and_then(|text| addresses(&text)) {
             Ok(found) => update(&mut self.candidate_addresses, found),
-            Err(fault) => keep(CANDIDATES, fault),
+            Err(flaw) => keep(CANDIDATES, flaw),
         }
         match text(dir, NODES).and_then(|text| node_addresses(&text)) {
             Ok(found) => update(&mut self.primary_addresses, found),
-            Err(fault) => keep(NODES, fault),
+            Err(flaw) => keep(NODES, flaw),
         }
         match text(dir, MASTER).and_then(|text| node_name(&text)) {
             Ok(found) => self.master_node = found,
-            Err(fault) => keep(MASTER, fault),
+            Err(flaw) => keep(MASTER, flaw),
         }
+        flaws
     }
 }
 
@@ -57,12 +61,12 @@ fn update<T: PartialEq>(old: &mut Arc<T>, new: T) {
     }
 }
 
-fn text(dir: &Path, name: &str) -> Result<String, String> {
+fn text(dir: &Path, name: &str) -> Result<String, Flaw> {
     match files::read(&dir.join(name), MAX_BYTES) {
         Found::Absent => Ok(String::new()),
-        Found::TooLarge => Err(format!("more than {MAX_BYTES} bytes")),
-        Found::Unreadable(why) => Err(why),
-        Found::Content(bytes) => String::from_utf8(bytes).map_err(|_| "not text".into()),
+        Found::TooLarge => Err(Flaw::TooLarge { limit: MAX_BYTES }),
+        Found::Unreadable(why) => Err(Flaw::Unreadable { why }),
+        Found::Content(bytes) => String::from_utf8(bytes).map_err(|_| Flaw::malformed("not text")),
     }
 }
 
@@ -74,32 +78,32 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .filter(|(_, line)| !line.is_empty())
 }
 
-fn address(at: usize, text: &str) -> Result<IpAddr, String> {
+fn address(at: usize, text: &str) -> Result<IpAddr, Flaw> {
     let parsed: Result<IpAddr, _> = text.parse();
     parsed
         .map(|address| address.to_canonical())
-        .map_err(|_| format!("line {at}: not an IP address"))
+        .map_err(|_| Flaw::at_line(at, "not an IP address"))
 }
 
-fn addresses(text: &str) -> Result<HashSet<IpAddr>, String> {
+fn addresses(text: &str) -> Result<HashSet<IpAddr>, Flaw> {
     lines(text).map(|(at, line)| address(at, line)).collect()
 }
 
-fn node_addresses(text: &str) -> Result<HashMap<String, IpAddr>, String> {
+fn node_addresses(text: &str) -> Result<HashMap<String, IpAddr>, Flaw> {
     lines(text)
         .map(|(at, line)| match line.split_once(' ') {
             Some((name, rest)) => Ok((name.to_owned(), address(at, rest.trim())?)),
-            None => Err(format!("line {at}: not NAME ADDRESS")),
+            None => Err(Flaw::at_line(at, "not NAME ADDRESS")),
         })
         .collect()
 }
 
-fn node_name(text: &str) -> Result<Option<Arc<str>>, String> {
+fn node_name(text: &str) -> Result<Option<Arc<str>>, Flaw> {
     let mut lines = lines(text);
     match (lines.next(), lines.next()) {
         (None, _) => Ok(None),
         (Some((_, name)), None) if !name.contains(char::is_whitespace) => Ok(Some(name.into())),
-        _ => Err("not one node name".into()),
+        _ => Err(Flaw::malformed("not one node name")),
     }
 }
 
@@ -125,7 +129,8 @@ mod tests {
         ];
         for (text, expected) in table {
             let expected = expected.map(|list| list.iter().map(|a| ip(a)).collect());
-            assert_eq!(addresses(text), expected.map_err(String::from), "{text:?}");
+            let found = addresses(text).map_err(|flaw| flaw.to_string());
+            assert_eq!(found, expected.map_err(String::from), "{text:?}");
         }
     }
 
@@ -150,9 +155,8 @@ mod tests {
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
         let mut ssconf = Ssconf::default();
         let mut read = || {
-            let mut faults = Vec::new();
-            ssconf.read(dir.path(), &mut faults);
-            (ssconf.clone(), faults)
+            let flaws = ssconf.read(dir.path());
+            (ssconf.clone(), flaws)
         };
         assert_eq!(read(), (Ssconf::default(), vec![]));
         write(CANDIDATES, "192.0.2.1\n");
@@ -165,7 +169,7 @@ mod tests {
             (kept, faults),
             (
                 good,
-                vec![format!("{CANDIDATES}: line 1: not an IP address")]
+                vec![(CANDIDATES, Flaw::at_line(1, "not an IP address"))]
             )
         );
         for name in [CANDIDATES, MASTER] {

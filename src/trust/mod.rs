@@ -5,6 +5,7 @@
 //! snapshot of the moment for its handshake; the admission decision is taken on the snapshot that is
 //! current *when it is taken*.
 
+mod fault;
 mod known;
 mod learned;
 mod metrics;
@@ -33,6 +34,7 @@ use rules::authz::{Denied, Facts, Mode, Permit, Policy, authorise};
 use rules::candidates::MapState;
 use rules::identity::PeerIdentity;
 
+pub use fault::Fault;
 pub use known::{CaList, CaState, Known, KnownCertificate, Source, WhenIncomplete};
 pub(crate) use metrics::Certificate;
 pub use metrics::Metrics;
@@ -64,8 +66,8 @@ pub struct Snapshot {
     pub primary_addresses: Arc<HashMap<String, IpAddr>>,
     /// Name of the master (`ssconf_master_node`).
     pub master_node: Option<Arc<str>>,
-    /// What is wrong now, one line each; empty when all is well.
-    pub faults: Vec<String>,
+    /// What is wrong now; empty when all is well.
+    pub faults: Vec<Fault>,
 }
 
 /// What is made of `server.pem`.

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
+use super::fault::Fault;
 use super::known::{CaList, Known, Source};
 use super::learned::Learned;
 use super::metrics::{Certificate, File, Metrics};
@@ -14,6 +15,7 @@ use super::sources::Files;
 use super::state::{Remembered, State};
 use super::{Snapshot, Store, Tls};
 use crate::node::files::{self, Found};
+use crate::node::flaw::Flaw;
 use crate::node::ssconf::Ssconf;
 use crate::tls::{Acceptor, Connector, Credentials, Gate, Issuer, Shown};
 use rules::Named;
@@ -40,7 +42,7 @@ pub struct Reloader {
     ssconf: Ssconf,
     reported: Option<(Admission, Server)>,
     reported_list: Option<CaList>,
-    reported_faults: Vec<String>,
+    reported_faults: Vec<Fault>,
 }
 
 /// The server identity in force, with the bytes it was made of.
@@ -54,7 +56,7 @@ struct Identity {
 struct Reading {
     map_state: MapState,
     known: Known,
-    faults: Vec<String>,
+    faults: Vec<Fault>,
     /// Map or identity changed.
     rule_changed: bool,
 }
@@ -125,7 +127,7 @@ impl Reloader {
         let (server, identity_changed) = self.reload_identity(&mut faults);
         let map = self.read_map();
         let map_state = map.state();
-        let found = map.to_string();
+        let fault = Fault::of_map(&self.paths.map, &map);
         let policy = if self.latch_damaged {
             BootstrapPolicy::Refuse
         } else {
@@ -133,18 +135,17 @@ impl Reloader {
         };
         let resolved = resolve(map, server, self.last_good.take(), policy);
         if resolved.stale {
-            faults.push(format!(
-                "candidate map {}: {found}",
-                self.paths.map.display()
-            ));
+            faults.extend(fault);
             self.metrics.reload_failures.of(File::CandidateMap).inc();
         }
         let known = self.gather_known(&resolved.admission, &mut faults);
-        let before = faults.len();
-        self.ssconf.read(&self.paths.ssconf_dir, &mut faults);
-        let failures = (faults.len() - before) as u64;
+        let flaws = self.ssconf.read(&self.paths.ssconf_dir);
         let counter = self.metrics.reload_failures.of(File::Ssconf);
-        counter.inc_by(failures);
+        counter.inc_by(flaws.len() as u64);
+        faults.extend(flaws.into_iter().map(|(name, flaw)| {
+            let name = name.to_owned();
+            Fault::Ssconf { name, flaw }
+        }));
         self.renew_client_cas(&resolved.admission, &known, &mut faults);
         let reading = Reading {
             map_state,
@@ -161,7 +162,7 @@ impl Reloader {
     }
 
     /// The certificates of the candidates in the map: files first, then what was learned.
-    fn gather_known(&mut self, admission: &Admission, faults: &mut Vec<String>) -> Known {
+    fn gather_known(&mut self, admission: &Admission, faults: &mut Vec<Fault>) -> Known {
         let before = faults.len();
         self.learned.retain(admission);
         let files = self.files.read(&self.paths.sources, faults);
@@ -175,7 +176,7 @@ impl Reloader {
     }
 
     /// Puts the client CA list of the moment into the acceptor.
-    fn renew_client_cas(&mut self, admission: &Admission, known: &Known, faults: &mut Vec<String>) {
+    fn renew_client_cas(&mut self, admission: &Admission, known: &Known, faults: &mut Vec<Fault>) {
         let Some(identity) = &mut self.identity else {
             return;
         };
@@ -191,7 +192,10 @@ impl Reloader {
                 tls.acceptor = acceptor;
                 tls.client_cas = list;
             }
-            Err(error) => faults.push(format!("client CA list: {error}")),
+            Err(error) => {
+                let why = error.to_string();
+                faults.push(Fault::ClientCaList { why });
+            }
         }
     }
 
@@ -206,12 +210,12 @@ impl Reloader {
 
     /// Takes a new `server.pem` into force, or says what is wrong with it and keeps the old one.
     /// Returns what is known of it, and whether the identity in force changed.
-    fn reload_identity(&mut self, faults: &mut Vec<String>) -> (Server, bool) {
+    fn reload_identity(&mut self, faults: &mut Vec<Fault>) -> (Server, bool) {
         let known = |identity: &Option<Identity>| match identity {
             Some(identity) => Server::Known(identity.tls.server.digest),
             None => Server::Faulty,
         };
-        let fault = match files::read(&self.paths.server_pem, MAX_PEM) {
+        let flaw = match files::read(&self.paths.server_pem, MAX_PEM) {
             Found::Absent => return (Server::Absent, self.identity.take().is_some()),
             Found::Content(pem) if self.identity.as_ref().is_some_and(|i| i.pem == pem) => {
                 return (known(&self.identity), false);
@@ -221,15 +225,13 @@ impl Reloader {
                     self.identity = Some(identity);
                     return (known(&self.identity), true);
                 }
-                Err(error) => error.to_string(),
+                Err(error) => Flaw::malformed(error),
             },
-            Found::TooLarge => format!("the file has more than {MAX_PEM} bytes"),
-            Found::Unreadable(why) => format!("the file cannot be read: {why}"),
+            Found::TooLarge => Flaw::TooLarge { limit: MAX_PEM },
+            Found::Unreadable(why) => Flaw::Unreadable { why },
         };
-        faults.push(format!(
-            "server.pem {}: {fault}",
-            self.paths.server_pem.display()
-        ));
+        let path = self.paths.server_pem.clone();
+        faults.push(Fault::ServerPem { path, flaw });
         self.metrics.reload_failures.of(File::ServerPem).inc();
         (known(&self.identity), false)
     }
@@ -332,7 +334,7 @@ impl Reloader {
     }
 
     /// One log line for each change, none for what was told already.
-    fn report(&mut self, admission: &Admission, server: Server, faults: &[String]) {
+    fn report(&mut self, admission: &Admission, server: Server, faults: &[Fault]) {
         let news = Some((admission.clone(), server));
         if self.reported != news {
             let server = match server {
@@ -365,7 +367,7 @@ impl Reloader {
         }
         if self.reported_faults != faults {
             for fault in faults {
-                error!(fault, "file refused, what was in force stays in force");
+                error!(%fault, "file refused, what was in force stays in force");
             }
             if faults.is_empty() {
                 info!("all files are good again");

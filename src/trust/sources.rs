@@ -7,8 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::fault::Fault;
 use super::known::{KnownCertificate, Source};
 use crate::node::files::{self, Found, Stamp};
+use crate::node::flaw::Flaw;
 use crate::tls::certificates;
 
 /// Largest file that is read, in bytes.
@@ -31,7 +33,7 @@ pub struct Sources {
 pub(super) struct Files {
     stamps: Option<Vec<(PathBuf, Option<Stamp>)>>,
     certificates: Vec<Arc<KnownCertificate>>,
-    faults: Vec<String>,
+    faults: Vec<Fault>,
 }
 
 impl Sources {
@@ -56,7 +58,7 @@ impl Files {
     pub(super) fn read(
         &mut self,
         sources: &Sources,
-        faults: &mut Vec<String>,
+        faults: &mut Vec<Fault>,
     ) -> &[Arc<KnownCertificate>] {
         let stamps = sources.stamps();
         if self.stamps.as_ref() != Some(&stamps) || !self.faults.is_empty() {
@@ -64,9 +66,8 @@ impl Files {
             self.faults.clear();
             if let Some(directory) = &sources.directory {
                 if !directory.is_dir() {
-                    let name = directory.display();
-                    self.faults
-                        .push(format!("candidate_certs {name}: not a directory"));
+                    let path = directory.clone();
+                    self.faults.push(Fault::CandidateDirectory { path });
                 }
                 for path in list(directory) {
                     self.add(&path, Source::Directory);
@@ -82,7 +83,7 @@ impl Files {
     }
 
     fn add(&mut self, path: &Path, source: Source) {
-        let why = match files::read(path, MAX_PEM) {
+        let flaw = match files::read(path, MAX_PEM) {
             Found::Content(pem) => match certificates(&pem) {
                 Ok(list) => {
                     let since = fs::metadata(path).and_then(|data| data.modified()).ok();
@@ -94,15 +95,15 @@ impl Files {
                     self.certificates.extend(known.map(Arc::new));
                     return;
                 }
-                Err(error) => error.to_string(),
+                Err(error) => Flaw::malformed(error),
             },
-            Found::Absent => "there is no such file".into(),
-            Found::TooLarge => format!("the file has more than {MAX_PEM} bytes"),
-            Found::Unreadable(why) => format!("the file cannot be read: {why}"),
+            Found::Absent => Flaw::Absent,
+            Found::TooLarge => Flaw::TooLarge { limit: MAX_PEM },
+            Found::Unreadable(why) => Flaw::Unreadable { why },
         };
-        let name = path.display();
+        let path = path.to_owned();
         self.faults
-            .push(format!("candidate certificates {name}: {why}"));
+            .push(Fault::CandidateCertificates { path, flaw });
     }
 }
 
@@ -144,7 +145,8 @@ mod tests {
         let (mut files, mut faults) = (Files::default(), Vec::new());
         assert!(files.read(&sources, &mut faults).is_empty());
         assert_eq!(faults.len(), 2, "{faults:?}");
-        assert!(faults[0].contains("bad.pem") && faults[1].contains("bundle.pem"));
+        let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert!(texts[0].contains("bad.pem") && texts[1].contains("bundle.pem"));
         fs::remove_file(dir.path().join("bad.pem")).unwrap();
         faults.clear();
         files.read(&sources, &mut faults);

@@ -102,7 +102,12 @@ fn state(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
     };
     let file = format!("{admission}; the map file is {}", snapshot.map_state.name());
     let mut facts = vec![("admission", file)];
-    facts.extend(snapshot.faults.iter().map(|fault| ("fault", fault.clone())));
+    facts.extend(
+        snapshot
+            .faults
+            .iter()
+            .map(|fault| ("fault", fault.to_string())),
+    );
     facts
 }
 

@@ -8,17 +8,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::fault::Fault;
 use crate::tls::CertificateInfo;
 use rules::admission::Admission;
 use rules::candidates::CandidateMap;
 use rules::dn::Name;
 use rules::identity::Digest;
-use rules::{Named, named};
+use rules::named;
 
 /// Where a certificate is known from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Source {
     /// A file in `candidate_certs`.
     Directory,
@@ -56,7 +58,7 @@ impl Known {
     pub fn gather(
         found: impl IntoIterator<Item = Arc<KnownCertificate>>,
         admission: &Admission,
-    ) -> (Self, Vec<String>) {
+    ) -> (Self, Vec<Fault>) {
         let (mut known, mut collisions) = (BTreeMap::new(), Vec::new());
         for certificate in found {
             let digest = certificate.info.digest;
@@ -70,11 +72,11 @@ impl Known {
                 Entry::Occupied(first) => {
                     let first: &Arc<KnownCertificate> = first.get();
                     if first.info.der != certificate.info.der {
-                        collisions.push(format!(
-                            "two different certificates have the digest {digest} ({}, {}): the first counts",
-                            first.source.name(),
-                            certificate.source.name()
-                        ));
+                        collisions.push(Fault::SameDigest {
+                            digest,
+                            first: first.source,
+                            second: certificate.source,
+                        });
                     }
                 }
             }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::tls::certificates_with;
 use proptest::prelude::*;
+use rules::Named;
 use rules::admission::Nobody;
 use rules::authz::{Denied, Facts, Policy, authorise};
 use rules::candidates::{MapFile, parse};
@@ -35,7 +36,7 @@ fn certificate(digest: u8, subject: &str, issuer: &str) -> CertificateInfo {
     }
 }
 
-fn known(list: &[CertificateInfo], admission: &Admission) -> (Known, Vec<String>) {
+fn known(list: &[CertificateInfo], admission: &Admission) -> (Known, Vec<Fault>) {
     let found = list.iter().map(|info| KnownCertificate {
         info: info.clone(),
         source: Source::Learned,

@@ -1,0 +1,195 @@
+//! What is wrong with the files that decide who is admitted, with the facts.
+//!
+//! A fault is a value: logs and people read its text ([`std::fmt::Display`]), programs its fields. It never
+//! says what was *in* a file: the content may be a key.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::known::Source;
+use crate::node::flaw::Flaw;
+use rules::Named;
+use rules::candidates::{MAX_BYTES, MapFile};
+use rules::identity::Digest;
+
+/// One thing that is wrong now. What was in force before it stays in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "file", rename_all = "snake_case")]
+pub enum Fault {
+    /// The candidate map does not say what is in force.
+    CandidateMap {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        flaw: Flaw,
+    },
+    /// `server.pem` is there and cannot be used.
+    ServerPem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        flaw: Flaw,
+    },
+    /// A file in `candidate_certs`, or `candidate_bundle`.
+    CandidateCertificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        flaw: Flaw,
+    },
+    /// `candidate_certs` is not a directory.
+    CandidateDirectory {
+        /// What should be one.
+        path: PathBuf,
+    },
+    /// One of Ganeti's other ssconf files.
+    Ssconf {
+        /// Its name in the ssconf directory.
+        name: String,
+        /// What is wrong with it.
+        flaw: Flaw,
+    },
+    /// Two different certificates have one digest, so one of them is forged.
+    SameDigest {
+        /// The digest.
+        digest: Digest,
+        /// Where the certificate that counts comes from.
+        first: Source,
+        /// Where the other one comes from.
+        second: Source,
+    },
+    /// The TLS library takes no client CA list of these names.
+    ClientCaList {
+        /// What it said.
+        why: String,
+    },
+}
+
+impl Fault {
+    /// Why a map file cannot be what is in force; `None` for a good one.
+    pub(super) fn of_map(path: &Path, map: &MapFile) -> Option<Self> {
+        let flaw = match map {
+            MapFile::Listed(_) => return None,
+            MapFile::Absent => Flaw::Absent,
+            MapFile::Empty => Flaw::Empty,
+            MapFile::TooLarge => Flaw::TooLarge { limit: MAX_BYTES },
+            MapFile::Unreadable(why) => Flaw::Unreadable { why: why.clone() },
+            MapFile::Malformed(error) => Flaw::at_line(error.line, error.fault),
+        };
+        let path = path.to_owned();
+        Some(Self::CandidateMap { path, flaw })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CandidateMap { path, flaw } => {
+                write!(f, "candidate map {}: {flaw}", path.display())
+            }
+            Self::ServerPem { path, flaw } => write!(f, "server.pem {}: {flaw}", path.display()),
+            Self::CandidateCertificates { path, flaw } => {
+                write!(f, "candidate certificates {}: {flaw}", path.display())
+            }
+            Self::CandidateDirectory { path } => {
+                write!(f, "candidate_certs {}: not a directory", path.display())
+            }
+            Self::Ssconf { name, flaw } => write!(f, "{name}: {flaw}"),
+            Self::SameDigest {
+                digest,
+                first,
+                second,
+            } => write!(
+                f,
+                "two different certificates have the digest {digest} ({}, {}): the first counts",
+                first.name(),
+                second.name()
+            ),
+            Self::ClientCaList { why } => write!(f, "client CA list: {why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_has_one_text_and_comes_back_from_json() {
+        let path = || PathBuf::from("/f");
+        let table = [
+            (
+                Fault::CandidateMap {
+                    path: path(),
+                    flaw: Flaw::Empty,
+                },
+                "candidate map /f: the file is empty",
+            ),
+            (
+                Fault::CandidateMap {
+                    path: path(),
+                    flaw: Flaw::at_line(3, "blank line"),
+                },
+                "candidate map /f: line 3: blank line",
+            ),
+            (
+                Fault::ServerPem {
+                    path: path(),
+                    flaw: Flaw::TooLarge { limit: 9 },
+                },
+                "server.pem /f: the file has more than 9 bytes",
+            ),
+            (
+                Fault::ServerPem {
+                    path: path(),
+                    flaw: Flaw::malformed("no certificate"),
+                },
+                "server.pem /f: no certificate",
+            ),
+            (
+                Fault::CandidateCertificates {
+                    path: path(),
+                    flaw: Flaw::Absent,
+                },
+                "candidate certificates /f: the file is absent",
+            ),
+            (
+                Fault::CandidateDirectory { path: path() },
+                "candidate_certs /f: not a directory",
+            ),
+            (
+                Fault::Ssconf {
+                    name: "ssconf_master_node".into(),
+                    flaw: Flaw::Unreadable { why: "no".into() },
+                },
+                "ssconf_master_node: the file cannot be read: no",
+            ),
+            (
+                Fault::ClientCaList { why: "no".into() },
+                "client CA list: no",
+            ),
+        ];
+        for (fault, text) in table {
+            assert_eq!(fault.to_string(), text);
+            let json = serde_json::to_string(&fault).unwrap();
+            assert_eq!(
+                serde_json::from_str::<Fault>(&json).unwrap(),
+                fault,
+                "{json}"
+            );
+        }
+        let digest = Digest::from_bytes([1; 20]);
+        let (first, second) = (Source::Bundle, Source::Learned);
+        let forged = Fault::SameDigest {
+            digest,
+            first,
+            second,
+        };
+        assert!(forged.to_string().contains("(bundle, learned)"), "{forged}");
+        let json = serde_json::to_value(&forged).unwrap();
+        assert_eq!(json["file"], "same_digest");
+        assert_eq!(json["digest"], digest.to_string());
+    }
+}
