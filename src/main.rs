@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use noded_proxy::commands::cli::{CertsCommand, Cli, Command};
-use noded_proxy::commands::{certs, check, demo, explain, print, reset};
+use noded_proxy::commands::{certs, check, demo, explain, print, reset, status};
 use noded_proxy::daemon::server;
 
 fn main() -> ExitCode {
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Command::Run(args) => server::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Digest(args) => print::digests(&args),
-        Command::Status(args) => print::status(&args),
+        Command::Status(args) => status::main(&args),
         Command::Demo(args) => demo::main(&args),
         Command::Probe { address } => check::probe(address),
         Command::Explain(args) => explain::main(&args),

@@ -9,7 +9,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
 use crate::identity::{Digest, DigestError};
-use crate::named;
+use crate::{named, serde_by_name};
 
 /// Largest candidate map that is read, in bytes. Ganeti itself stops at 128 KiB
 /// (`lib/ssconf.py`, `_MAX_SIZE`).
@@ -145,6 +145,7 @@ named!(MapState {
     Malformed = "malformed",
     TooLarge = "too_large",
 });
+serde_by_name!(MapState);
 
 impl fmt::Display for MapFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

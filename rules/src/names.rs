@@ -70,6 +70,28 @@ macro_rules! named {
     };
 }
 
+/// Makes serde write a [`Named`] type as its names and read it back, so that what is shown has the names of
+/// the labels. Facts that a name does not carry do not come back.
+#[macro_export]
+macro_rules! serde_by_name {
+    ($type:ty) => {
+        impl ::serde::Serialize for $type {
+            fn serialize<S: ::serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str($crate::Named::name(self))
+            }
+        }
+
+        impl<'de> ::serde::Deserialize<'de> for $type {
+            fn deserialize<D: ::serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let name = <String as ::serde::Deserialize>::deserialize(from)?;
+                let unknown = || format!("unknown {}: {name}", stringify!($type));
+                <Self as $crate::Named>::from_name(&name)
+                    .ok_or_else(|| ::serde::de::Error::custom(unknown()))
+            }
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +111,17 @@ mod tests {
             assert!(name.bytes().all(fits), "{name}");
         }
         assert!(N::from_name("no such name").is_none());
+    }
+
+    #[test]
+    fn serde_takes_the_names_and_no_others() {
+        for state in MapState::all() {
+            let json = serde_json::to_string(&state).unwrap();
+            assert_eq!(json, format!("\"{}\"", state.name()));
+            assert_eq!(serde_json::from_str::<MapState>(&json).unwrap(), state);
+        }
+        let told = serde_json::from_str::<MapState>("\"x\"").unwrap_err();
+        assert_eq!(told.to_string(), "unknown MapState: x");
     }
 
     #[test]

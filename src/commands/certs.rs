@@ -1,4 +1,6 @@
-//! The candidates' certificates, as `/certs` and `noded-proxy certs list` show them.
+//! `noded-proxy certs list`: what is known of the candidates' certificates.
+//!
+//! It reads and shows. It must never write: nothing is learned or forgotten by looking.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -6,105 +8,16 @@
 )]
 
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
-
+use super::admin_client::{self, Error};
+use super::table::{Table, terminal_width};
 use crate::commands::cli::CertsListArgs;
-use crate::commands::print::{get, problems};
+use crate::commands::print::problems;
 use crate::config::Config;
-use crate::tls::CertificateInfo;
-use crate::trust::sightings::Sightings;
-use crate::trust::{CaList, Snapshot, look};
+use crate::daemon::report::{Certificate, Certificates, KnownCandidate, Name, times};
+use crate::trust::sightings::Sighting;
+use crate::trust::{look, now};
 use rules::Named;
-use rules::admission::Admission;
-use rules::dn::Name;
-use rules::identity::Digest;
-
-/// Candidates in one document; Ganeti's own map ends at 1351 entries.
-const MOST: usize = 4096;
-
-/// The document: the client CA list, `server.pem`, and each candidate in the map. `sightings` is what only a
-/// running proxy knows.
-pub fn document(snapshot: &Snapshot, sightings: Option<&Sightings>) -> Value {
-    let entries: Vec<(&str, Digest)> = match &snapshot.admission {
-        Admission::Listed(map) => map.iter().take(MOST).collect(),
-        Admission::Bootstrap(_) | Admission::Nobody(_) => Vec::new(),
-    };
-    let candidates: Vec<Value> = entries
-        .into_iter()
-        .map(|(key, digest)| candidate(snapshot, sightings, key, &digest))
-        .collect();
-    let tls = snapshot.tls.as_ref();
-    json!({
-        "phase": snapshot.admission.name(),
-        "source": if sightings.is_some() { "running proxy" } else { "files" },
-        "client_ca_list": tls.map(|tls| ca_list(&tls.client_cas)),
-        "server_pem": tls.map(|tls| certificate(&tls.server)),
-        "candidates": candidates,
-    })
-}
-
-/// The client CA list, for `/status` too.
-pub fn ca_list(list: &CaList) -> Value {
-    let names: Vec<Value> = list
-        .names
-        .iter()
-        .map(|name| json!({ "name": name.to_string(), "string_types": name.string_types() }))
-        .collect();
-    json!({
-        "state": list.state.name(),
-        "certificates_not_known": list.missing,
-        "names": names,
-    })
-}
-
-/// The certificates that several nodes used, for `/status`.
-pub fn used_by_several(sightings: &Sightings) -> Vec<Value> {
-    let all = sightings.shared().into_iter();
-    all.map(|(digest, seen)| json!({ "digest": digest.to_string(), "seen": seen }))
-        .collect()
-}
-
-fn candidate(
-    snapshot: &Snapshot,
-    sightings: Option<&Sightings>,
-    key: &str,
-    digest: &Digest,
-) -> Value {
-    let known = snapshot.known.get(digest);
-    let since = known.and_then(|known| known.since).map(seconds);
-    json!({
-        "key": key,
-        "digest": digest.to_string(),
-        "known_from": known.map(|known| known.source.name()),
-        "known_since": since,
-        "certificate": known.map(|known| certificate(&known.info)),
-        "seen": sightings.and_then(|sightings| sightings.of(digest)),
-    })
-}
-
-fn certificate(info: &CertificateInfo) -> Value {
-    json!({
-        "digest": info.digest.to_string(),
-        "common_name": info.common_name,
-        "subject": name(&info.subject),
-        "issuer": name(&info.issuer),
-        "self_issued": info.subject == info.issuer,
-        "x509_version": info.x509_version,
-        "key": format!("{} {}", if info.rsa { "RSA" } else { "other" }, info.key_bits),
-        "signature": info.signature,
-        "not_after": info.not_after,
-    })
-}
-
-fn name(name: &Name) -> Value {
-    json!({ "name": name.to_string(), "string_types": name.string_types() })
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
-}
 
 /// `noded-proxy certs list`: from the running proxy if one answers, else from the files. Exit status 0 when each
 /// candidate's certificate is known, 1 otherwise.
@@ -113,130 +26,151 @@ pub fn list(args: &CertsListArgs) -> ExitCode {
         Ok(config) => config,
         Err(found) => return problems(&found),
     };
-    let running = (!args.files)
-        .then(|| get(config.admin, "/certs").ok())
-        .flatten()
-        .and_then(|text| serde_json::from_str::<Value>(&text).ok());
-    let document = running.unwrap_or_else(|| {
-        if !args.files {
-            eprintln!(
-                "noded-proxy: no proxy answers at {}: this is what the files say",
-                config.admin
-            );
-        }
-        document(&look(&config), None)
-    });
-    if args.json {
-        println!("{document:#}");
-    } else {
-        print!("{}", for_people(&document));
-    }
-    let missing = &document["client_ca_list"]["certificates_not_known"];
-    if *missing == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
-}
-
-/// The document as text.
-pub fn for_people(document: &Value) -> String {
-    let mut text = String::new();
-    let mut line = |what: &str, value: String| {
-        text += &format!("{what:<12} {value}\n");
+    let certificates = match args.files {
+        true => of_files(&config),
+        false => of_proxy(&config).unwrap_or_else(|error| {
+            eprintln!("noded-proxy: {}", why_files(&config, &error));
+            of_files(&config)
+        }),
     };
-    line("admission:", word(&document["phase"]));
-    let list = &document["client_ca_list"];
-    if list.is_object() {
-        let names = items(&list["names"]);
-        let empty = if names.is_empty() {
-            ", empty: any client may offer its certificate"
-        } else {
-            ""
-        };
-        line("CA list:", format!("{}{empty}", word(&list["state"])));
-        names.iter().for_each(|n| line("", with_types(n)));
-    }
-    if document["server_pem"].is_object() {
-        line("server.pem:", describe(&document["server_pem"]));
-    }
-    for candidate in items(&document["candidates"]) {
-        text.push('\n');
-        let mut line = |what: &str, value: String| {
-            text += &format!("{what:<12} {value}\n");
-        };
-        line("candidate:", word(&candidate["key"]));
-        line("digest:", word(&candidate["digest"]));
-        let certificate = &candidate["certificate"];
-        if certificate.is_object() {
-            line("subject:", with_types(&certificate["subject"]));
-            line("issuer:", with_types(&certificate["issuer"]));
-            line("certificate:", describe(certificate));
-            let since = time(&candidate["known_since"]);
-            line(
-                "known from:",
-                format!("{}, {since}", word(&candidate["known_from"])),
-            );
-        } else {
-            line(
-                "certificate:",
-                "not known yet: it becomes so with its first call".into(),
-            );
+    if args.json {
+        match serde_json::to_string_pretty(&certificates) {
+            Ok(json) => println!("{json}"),
+            Err(error) => eprintln!("noded-proxy: {error}"),
         }
-        let seen = &candidate["seen"];
-        if seen.is_object() {
-            let (when, from) = (time(&seen["last_seen"]), word(&seen["address"]));
-            line(
-                "last seen:",
-                format!("{when} from {from}, {} connections", seen["connections"]),
-            );
-            let nodes: Vec<String> = items(&seen["nodes"]).iter().map(word).collect();
-            if nodes.len() > 1 {
-                line(
-                    "WARNING:",
-                    format!("used by several nodes: {}", nodes.join(", ")),
-                );
-            }
+    } else {
+        print!("{}", render(&certificates, now(), terminal_width()));
+    }
+    match certificates.is_complete() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn of_proxy(config: &Config) -> Result<Certificates, Error> {
+    admin_client::get(config.admin, "/certs")?.read()
+}
+
+fn of_files(config: &Config) -> Certificates {
+    Certificates::of(&look(config), None)
+}
+
+/// Why the running proxy does not tell.
+fn why_files(config: &Config, error: &Error) -> String {
+    let files = "this is what the files say";
+    match error {
+        Error::NoAnswer { .. } | Error::NotAProxy { .. } => {
+            format!("no proxy answers at {}: {files}", config.admin)
+        }
+        Error::OtherVersion { .. } => format!("{error}: {files}"),
+    }
+}
+
+/// The document as text, `width` columns wide if that is given.
+fn render(certificates: &Certificates, now: i64, width: Option<u16>) -> String {
+    let mut table = Table::new();
+    table.row(["admission:", certificates.phase.name()]);
+    if let Some(list) = &certificates.client_ca_list {
+        let empty = match list.names.is_empty() {
+            true => ", empty: any client may offer its certificate",
+            false => "",
+        };
+        table.row(["CA list:", &format!("{}{empty}", list.state.name())]);
+        for name in &list.names {
+            table.row(["", &with_types(name)]);
         }
     }
-    text
+    if let Some(server) = &certificates.server_pem {
+        table.row(["server.pem:", &describe(server, now)]);
+    }
+    for candidate in &certificates.candidates {
+        table.row([]);
+        add(&mut table, candidate, now);
+    }
+    table.render(width)
 }
 
-fn items(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn word(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".into(),
-        other => other.to_string(),
+fn add(table: &mut Table, candidate: &KnownCandidate, now: i64) {
+    table.row(["candidate:", &candidate.key]);
+    table.row(["digest:", &candidate.digest.to_string()]);
+    match &candidate.certificate {
+        Some(certificate) => {
+            table.row(["subject:", &with_types(&certificate.subject)]);
+            table.row(["issuer:", &with_types(&certificate.issuer)]);
+            table.row(["certificate:", &describe(certificate, now)]);
+            table.row(["known from:", &known_from(candidate, now)]);
+        }
+        None => {
+            let unknown = "not known yet: it becomes so with its first call";
+            table.row(["certificate:", unknown]);
+        }
+    }
+    if let Some(seen) = &candidate.seen {
+        calls(table, seen, now);
     }
 }
 
-fn with_types(name: &Value) -> String {
-    let types: Vec<String> = items(&name["string_types"]).iter().map(word).collect();
-    format!("{} ({})", word(&name["name"]), types.join(", "))
+fn calls(table: &mut Table, seen: &Sighting, now: i64) {
+    let (when, from) = (moment(seen.last_seen, now), seen.address);
+    let text = format!("{when} from {from}, {} connections", seen.connections);
+    table.row(["last seen:", &text]);
+    if seen.nodes.len() > 1 {
+        let nodes: Vec<&str> = seen.nodes.iter().map(|node| &**node).collect();
+        let text = format!("used by several nodes: {}", nodes.join(", "));
+        table.row(["WARNING:", &text]);
+    }
 }
 
-fn describe(certificate: &Value) -> String {
+fn known_from(candidate: &KnownCandidate, now: i64) -> String {
+    let source = candidate.known_from.map_or("unknown", |from| from.name());
+    let since = candidate.known_since;
+    let since = since.map_or_else(|| "since when is unknown".into(), |at| moment(at, now));
+    format!("{source}, {since}")
+}
+
+fn with_types(name: &Name) -> String {
+    format!("{} ({})", name.name, name.string_types.join(", "))
+}
+
+fn describe(certificate: &Certificate, now: i64) -> String {
     format!(
-        "{}, {}, X.509 version {}, until {}",
-        word(&certificate["key"]),
-        word(&certificate["signature"]),
-        certificate["x509_version"],
-        time(&certificate["not_after"])
+        "{}, {}, X.509 version {}, {}",
+        certificate.key,
+        certificate.signature,
+        certificate.x509_version,
+        times::expiry(certificate.not_after, now)
     )
 }
 
-fn time(value: &Value) -> String {
-    let seconds = value.as_i64().and_then(|s| u64::try_from(s).ok());
-    seconds.map_or_else(|| "-".into(), date)
+fn moment(at: u64, now: i64) -> String {
+    times::moment(i64::try_from(at).unwrap_or(i64::MAX), now)
 }
 
-/// Seconds since 1970 as people read them.
-pub(crate) fn date(seconds: u64) -> String {
-    const LAST: u64 = 253_402_300_799; // the end of the year 9999
-    let at = UNIX_EPOCH + Duration::from_secs(seconds.min(LAST));
-    humantime::format_rfc3339_seconds(at).to_string()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::report::example;
+
+    #[test]
+    fn certificates_as_text() {
+        let text = "\
+admission:   listed
+CA list:     incomplete, empty: any client may offer its certificate
+server.pem:  RSA 2048, sha256WithRSAEncryption, X.509 version 1, expires 2031-11-25 (in 5 years)
+
+candidate:   uuid-1
+digest:      02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02
+subject:     CN=n (UTF8String)
+issuer:      CN=n (UTF8String)
+certificate: RSA 2048, sha256WithRSAEncryption, X.509 version 1, expires 2031-11-25 (in 5 years)
+known from:  learned, 2026-11-26T10:26:40Z (3 min ago)
+last seen:   2026-11-26T10:28:20Z (100 s ago) from 192.0.2.1, 2 connections
+WARNING:     used by several nodes: n1, n2
+
+candidate:   uuid-2
+digest:      03:03:03:03:03:03:03:03:03:03:03:03:03:03:03:03:03:03:03:03
+certificate: not known yet: it becomes so with its first call
+";
+        assert_eq!(render(&example::certificates(), example::NOW, None), text);
+    }
 }

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod logging;
 pub mod metrics;
+pub mod report;
 pub mod sandbox;
 pub mod server;
 pub mod systemd;

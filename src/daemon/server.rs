@@ -16,6 +16,7 @@ use crate::config::RunArgs;
 use crate::config::{Config, Warm};
 use crate::daemon::admin::Admin;
 use crate::daemon::metrics::Metrics;
+use crate::daemon::report::Admission;
 use crate::daemon::{logging, sandbox, systemd};
 use crate::proxy::http::Budget;
 use crate::proxy::listener::{bind, raise_file_limit};
@@ -27,7 +28,6 @@ use crate::tls;
 use crate::trust::sightings::Sightings;
 use crate::trust::{Paths, Reloader, Reloads, Rules, Store, watch};
 use rules::Named;
-use rules::admission::{Admission, Nobody};
 use rules::authz::Mode;
 
 /// How a run ended.
@@ -173,6 +173,7 @@ impl Server {
             warn!("sandbox = off");
             return self;
         };
+        self.admin.set_sandbox(sandbox);
         for layer in sandbox::Layer::all() {
             let on = i64::from(sandbox.has(layer));
             self.metrics.sandbox.of(layer).set(on);
@@ -318,26 +319,6 @@ fn open(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartErro
 
 /// The line that `systemctl status` shows.
 pub(crate) fn summary(shared: &Shared) -> String {
-    let snapshot = shared.store.snapshot();
-    let audit = match shared.store.policy().mode {
-        Mode::Audit => "AUDIT MODE, every node is admitted; ",
-        Mode::Enforce => "",
-    };
-    let fault = snapshot
-        .faults
-        .first()
-        .map_or_else(String::new, |fault| format!("; {fault}"));
-    match (&snapshot.tls, &snapshot.admission) {
-        (None, Admission::Nobody(Nobody::NoIdentity)) => {
-            format!("waiting for server.pem: the one that is there is faulty{fault}")
-        }
-        (None, _) => "waiting for server.pem: this node is in no cluster yet".into(),
-        (Some(_), Admission::Listed(map)) => {
-            format!("{audit}{} candidates admitted{fault}", map.entries())
-        }
-        (Some(_), Admission::Bootstrap(_)) => {
-            format!("{audit}bootstrap phase: the certificate of server.pem is admitted{fault}")
-        }
-        (Some(_), Admission::Nobody(why)) => format!("nobody is admitted: {why}{fault}"),
-    }
+    let mode = shared.store.policy().mode;
+    Admission::of(&shared.store.snapshot()).status_line(mode)
 }

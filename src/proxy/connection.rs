@@ -223,7 +223,7 @@ fn remark(shared: &Shared, peer: &PeerIdentity, address: SocketAddr, permit: &Pe
     }
     if let Some(why) = permit.audited() {
         metrics.audited.of(why).inc();
-        shared.refusals.add_audited(address, why.name(), peer);
+        shared.refusals.add_audited(address, why, peer);
         warn!(peer = %address, cn = peer.name(), digest = %peer.digest, reason = why.name(), %why,
             "admitted in audit mode; enforce would refuse it");
     }
@@ -250,7 +250,7 @@ fn refuse(
 ) {
     let reason = cause.name();
     shared.metrics.reject(cause);
-    shared.refusals.add(address, reason, peer);
+    shared.refusals.add(address, cause, why, peer);
     match peer {
         Some(peer) if cause == Reason::Denied(Denied::DigestCollision) => {
             error!(peer = %address, cn = peer.name(), digest = %peer.digest, reason, why, "refused");

@@ -3,7 +3,7 @@
 //! of these.
 
 use rules::authz::Denied;
-use rules::named;
+use rules::{named, serde_by_name};
 
 /// Why a connection was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,3 +34,4 @@ named!(Reason {
     OverLimit = "over_limit",
     NotInCluster = "not_in_cluster",
 });
+serde_by_name!(Reason);

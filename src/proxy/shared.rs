@@ -5,16 +5,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Limits;
 use crate::proxy::http::{BodyLimits, Budget};
 use crate::proxy::metrics::Metrics;
+use crate::proxy::reason::Reason;
 use crate::proxy::upstream::Upstream;
 use crate::trust::sightings::Sightings;
 use crate::trust::{Reloads, Store};
-use rules::identity::PeerIdentity;
+use rules::authz::Denied;
+use rules::identity::{Digest, PeerIdentity};
 use rules::policy::Policy;
 
 /// Refusals that are remembered.
@@ -73,14 +76,17 @@ impl Shared {
 pub struct Refusals(Mutex<VecDeque<RefusalRecord>>);
 
 /// One refusal as `/status` shows it.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalRecord {
     /// Seconds since 1970.
     pub time: u64,
     /// The client's address.
     pub peer: SocketAddr,
-    /// Name of the reason.
-    pub reason: &'static str,
+    /// Why.
+    pub reason: Reason,
+    /// Why, in words; empty when an older proxy says nothing more.
+    #[serde(default)]
+    pub why: String,
     /// Audit mode admitted it all the same.
     pub admitted_by_audit: bool,
     /// Common name of the certificate, if one was shown.
@@ -88,24 +94,32 @@ pub struct RefusalRecord {
     pub common_name: Option<String>,
     /// Digest of the certificate, if one was shown.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
+    pub digest: Option<Digest>,
 }
 
 impl Refusals {
     /// Remembers a refusal.
-    pub fn add(&self, peer: SocketAddr, reason: &'static str, identity: Option<&PeerIdentity>) {
-        self.keep(peer, reason, identity, false);
+    pub fn add(
+        &self,
+        peer: SocketAddr,
+        reason: Reason,
+        why: &str,
+        identity: Option<&PeerIdentity>,
+    ) {
+        self.keep(peer, reason, why, identity, false);
     }
 
     /// Remembers what `enforce` would have refused.
-    pub fn add_audited(&self, peer: SocketAddr, reason: &'static str, identity: &PeerIdentity) {
-        self.keep(peer, reason, Some(identity), true);
+    pub fn add_audited(&self, peer: SocketAddr, denied: Denied, identity: &PeerIdentity) {
+        let (reason, why) = (Reason::Denied(denied), denied.to_string());
+        self.keep(peer, reason, &why, Some(identity), true);
     }
 
     fn keep(
         &self,
         peer: SocketAddr,
-        reason: &'static str,
+        reason: Reason,
+        why: &str,
         identity: Option<&PeerIdentity>,
         admitted_by_audit: bool,
     ) {
@@ -114,9 +128,10 @@ impl Refusals {
             time: now.map_or(0, |d| d.as_secs()),
             peer,
             reason,
+            why: why.into(),
             admitted_by_audit,
             common_name: identity.and_then(|i| i.common_name.clone()),
-            digest: identity.map(|i| i.digest.to_string()),
+            digest: identity.map(|i| i.digest),
         };
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if list.len() == REFUSALS {

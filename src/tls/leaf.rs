@@ -14,12 +14,12 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 use openssl::x509::{X509, X509Name};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::credentials::{CertificateInfo, Credentials};
 
 /// Which certificate clients are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shown {
     /// An ECDSA P-256 certificate signed by `server.pem`, made when that is loaded; `server.pem` itself to clients that

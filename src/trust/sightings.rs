@@ -6,13 +6,15 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 use rules::identity::{Digest, PeerIdentity};
 
 /// Certificates that are remembered; beyond, the one seen the longest ago is forgotten.
 const MOST: usize = 4096;
 
 /// One certificate's sightings.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sighting {
     /// The certificate's common name.
     pub common_name: Option<String>,

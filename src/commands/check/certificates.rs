@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Finding;
+use crate::daemon::report::times;
 use crate::tls::CertificateInfo;
 
 const DAY: i64 = 86_400;
@@ -148,20 +149,17 @@ fn secrecy(id: &'static str, name: &str, mode: u32) -> Finding {
 fn expiry(id: &'static str, name: &str, info: &CertificateInfo, option: &str, now: i64) -> Finding {
     let renew = format!("gnt-cluster renew-crypto {option}");
     let days = (info.not_after - now).div_euclid(DAY);
+    let ends = times::expiry(info.not_after, now);
     if info.not_before > now + CLOCK_SKEW {
-        let wait = info.not_before - now;
-        Finding::error(
-            id,
-            format!("{name}: not valid for another {wait} s: set the clock"),
-        )
-    } else if info.not_after < now {
-        Finding::error(id, format!("{name}: expired {} days ago: {renew}", -days))
+        let begins = times::moment(info.not_before, now);
+        let text = format!("{name}: not valid before {begins}: set the clock");
+        Finding::error(id, text)
     } else if days < ERROR_DAYS {
-        Finding::error(id, format!("{name}: expires in {days} days: {renew}"))
+        Finding::error(id, format!("{name}: {ends}: {renew}"))
     } else if days < WARN_DAYS {
-        Finding::warning(id, format!("{name}: expires in {days} days: {renew}"))
+        Finding::warning(id, format!("{name}: {ends}: {renew}"))
     } else {
-        Finding::ok(id, format!("{name}: expires in {days} days"))
+        Finding::ok(id, format!("{name}: {ends}"))
     }
 }
 

@@ -21,6 +21,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use super::table::{Table, terminal_width};
 use crate::commands::cli::CheckArgs;
 use crate::config::{Config, DEFAULT_FILE, Problem};
 use crate::daemon::server::EXIT_CONFIG;
@@ -153,21 +154,54 @@ fn show(args: &CheckArgs, findings: &[Finding]) {
         );
         return;
     }
-    for Finding {
-        id,
-        verdict,
-        message,
-    } in findings
-    {
-        println!("{:<8} {id}: {message}", verdict.name());
-    }
+    print!("{}", render(findings, terminal_width()));
     println!(
         "{} checks, {errors} errors, {warnings} warnings",
         findings.len()
     );
 }
 
+/// One line for each finding; on a terminal of `width` columns, columns whose messages wrap.
+fn render(findings: &[Finding], width: Option<u16>) -> String {
+    let Some(width) = width else {
+        let line = |found: &Finding| {
+            let (id, message) = (found.id, &found.message);
+            format!("{:<8} {id}: {message}\n", found.verdict.name())
+        };
+        return findings.iter().map(line).collect();
+    };
+    let mut table = Table::new();
+    for Finding {
+        id,
+        verdict,
+        message,
+    } in findings
+    {
+        table.row([verdict.name(), id, message]);
+    }
+    table.render(Some(width))
+}
+
 /// `ADDR:PORT is reachable from other machines`, as far as the address tells.
 fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_a_line_and_wraps_on_a_terminal() {
+        let findings = [
+            Finding::ok("listen", "listen = [::]:1811: the port is free"),
+            Finding::warning("admission", "nobody is admitted"),
+        ];
+        let lines = "ok       listen: listen = [::]:1811: the port is free\n\
+                     warning  admission: nobody is admitted\n";
+        assert_eq!(render(&findings, None), lines);
+        let columns = "ok      listen    listen = [::]:1811:\n                  \
+                       the port is free\nwarning admission nobody is admitted\n";
+        assert_eq!(render(&findings, Some(40)), columns);
+    }
 }

@@ -3,32 +3,36 @@
 use std::io;
 use std::net::SocketAddr;
 
-use serde_json::Value;
+use serde::Deserialize;
 use tokio::runtime::Runtime;
 
 use super::{Finding, is_loopback};
-use crate::commands::print;
+use crate::commands::admin_client;
 use crate::config::Config;
 use crate::node::sockets::{Listener, holder};
 use crate::proxy::listener;
 
-/// A noded-proxy that answers on the admin port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A noded-proxy that answers on the admin port: the part of its report by which any version of the
+/// program is known, for `check` runs before an older proxy is replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Running {
     version: String,
-    listening: Vec<SocketAddr>,
+    /// No other program says this.
+    #[serde(rename = "tls_library")]
+    _tls_library: String,
+    listening: Vec<String>,
 }
 
 impl Running {
-    /// Reads `/status`; `None` when that is not a noded-proxy's.
-    fn parse(document: &str) -> Option<Self> {
-        let status: Value = serde_json::from_str(document).ok()?;
-        status["tls_library"].as_str()?;
-        let listening = status["listening"].as_array()?.iter();
-        Some(Self {
-            version: status["version"].as_str()?.to_owned(),
-            listening: listening.filter_map(|a| a.as_str()?.parse().ok()).collect(),
-        })
+    fn at(admin: SocketAddr) -> Option<Self> {
+        admin_client::get(admin, "/status").ok()?.read().ok()
+    }
+
+    /// Whether the proxy listens on this port.
+    fn has(&self, port: u16) -> bool {
+        let held = self.listening.iter().filter_map(|held| held.parse().ok());
+        held.map(|held: SocketAddr| held.port())
+            .any(|held| held == port)
     }
 }
 
@@ -43,9 +47,7 @@ pub(super) fn check(
     let held_by = |port: u16| holder(listeners.as_deref(), port);
     let admin = taken(config.admin);
     let running = match admin {
-        Some(_) => print::get(config.admin, "/status")
-            .ok()
-            .and_then(|d| Running::parse(&d)),
+        Some(_) => Running::at(config.admin),
         None => None,
     };
     let mut findings: Vec<Finding> = config
@@ -53,12 +55,7 @@ pub(super) fn check(
         .iter()
         .map(|address| {
             let error = taken(*address);
-            let ours = running.as_ref().filter(|running| {
-                running
-                    .listening
-                    .iter()
-                    .any(|held| held.port() == address.port())
-            });
+            let ours = running.as_ref().filter(|proxy| proxy.has(address.port()));
             judge(("listen", "listen"), *address, error.as_ref(), ours, || {
                 held_by(address.port())
             })
@@ -131,13 +128,18 @@ mod tests {
     use super::super::Verdict::{Error, Ok, Warning};
     use super::*;
 
+    fn running(listening: &[&str]) -> Running {
+        Running {
+            version: "0.1.0".into(),
+            _tls_library: "x".into(),
+            listening: listening.iter().map(ToString::to_string).collect(),
+        }
+    }
+
     #[test]
     fn a_port_as_a_table() {
         let address: SocketAddr = "[::]:1811".parse().unwrap();
-        let ours = Running {
-            version: "0.1.0".into(),
-            listening: vec![address],
-        };
+        let ours = running(&["[::]:1811"]);
         let in_use = || Some(io::Error::from(io::ErrorKind::AddrInUse));
         let denied = || Some(io::Error::from(io::ErrorKind::PermissionDenied));
         let table = [
@@ -176,17 +178,13 @@ mod tests {
 
     #[test]
     fn only_a_noded_proxys_status_counts() {
+        let parse = |text: &str| serde_json::from_str::<Running>(text).ok();
         let good = r#"{"version": "0.1.0", "tls_library": "x", "listening": ["[::]:1811", "?"]}"#;
-        let listening = vec!["[::]:1811".parse().unwrap()];
-        assert_eq!(
-            Running::parse(good),
-            Some(Running {
-                version: "0.1.0".into(),
-                listening
-            })
-        );
+        let found = parse(good).unwrap();
+        assert_eq!(found, running(&["[::]:1811", "?"]));
+        assert!(found.has(1811) && !found.has(1812));
         for text in ["", "<html>", "{}", r#"{"version": "1", "listening": []}"#] {
-            assert_eq!(Running::parse(text), None, "{text}");
+            assert_eq!(parse(text), None, "{text}");
         }
     }
 

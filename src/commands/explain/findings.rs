@@ -2,11 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::commands::certs::date;
+use super::remedy::remedy;
+use crate::daemon::report::times;
+use crate::proxy::reason::Reason;
 use crate::tls::CertificateInfo;
-use crate::trust::Snapshot;
+use crate::trust::{Snapshot, now};
 use rules::Named;
-use rules::admission::Admission;
+use rules::admission::{Admission, Nobody};
 use rules::authz::{BindPeer, Denied, Policy};
 use rules::identity::Digest;
 
@@ -28,7 +30,7 @@ pub fn explain(
     info: &CertificateInfo,
     from: Option<IpAddr>,
 ) -> Explanation {
-    let mut facts = describe(info);
+    let mut facts = describe(info, now());
     facts.push(("mode", policy.mode.name().into()));
     if from.is_none() && policy.bind_peer != BindPeer::Off {
         facts.push(("address", "not looked at (give --peer ADDRESS)".into()));
@@ -37,7 +39,8 @@ pub fn explain(
     facts.extend(state(snapshot));
     let from = from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let peer = info.held_by(from.to_canonical());
-    let decision = snapshot.authorise(&peer, policy, crate::trust::now());
+    let now = now();
+    let decision = snapshot.authorise(&peer, policy, now);
     let mut remedies = Vec::new();
     match &decision {
         Ok(permit) => {
@@ -49,7 +52,7 @@ pub fn explain(
             ];
             for why in odd.into_iter().flatten() {
                 facts.push(("but", format!("{}: {why}", why.name())));
-                remedies.push(remedy(why.name()).into());
+                remedies.push(remedy(Reason::Denied(why)).into());
             }
         }
         Err(why) => {
@@ -58,7 +61,7 @@ pub fn explain(
             facts.extend(near.into_iter().map(|text| ("nearest", text)));
             remedies.push(match why {
                 Denied::UnknownDigest => unknown(snapshot, info).into(),
-                _ => remedy(why.name()).into(),
+                _ => remedy(Reason::Denied(*why)).into(),
             });
         }
     }
@@ -70,8 +73,7 @@ pub fn explain(
     }
 }
 
-fn describe(info: &CertificateInfo) -> Vec<(&'static str, String)> {
-    let day = |seconds: i64| date(u64::try_from(seconds).unwrap_or_default());
+fn describe(info: &CertificateInfo, now: i64) -> Vec<(&'static str, String)> {
     vec![
         ("subject", format!("{:?}", info.subject)),
         ("issuer", format!("{:?}", info.issuer)),
@@ -88,7 +90,11 @@ fn describe(info: &CertificateInfo) -> Vec<(&'static str, String)> {
         ),
         (
             "valid",
-            format!("{} to {}", day(info.not_before), day(info.not_after)),
+            format!(
+                "from {}, {}",
+                times::day(info.not_before),
+                times::expiry(info.not_after, now)
+            ),
         ),
     ]
 }
@@ -136,7 +142,7 @@ pub fn nearest(snapshot: &Snapshot, digest: Option<Digest>, name: Option<&str>) 
 /// Why a digest is not in the map, as far as the certificate tells.
 fn unknown(snapshot: &Snapshot, info: &CertificateInfo) -> &'static str {
     let Some(tls) = &snapshot.tls else {
-        return remedy("nobody_admitted");
+        return remedy(Reason::Denied(Denied::Nobody(Nobody::NotInCluster)));
     };
     let same_name = snapshot
         .known
@@ -175,58 +181,4 @@ fn offered(snapshot: &Snapshot, info: &CertificateInfo) -> String {
         "has not the issuer: a strict client does NOT offer this certificate"
     };
     format!("{state}, {names} names; {verdict}")
-}
-
-/// What the administrator would do about a reason.
-pub fn remedy(reason: &str) -> &'static str {
-    match reason {
-        "unknown_digest" => {
-            "give its certificate to `noded-proxy explain` to see why: no candidate (gnt-node modify \
-             --master-candidate=yes), or renewed (gnt-cluster renew-crypto --new-node-certificates)"
-        }
-        "digest_collision" => {
-            "somebody forged a certificate, or the file in candidate_certs is wrong: compare both, then \
-             gnt-cluster renew-crypto --new-node-certificates"
-        }
-        "bootstrap_refused" => {
-            "there is no candidate map: gnt-cluster redist-conf on the master, or gnt-cluster renew-crypto \
-             --new-node-certificates"
-        }
-        "nobody_admitted" => {
-            "repair the file that is at fault; on the master: gnt-cluster redist-conf"
-        }
-        "expired" => "gnt-cluster renew-crypto --new-node-certificates",
-        "not_yet_valid" => "set the clocks of both nodes, or wait",
-        "address_not_candidate" => {
-            "a candidate calls from another address than its primary one (routing, NAT), or this is no candidate"
-        }
-        "other_nodes_certificate" => {
-            "was the certificate copied from one node to another? gnt-cluster renew-crypto \
-             --new-node-certificates gives each node its own"
-        }
-        "no_certificate" => {
-            "the client has no certificate, or a strict (GnuTLS) client found no name of its own in the client CA \
-             list: see `noded-proxy certs list`"
-        }
-        "protocol_error" => {
-            "no common TLS version or cipher, a signature that fails (the client has not the key), or not TLS at \
-             all; old nodes need tls.legacy"
-        }
-        "handshake_timeout" | "peer_closed" => {
-            "a slow or broken network, a port scan, or an overloaded client"
-        }
-        _ => "see the log of the proxy",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_reason_has_a_remedy_of_its_own() {
-        for reason in Denied::all().map(|denied| denied.name()) {
-            assert_ne!(remedy(reason), remedy("?"), "{reason}");
-        }
-    }
 }

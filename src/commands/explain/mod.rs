@@ -1,4 +1,6 @@
 //! `noded-proxy explain`: what would be decided about a certificate now, why, and what to do about it.
+//!
+//! It decides by the same function as the proxy, on the same files, and never changes one of them.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -6,21 +8,24 @@
 )]
 
 mod findings;
+mod remedy;
 
 use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use crate::commands::certs::date;
+use super::admin_client;
 use crate::commands::cli::ExplainArgs;
-use crate::commands::print::{get, problems};
+use crate::commands::print::problems;
 use crate::config::Config;
+use crate::daemon::report::{Report, times};
+use crate::proxy::shared::RefusalRecord;
 use crate::tls::{CertificateInfo, certificates};
-use crate::trust::{Snapshot, look};
+use crate::trust::{Snapshot, look, now};
+use rules::Named;
 
-pub use findings::{Explanation, explain, nearest, remedy};
+pub use findings::{Explanation, explain, nearest};
+pub use remedy::remedy;
 
 /// Exit status 0 when the certificate is admitted, 1 when it is refused or nothing is known of the address, 64
 /// for a wrong configuration.
@@ -65,42 +70,49 @@ fn of_certificate(
 
 /// Explains the last refusals of an address, as the running proxy remembers them.
 fn of_address(config: &Config, snapshot: &Snapshot, peer: IpAddr) -> Result<bool, String> {
-    let status = get(config.admin, "/status")
-        .map_err(|error| format!("{}: no answer from a running proxy: {error}", config.admin))?;
-    let status: Value = serde_json::from_str(&status)
-        .map_err(|_| format!("{}: the answer is not that of a noded-proxy", config.admin))?;
-    let all = status["last_refusals"].as_array();
-    let here = |refusal: &&Value| {
-        let from = refusal["peer"].as_str().and_then(|p| p.parse().ok());
-        from.map(|p: std::net::SocketAddr| p.ip()) == Some(peer.to_canonical())
-    };
-    let mine: Vec<&Value> = all.into_iter().flatten().filter(here).collect();
-    if mine.is_empty() {
+    let answer = admin_client::get(config.admin, "/status");
+    let report: Report = answer
+        .and_then(|answer| answer.read())
+        .map_err(|error| error.to_string())?;
+    let of_peer = |refusal: &&RefusalRecord| refusal.peer.ip() == peer.to_canonical();
+    let refusals: Vec<&RefusalRecord> = report.last_refusals.iter().filter(of_peer).collect();
+    if refusals.is_empty() {
         return Err(format!(
             "{peer}: the running proxy remembers no refusal of this address"
         ));
     }
-    for refusal in mine {
-        let text = |key: &str| refusal[key].as_str().unwrap_or("-").to_owned();
-        line("when", &date(refusal["time"].as_u64().unwrap_or_default()));
-        line("peer", &text("peer"));
-        line("reason", &text("reason"));
-        if refusal["admitted_by_audit"] == true {
-            line(
-                "decision",
-                "admitted in audit mode; enforce would refuse it",
-            );
-        }
-        line("certificate", &format!("CN={}", text("common_name")));
-        line("digest", &text("digest"));
-        let digest = text("digest").parse().ok();
-        for near in nearest(snapshot, digest, refusal["common_name"].as_str()) {
-            line("nearest", &near);
-        }
-        line("to do", remedy(&text("reason")));
+    let now = now();
+    for refusal in refusals {
+        of_refusal(snapshot, refusal, now);
         println!();
     }
     Ok(false)
+}
+
+fn of_refusal(snapshot: &Snapshot, refusal: &RefusalRecord, now: i64) {
+    let at = i64::try_from(refusal.time).unwrap_or(i64::MAX);
+    line("when", &times::moment(at, now));
+    line("peer", &refusal.peer.to_string());
+    let (reason, why) = (refusal.reason.name(), &refusal.why);
+    match why.is_empty() {
+        true => line("reason", reason),
+        false => line("reason", &format!("{reason}: {why}")),
+    }
+    if refusal.admitted_by_audit {
+        let audit = "admitted in audit mode; enforce would refuse it";
+        line("decision", audit);
+    }
+    let name = refusal.common_name.as_deref();
+    if let Some(digest) = refusal.digest {
+        line("certificate", &format!("CN={}", name.unwrap_or("-")));
+        line("digest", &digest.to_string());
+    } else {
+        line("certificate", "none was shown");
+    }
+    for near in nearest(snapshot, refusal.digest, name) {
+        line("nearest", &near);
+    }
+    line("to do", remedy(refusal.reason));
 }
 
 fn line(what: &str, text: &str) {

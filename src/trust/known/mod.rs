@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::fault::Fault;
 use crate::tls::CertificateInfo;
@@ -16,11 +16,10 @@ use rules::admission::Admission;
 use rules::candidates::CandidateMap;
 use rules::dn::Name;
 use rules::identity::Digest;
-use rules::named;
+use rules::{named, serde_by_name};
 
 /// Where a certificate is known from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// A file in `candidate_certs`.
     Directory,
@@ -36,6 +35,7 @@ named!(Source {
     Bundle = "bundle",
     Learned = "learned",
 });
+serde_by_name!(Source);
 
 /// One certificate that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +148,7 @@ named!(CaState {
     TooLong = "too_long",
     Nobody = "nobody",
 });
+serde_by_name!(CaState);
 
 /// The client CA list that goes into each CertificateRequest.
 #[derive(Debug, Clone, PartialEq, Eq)]

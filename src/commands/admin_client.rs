@@ -1,0 +1,206 @@
+//! Asks the admin listener of a running proxy: the one client of all commands.
+//!
+//! An answer is read up to a bound and within a time, for whatever holds the port may be no proxy at all. A
+//! proxy of another version is named as such: what it does not say is an error, never a guess.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::daemon::report::VERSION;
+
+/// Largest answer that is read, in bytes; 4096 candidates take some 4 MiB.
+const MOST: u64 = 16 << 20;
+/// Time for the whole of an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Headers of an answer; a proxy sends four.
+const HEADERS: usize = 32;
+
+/// What a running proxy answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    admin: SocketAddr,
+    text: String,
+}
+
+/// Why there is no answer that could be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Nothing answers there.
+    #[error("{admin}: no answer from a running proxy: {why}")]
+    NoAnswer {
+        /// Where.
+        admin: SocketAddr,
+        /// Why not.
+        why: io::Error,
+    },
+    /// What answers there is something else.
+    #[error("{admin}: the answer is not that of a noded-proxy")]
+    NotAProxy {
+        /// Where.
+        admin: SocketAddr,
+    },
+    /// A proxy answers, and does not say all that is needed, or says it in another way.
+    #[error(
+        "{admin}: the running noded-proxy is of version {theirs}, this program of version {VERSION}, \
+         which does not understand its answer ({why}): restart the proxy, or use its own program"
+    )]
+    OtherVersion {
+        /// Where.
+        admin: SocketAddr,
+        /// Version of the running proxy.
+        theirs: String,
+        /// What is missing or unknown.
+        why: serde_json::Error,
+    },
+}
+
+/// By these every version of the program is known in its documents.
+#[derive(Deserialize)]
+struct Known {
+    version: Option<String>,
+    // Only a proxy's documents have one of these.
+    tls_library: Option<serde::de::IgnoredAny>,
+    client_ca_list: Option<serde::de::IgnoredAny>,
+}
+
+/// One GET on the admin listener.
+pub(crate) fn get(admin: SocketAddr, path: &'static str) -> Result<Answer, Error> {
+    let answer = within_time(admin, path).map_err(|why| Error::NoAnswer { admin, why })?;
+    match text(&answer) {
+        Some(text) => Ok(Answer { admin, text }),
+        None => Err(Error::NotAProxy { admin }),
+    }
+}
+
+fn within_time(admin: SocketAddr, path: &'static str) -> io::Result<Vec<u8>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let asked = async { timeout(PATIENCE, ask(admin, path)).await };
+    runtime.block_on(asked).unwrap_or_else(|_| {
+        let why = format!("not all of it came within {} s", PATIENCE.as_secs());
+        Err(io::Error::other(why))
+    })
+}
+
+/// The whole of an answer. HTTP/1.0, so it is not chunked and the connection ends with it.
+async fn ask(admin: SocketAddr, path: &'static str) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(admin).await?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {admin}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(MOST + 1).read_to_end(&mut answer).await?;
+    if answer.len() as u64 > MOST {
+        return Err(io::Error::other(format!("it has more than {MOST} bytes")));
+    }
+    Ok(answer)
+}
+
+/// The body of an answer that says 200.
+fn text(answer: &[u8]) -> Option<String> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut head = httparse::Response::new(&mut headers);
+    let length = match head.parse(answer) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) | Err(_) => return None,
+    };
+    let body = (head.code == Some(200)).then(|| answer[length..].to_vec())?;
+    String::from_utf8(body).ok()
+}
+
+impl Answer {
+    /// The document as it came.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The document as a value. Fields that this program does not know are left out.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_str(&self.text).map_err(|why| self.misunderstood(why))
+    }
+
+    fn misunderstood(&self, why: serde_json::Error) -> Error {
+        let admin = self.admin;
+        match serde_json::from_str::<Known>(&self.text) {
+            Ok(known) if known.tls_library.is_some() || known.client_ca_list.is_some() => {
+                let theirs = known.version.filter(|version| !version.is_empty());
+                let theirs = theirs.unwrap_or_else(|| "unknown".into());
+                Error::OtherVersion { admin, theirs, why }
+            }
+            _ => Error::NotAProxy { admin },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    #[derive(Debug, Deserialize)]
+    struct Wanted {
+        host: String,
+    }
+
+    fn read(text: &str) -> Result<Wanted, String> {
+        let admin = "127.0.0.1:9811".parse().unwrap();
+        let text = text.to_owned();
+        let answer = Answer { admin, text };
+        answer.read().map_err(|error| error.to_string())
+    }
+
+    /// Answers one request with these bytes.
+    fn answering(bytes: Vec<u8>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(&bytes);
+        });
+        address
+    }
+
+    #[test]
+    fn a_newer_proxy_is_understood_and_an_older_one_is_named() {
+        let newer = r#"{"version": "9", "tls_library": "x", "host": "n1", "more": [1]}"#;
+        assert_eq!(read(newer).unwrap().host, "n1");
+        let older = r#"{"version": "0.0.1", "tls_library": "x"}"#;
+        let told = read(older).unwrap_err();
+        for word in ["version 0.0.1", VERSION, "missing field `host`"] {
+            assert!(told.contains(word), "{told}");
+        }
+        let unnamed = read(r#"{"client_ca_list": {}}"#).unwrap_err();
+        assert!(unnamed.contains("version unknown"), "{unnamed}");
+    }
+
+    #[test]
+    fn what_is_no_proxy_is_told_apart() {
+        for text in ["", "<html>", "{}", r#"{"version": "1"}"#, "[]"] {
+            let told = read(text).unwrap_err();
+            assert!(told.contains("not that of a noded-proxy"), "{text}: {told}");
+        }
+        let elsewhere =
+            answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}".to_vec());
+        assert!(matches!(
+            get(elsewhere, "/status"),
+            Err(Error::NotAProxy { .. })
+        ));
+    }
+
+    #[test]
+    fn an_answer_without_end_is_given_up() {
+        let mut endless = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+        endless.resize(MOST as usize + (1 << 20), b' ');
+        let told = get(answering(endless), "/status").unwrap_err().to_string();
+        assert!(told.contains("more than 16777216 bytes"), "{told}");
+    }
+}

@@ -1,0 +1,180 @@
+//! Whether the proxy works, and why somebody should look: what `/healthz` answers.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::proxy::shared::Shared;
+use crate::trust::{Fault, Snapshot, now};
+use rules::admission::{Admission, Nobody};
+use rules::authz::Mode;
+
+/// A certificate that ends sooner than this makes the proxy degraded; Ganeti's own threshold
+/// (`lib/constants.py`, `SSL_CERT_EXPIRATION_ERROR`).
+const EXPIRY_WARNING: i64 = 7 * 86_400;
+
+/// What `/healthz` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// The process answers.
+    pub live: bool,
+    /// The public listener is open.
+    pub ready: bool,
+    /// It works, and somebody should look.
+    pub degraded: bool,
+    /// Why, one line each.
+    pub reasons: Vec<String>,
+    /// The same reasons in the same order, with their facts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Degraded>,
+}
+
+/// Why somebody should look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Degraded {
+    /// A file is at fault.
+    Fault(Fault),
+    /// Audit mode protects nobody.
+    AuditMode,
+    /// There is no `server.pem`.
+    NoServerPem,
+    /// `server.pem` is there, and no good one was read since the start.
+    ServerPemFaulty,
+    /// `server.pem` ends within the week, or has ended.
+    ServerPemExpires {
+        /// End of its validity, seconds since 1970.
+        not_after: i64,
+    },
+    /// noded could not be reached at the last contact.
+    NodedDown {
+        /// Why not.
+        why: String,
+    },
+    /// The proxy is about to end.
+    Draining,
+}
+
+impl fmt::Display for Degraded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fault(fault) => return fault.fmt(f),
+            Self::AuditMode => "AUDIT MODE: every certificate of this cluster is admitted",
+            Self::NoServerPem => "there is no server.pem in force: this node is in no cluster",
+            Self::ServerPemFaulty => {
+                "there is no server.pem in force: the file is faulty and no good one is known"
+            }
+            Self::ServerPemExpires { .. } => {
+                "server.pem expires within 7 days: gnt-cluster renew-crypto"
+            }
+            Self::NodedDown { why } => why,
+            Self::Draining => "draining",
+        })
+    }
+}
+
+impl Health {
+    pub(super) fn of(shared: &Shared, snapshot: &Snapshot, listens: bool) -> Self {
+        let draining = shared.drain.is_cancelled();
+        let mut faults: Vec<Degraded> = snapshot
+            .faults
+            .iter()
+            .cloned()
+            .map(Degraded::Fault)
+            .collect();
+        if shared.store.policy().mode == Mode::Audit {
+            faults.push(Degraded::AuditMode);
+        }
+        faults.extend(of_server_pem(snapshot, now()));
+        faults.extend(
+            shared
+                .upstream
+                .down()
+                .map(|why| Degraded::NodedDown { why }),
+        );
+        if draining {
+            faults.push(Degraded::Draining);
+        }
+        Self::new(listens && !draining, faults)
+    }
+
+    pub(super) fn new(ready: bool, faults: Vec<Degraded>) -> Self {
+        Self {
+            live: true,
+            ready,
+            degraded: !faults.is_empty(),
+            reasons: faults.iter().map(ToString::to_string).collect(),
+            faults,
+        }
+    }
+
+    /// Ready, and nobody needs to look.
+    pub fn is_good(&self) -> bool {
+        self.ready && !self.degraded
+    }
+}
+
+fn of_server_pem(snapshot: &Snapshot, now: i64) -> Option<Degraded> {
+    let not_after = snapshot.tls.as_ref().map(|tls| tls.server.not_after);
+    match (not_after, &snapshot.admission) {
+        (None, Admission::Nobody(Nobody::NoIdentity)) => Some(Degraded::ServerPemFaulty),
+        (None, _) => Some(Degraded::NoServerPem),
+        (Some(not_after), _) if not_after - now < EXPIRY_WARNING => {
+            Some(Degraded::ServerPemExpires { not_after })
+        }
+        (Some(_), _) => None,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::node::flaw::Flaw;
+    use serde_json::json;
+
+    pub(in super::super) fn poor() -> Health {
+        let fault = Fault::ServerPem {
+            path: "/server.pem".into(),
+            flaw: Flaw::at_line(3, "no"),
+        };
+        Health::new(
+            true,
+            vec![
+                Degraded::Fault(fault),
+                Degraded::AuditMode,
+                Degraded::NoServerPem,
+                Degraded::ServerPemFaulty,
+                Degraded::ServerPemExpires { not_after: 7 },
+                Degraded::NodedDown { why: "gone".into() },
+                Degraded::Draining,
+            ],
+        )
+    }
+
+    #[test]
+    fn each_reason_is_a_text_and_its_facts() {
+        let json = serde_json::to_value(poor()).unwrap();
+        assert_eq!(json["reasons"][0], "server.pem /server.pem: line 3: no");
+        let fault = json!({
+            "kind": "fault",
+            "file": "server_pem",
+            "path": "/server.pem",
+            "flaw": { "kind": "malformed", "line": 3, "why": "no" },
+        });
+        assert_eq!(json["faults"][0], fault);
+        let expires = json!({ "kind": "server_pem_expires", "not_after": 7 });
+        assert_eq!(json["faults"][4], expires);
+        assert_eq!(json["reasons"].as_array().unwrap().len(), 7);
+        assert_eq!(serde_json::from_value::<Health>(json).unwrap(), poor());
+    }
+
+    #[test]
+    fn a_good_one_has_no_reasons() {
+        let good = Health::new(true, Vec::new());
+        assert!(good.is_good() && !Health::new(false, Vec::new()).is_good());
+        assert!(!poor().is_good());
+        let json = json!({ "live": true, "ready": true, "degraded": false, "reasons": [] });
+        assert_eq!(serde_json::to_value(&good).unwrap(), json);
+        assert_eq!(serde_json::from_value::<Health>(json).unwrap(), good);
+    }
+}
