@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::known::Source;
+use super::known::{Collision, Source};
 use crate::node::flaw::Flaw;
 use rules::Named;
 use rules::candidates::{MAX_BYTES, MapFile};
@@ -80,6 +80,16 @@ impl Fault {
         };
         let path = path.to_owned();
         Some(Self::CandidateMap { path, flaw })
+    }
+}
+
+impl From<Collision> for Fault {
+    fn from(found: Collision) -> Self {
+        Self::SameDigest {
+            digest: found.digest,
+            first: found.first,
+            second: found.second,
+        }
     }
 }
 

@@ -168,7 +168,7 @@ impl Reloader {
         let files = self.files.read(&self.paths.sources, faults);
         let all = files.iter().chain(self.learned.iter()).map(Arc::clone);
         let (known, collisions) = Known::gather(all, admission);
-        faults.extend(collisions);
+        faults.extend(collisions.into_iter().map(Fault::from));
         let failures = (faults.len() - before) as u64;
         let counter = &self.metrics.reload_failures;
         counter.of(File::CandidateCertificates).inc_by(failures);

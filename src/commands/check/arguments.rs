@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::config::UpstreamConfig;
 
 /// noded's own default for `--max-clients`.
@@ -125,7 +125,7 @@ fn slots(name: &str, args: &NodedArgs, ours: usize) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{self, Error, Ok as Good, Warning};
+    use super::super::finding::Verdict::{self, Error, Ok as Good, Warning};
     use super::*;
 
     fn verdicts(text: &str, tls: bool, max_clients: usize) -> Vec<(&'static str, Verdict)> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::daemon::report::times;
 use crate::tls::CertificateInfo;
 
@@ -213,7 +213,7 @@ fn issuer(name: &str, info: &CertificateInfo, server: &CertificateInfo, signed: 
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::Verdict::{self, Error, Ok, Warning};
+    use super::super::finding::Verdict::{self, Error, Ok, Warning};
     use super::*;
     use rules::dn::Name;
     use rules::identity::Digest;

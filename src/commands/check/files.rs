@@ -1,4 +1,4 @@
-//! Reads the files, and puts what was found before the judges.
+//! Reads the files, and puts what was found before the judges. It never writes one.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
+use super::arguments;
 use super::certificates::{self, Pem, Role};
+use super::finding::Finding;
 use super::map::{self, Map};
-use super::{Finding, arguments};
 use crate::config::Config;
 use crate::node::files::{Found, read};
 use crate::tls::{Credentials, certificates as pem_certificates};

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::Finding;
 use super::certificates::{Pem, Role};
+use super::finding::Finding;
 use crate::trust::Remembered;
 use rules::admission::{Admission, BootstrapPolicy, LastGood, Nobody, Server, resolve};
 use rules::candidates::MapFile;

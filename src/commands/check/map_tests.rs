@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use super::super::Verdict::{self, Error, Ok, Warning};
 use super::super::certificates::tests::certificate;
+use super::super::finding::Verdict::{self, Error, Ok, Warning};
 use super::*;
 use rules::candidates::parse;
 use rules::identity::Digest;

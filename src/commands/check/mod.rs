@@ -1,7 +1,8 @@
 //! `noded-proxy check`: everything that can be found wrong before a start.
 //!
 //! `files`, `ports` and `noded` look; what they saw goes as plain values to `certificates`, `map`,
-//! `arguments` and to the small judges beside them, which are pure. The ids of the findings are an interface.
+//! `arguments` and to the small judges beside them, which are pure. The ids of the findings are an
+//! interface. Nothing here changes a file, and noded is asked for nothing but its version.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -11,15 +12,13 @@
 mod arguments;
 mod certificates;
 mod files;
+mod finding;
 mod map;
 mod noded;
 mod ports;
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-use serde::Serialize;
 
 use super::table::{Table, terminal_width};
 use crate::commands::cli::CheckArgs;
@@ -27,62 +26,8 @@ use crate::config::{Config, DEFAULT_FILE, Problem};
 use crate::daemon::server::EXIT_CONFIG;
 use files::Files;
 
+pub use finding::{Finding, Verdict};
 pub use noded::probe;
-
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// As it should be.
-    Ok,
-    /// It works, and somebody should look.
-    Warning,
-    /// Something would fail, or is open to those who should be kept out.
-    Error,
-}
-
-impl Verdict {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Error => "error",
-        }
-    }
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What was looked at; stable.
-    pub id: &'static str,
-    /// How bad it is.
-    pub verdict: Verdict,
-    /// One line: which file or key, its value, and what to do.
-    pub message: String,
-}
-
-impl Finding {
-    fn new(id: &'static str, verdict: Verdict, message: impl Into<String>) -> Self {
-        Self {
-            id,
-            verdict,
-            message: message.into().replace('\n', " "),
-        }
-    }
-
-    fn ok(id: &'static str, message: impl Into<String>) -> Self {
-        Self::new(id, Verdict::Ok, message)
-    }
-
-    fn warning(id: &'static str, message: impl Into<String>) -> Self {
-        Self::new(id, Verdict::Warning, message)
-    }
-
-    fn error(id: &'static str, message: impl Into<String>) -> Self {
-        Self::new(id, Verdict::Error, message)
-    }
-}
 
 /// `noded-proxy check`, to the exit status: 0 no error, 1 some error, 64 wrong configuration.
 pub fn main(args: &CheckArgs) -> ExitCode {
@@ -180,11 +125,6 @@ fn render(findings: &[Finding], width: Option<u16>) -> String {
         table.row([verdict.name(), id, message]);
     }
     table.render(Some(width))
-}
-
-/// `ADDR:PORT is reachable from other machines`, as far as the address tells.
-fn is_loopback(address: SocketAddr) -> bool {
-    address.ip().to_canonical().is_loopback()
 }
 
 #[cfg(test)]

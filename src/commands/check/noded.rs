@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use super::files::Files;
-use super::{Finding, is_loopback};
+use super::finding::{Finding, is_loopback};
 use crate::config::Config;
 use crate::node::sockets::Listener;
 use crate::tls::{Connector, Profile};

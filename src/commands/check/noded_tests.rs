@@ -1,4 +1,4 @@
-use super::super::Verdict::{self, Error, Ok as Good, Warning};
+use super::super::finding::Verdict::{self, Error, Ok as Good, Warning};
 use super::*;
 
 fn address() -> SocketAddr {

@@ -1,4 +1,7 @@
 //! The ports that the proxy wants: free, or held by the proxy that runs already.
+//!
+//! A port is tried by binding it for a moment. Nothing is accepted there, and nothing is sent to whoever
+//! holds it, but for one question to the admin port.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,7 +9,7 @@ use std::net::SocketAddr;
 use serde::Deserialize;
 use tokio::runtime::Runtime;
 
-use super::{Finding, is_loopback};
+use super::finding::{Finding, is_loopback};
 use crate::commands::admin_client;
 use crate::config::Config;
 use crate::node::sockets::{Listener, holder};
@@ -125,7 +128,7 @@ fn exposure(admin: SocketAddr) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{Error, Ok, Warning};
+    use super::super::finding::Verdict::{Error, Ok, Warning};
     use super::*;
 
     fn running(listening: &[&str]) -> Running {

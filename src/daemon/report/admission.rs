@@ -1,4 +1,6 @@
 //! Who is admitted, as shown: the trust part of a report, and systemd's status line made of it.
+//!
+//! It repeats what the snapshot says, and never asks about a peer.
 
 use serde::{Deserialize, Serialize};
 

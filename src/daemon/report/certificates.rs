@@ -1,4 +1,6 @@
 //! What is known of the candidates' certificates: what `/certs` and `certs list` show.
+//!
+//! Certificates are public. A key is never in it, though it stands in the same files.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

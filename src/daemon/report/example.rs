@@ -1,4 +1,4 @@
-//! A report and a list of certificates for the tests of those that show them.
+//! A report and a list of certificates for the tests of those that show them; it is only in tests.
 
 use super::admission::tests::admission;
 use super::*;

@@ -1,4 +1,6 @@
 //! Whether the proxy works, and why somebody should look: what `/healthz` answers.
+//!
+//! Each reason is a value with its facts. It is only shown: no connection is refused because of it.
 
 use std::fmt;
 

@@ -10,7 +10,6 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 
-use super::fault::Fault;
 use crate::tls::CertificateInfo;
 use rules::admission::Admission;
 use rules::candidates::CandidateMap;
@@ -48,6 +47,16 @@ pub struct KnownCertificate {
     pub since: Option<SystemTime>,
 }
 
+/// Two different certificates with one digest, of which one is forged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Collision {
+    pub(super) digest: Digest,
+    /// Where the certificate that counts comes from.
+    pub(super) first: Source,
+    /// Where the other one comes from.
+    pub(super) second: Source,
+}
+
 /// The known certificates of the candidates in the map.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known(BTreeMap<Digest, Arc<KnownCertificate>>);
@@ -55,10 +64,10 @@ pub struct Known(BTreeMap<Digest, Arc<KnownCertificate>>);
 impl Known {
     /// Those of `found` that are admitted; the first one of a digest counts. The other value tells
     /// collisions: different certificates with one digest.
-    pub fn gather(
+    pub(super) fn gather(
         found: impl IntoIterator<Item = Arc<KnownCertificate>>,
         admission: &Admission,
-    ) -> (Self, Vec<Fault>) {
+    ) -> (Self, Vec<Collision>) {
         let (mut known, mut collisions) = (BTreeMap::new(), Vec::new());
         for certificate in found {
             let digest = certificate.info.digest;
@@ -72,7 +81,7 @@ impl Known {
                 Entry::Occupied(first) => {
                     let first: &Arc<KnownCertificate> = first.get();
                     if first.info.der != certificate.info.der {
-                        collisions.push(Fault::SameDigest {
+                        collisions.push(Collision {
                             digest,
                             first: first.source,
                             second: certificate.source,

@@ -36,7 +36,7 @@ fn certificate(digest: u8, subject: &str, issuer: &str) -> CertificateInfo {
     }
 }
 
-fn known(list: &[CertificateInfo], admission: &Admission) -> (Known, Vec<Fault>) {
+fn known(list: &[CertificateInfo], admission: &Admission) -> (Known, Vec<Collision>) {
     let found = list.iter().map(|info| KnownCertificate {
         info: info.clone(),
         source: Source::Learned,
