@@ -60,7 +60,8 @@ fn render(report: &Report, now: i64, width: Option<u16>) -> String {
     for refusal in &report.last_refusals {
         refused(&mut refusals, refusal, now);
     }
-    let (facts, refusals) = (facts.render(width), refusals.render(width));
+    let facts = facts.render(width);
+    let refusals = refusals.render(None); // a digest that is broken into lines cannot be copied
     format!("noded-proxy {version} on {host}, up {up}\n{facts}{refusals}")
 }
 
@@ -196,9 +197,7 @@ refused: 3 min ago 192.0.2.9:40000 unknown_digest node9 \
         let text = render(&example::report(), example::NOW, Some(72));
         let first = text.lines().next().unwrap();
         assert_eq!(first, "noded-proxy 0.1.0 on node1.example.com, up 2 days");
-        assert!(
-            text.lines().all(|line| line.chars().count() <= 72),
-            "{text}"
-        );
+        let mut facts = text.lines().filter(|line| !line.starts_with("refused:"));
+        assert!(facts.all(|line| line.chars().count() <= 72), "{text}");
     }
 }

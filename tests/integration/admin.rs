@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use noded_proxy::daemon::metrics::Metrics;
+use noded_proxy::daemon::report::{Certificates, Report};
 use serde_json::{Value, json};
 
 use crate::handshake::proxy_for;
@@ -244,6 +245,53 @@ fn healthz_is_degraded_when_server_pem_ends_within_a_week() {
             .unwrap()
             .contains("within 7 days")
     );
+}
+
+#[test]
+fn each_reason_is_a_text_for_people_and_facts_for_programs() {
+    let pki = Pki::new();
+    let proxy = proxy_for(&pki, &pki.client(NAME)).start();
+    proxy.write_map_in_place(b"oops\n", 0o444);
+    proxy.wait_for("it is degraded", |p| p.health().1["degraded"] == true);
+    let (_, health) = proxy.health();
+    let (texts, facts) = (&health["reasons"], &health["faults"]);
+    assert_eq!(
+        texts.as_array().unwrap().len(),
+        facts.as_array().unwrap().len()
+    );
+    assert!(
+        texts[0].as_str().unwrap().contains(": line 1: "),
+        "{health:#}"
+    );
+    assert_eq!(
+        (&facts[0]["kind"], &facts[0]["file"]),
+        (&json!("fault"), &json!("candidate_map"))
+    );
+    assert_eq!(facts[0]["path"], proxy.map_path().to_str().unwrap());
+    assert_eq!(
+        (&facts[0]["flaw"]["kind"], &facts[0]["flaw"]["line"]),
+        (&json!("malformed"), &json!(1))
+    );
+}
+
+#[test]
+fn what_the_daemon_shows_the_commands_read_back_whole() {
+    let pki = Pki::new();
+    let node = pki.client(NAME);
+    let proxy = proxy_for(&pki, &node).start();
+    assert!(!admitted(proxy.addr(), pki.server()));
+    proxy.wait_for("it is counted", |p| p.rejected("unknown_digest") == 1.0);
+    assert!(admitted(proxy.addr(), &node));
+    let status = proxy.status();
+    let report: Report = serde_json::from_value(status.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&report).unwrap(), status);
+    assert_eq!(
+        report.last_refusals[0].why,
+        "the certificate's digest is not in the candidate map"
+    );
+    let shown = proxy.get("/certs").json();
+    let certificates: Certificates = serde_json::from_value(shown.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&certificates).unwrap(), shown);
 }
 
 #[test]

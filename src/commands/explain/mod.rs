@@ -116,5 +116,5 @@ fn of_refusal(snapshot: &Snapshot, refusal: &RefusalRecord, now: i64) {
 }
 
 fn line(what: &str, text: &str) {
-    println!("{:<13} {text}", format!("{what}:"));
+    println!("{:<15} {text}", format!("{what}:"));
 }
