@@ -70,8 +70,8 @@ macro_rules! named {
     };
 }
 
-/// Makes serde write a [`Named`] type as its names and read it back, so that what is shown has the names of
-/// the labels. Facts that a name does not carry do not come back.
+/// Makes serde write a [`Named`] type as its names and read it back, so that what is shown has the
+/// names of the labels. Facts that a name does not carry do not come back.
 #[macro_export]
 macro_rules! serde_by_name {
     ($type:ty) => {

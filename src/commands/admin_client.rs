@@ -1,7 +1,8 @@
 //! Asks the admin listener of a running proxy: the one client of all commands.
 //!
-//! An answer is read up to a bound and within a time, for whatever holds the port may be no proxy at all. A
-//! proxy of another version is named as such: what it does not say is an error, never a guess.
+//! An answer is read up to a bound and within a time, for whatever holds the port may be no proxy
+//! at all. A proxy of another version is named as such: what it does not say is an error, never a
+//! guess.
 
 use std::io;
 use std::net::SocketAddr;
@@ -48,8 +49,9 @@ pub(crate) enum Error {
     },
     /// A proxy answers, and does not say all that is needed, or says it in another way.
     #[error(
-        "{admin}: the running noded-proxy is of version {theirs}, this program of version {VERSION}, \
-         which does not understand its answer ({why}): restart the proxy, or use its own program"
+        "{admin}: the running noded-proxy is of version {theirs}, this program of version \
+         {VERSION}, which does not understand its \
+         answer ({why}): restart the proxy, or use its own program"
     )]
     OtherVersion {
         /// Where.

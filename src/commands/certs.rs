@@ -19,8 +19,8 @@ use crate::trust::sightings::Sighting;
 use crate::trust::{look, now};
 use rules::Named;
 
-/// `noded-proxy certs list`: from the running proxy if one answers, else from the files. Exit status 0 when each
-/// candidate's certificate is known, 1 otherwise.
+/// `noded-proxy certs list`: from the running proxy if one answers, else from the files. Exit
+/// status 0 when each candidate's certificate is known, 1 otherwise.
 pub fn list(args: &CertsListArgs) -> ExitCode {
     let config = match Config::load(&args.run) {
         Ok(config) => config,

@@ -1,7 +1,7 @@
 //! Rows and columns for people.
 //!
-//! On a terminal, cells that do not fit wrap at its width. Elsewhere each row is one line, however long, so
-//! that `grep` finds whole facts. There are no lines, boxes or colours in either.
+//! On a terminal, cells that do not fit wrap at its width. Elsewhere each row is one line, however
+//! long, so that `grep` finds whole facts. There are no lines, boxes or colours in either.
 
 use std::io;
 
@@ -71,7 +71,8 @@ mod tests {
     fn elsewhere_a_row_is_a_line_and_on_a_terminal_it_wraps() {
         let long = "ready:      true\n\nserver.pem: one two three four five six\n";
         assert_eq!(rows().render(None), long);
-        let wrapped = "ready:      true\n\nserver.pem: one two\n            three four\n            five six\n";
+        let wrapped = "ready:      true\n\nserver.pem: one two\n            \
+                       three four\n            five six\n";
         assert_eq!(rows().render(Some(24)), wrapped);
     }
 

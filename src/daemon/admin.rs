@@ -8,8 +8,8 @@
 //! | `GET /certs` | JSON, [`Certificates`]: the client CA list, and the candidates' certificates |
 //! | `GET /status` | JSON, [`Report`]: all that the proxy knows |
 //!
-//! It serialises a report and does no more. It asks nobody who he is, so it must never change anything, and
-//! never show a key, a request or a reply.
+//! It serialises a report and does no more. It asks nobody who he is, so it must never change
+//! anything, and never show a key, a request or a reply.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -1,6 +1,7 @@
 //! What can be wrong with a file that others write, with the facts.
 //!
-//! A flaw says nothing about whose file it is or what follows: the rooms above name the file and judge.
+//! A flaw says nothing about whose file it is or what follows: the rooms above name the file and
+//! judge.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! The handles that all connections share, and the last refusals for `/status`. It decides nothing, and
-//! it remembers no request.
+//! The handles that all connections share, and the last refusals for `/status`. It decides nothing,
+//! and it remembers no request.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! What is wrong with the files that decide who is admitted, with the facts.
 //!
-//! A fault is a value: logs and people read its text ([`std::fmt::Display`]), programs its fields. It never
-//! says what was *in* a file: the content may be a key.
+//! A fault is a value: logs and people read its text ([`std::fmt::Display`]), programs its fields.
+//! It never says what was *in* a file: the content may be a key.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

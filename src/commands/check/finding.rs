@@ -1,4 +1,5 @@
-//! What `check` says: one finding for each thing that was looked at. It never looks at anything itself.
+//! What `check` says: one finding for each thing that was looked at. It never looks at anything
+//! itself.
 
 use std::net::SocketAddr;
 

@@ -1,7 +1,7 @@
 //! The ports that the proxy wants: free, or held by the proxy that runs already.
 //!
-//! A port is tried by binding it for a moment. Nothing is accepted there, and nothing is sent to whoever
-//! holds it, but for one question to the admin port.
+//! A port is tried by binding it for a moment. Nothing is accepted there, and nothing is sent to
+//! whoever holds it, but for one question to the admin port.
 
 use std::io;
 use std::net::SocketAddr;

@@ -23,7 +23,8 @@ pub struct Explanation {
     pub remedies: Vec<String>,
 }
 
-/// Explains what is decided about a certificate shown from an address; without one, addresses do not matter.
+/// Explains what is decided about a certificate shown from an address; without one, addresses do
+/// not matter.
 pub fn explain(
     snapshot: &Snapshot,
     mut policy: Policy,
@@ -149,18 +150,22 @@ fn unknown(snapshot: &Snapshot, info: &CertificateInfo) -> &'static str {
         .iter()
         .any(|known| known.info.common_name == info.common_name && info.subject != info.issuer);
     if info.der == tls.server.der {
-        "the client shows server.pem, so it has no client.pem: gnt-cluster renew-crypto --new-node-certificates"
+        "the client shows server.pem, so it has no client.pem: gnt-cluster renew-crypto \
+         --new-node-certificates"
     } else if same_name {
         "the node got a new certificate and the map has another one: if the client's \
-         /var/lib/ganeti/client.pem is this certificate, gnt-cluster renew-crypto --new-node-certificates"
+         /var/lib/ganeti/client.pem is this certificate, gnt-cluster renew-crypto \
+         --new-node-certificates"
     } else if tls.issuer.made(&info.der) {
-        "a node of this cluster that is no master candidate: gnt-node modify --master-candidate=yes NODE, if it \
-         shall be one; if it is one already, gnt-cluster redist-conf on the master"
+        "a node of this cluster that is no master candidate: gnt-node modify \
+         --master-candidate=yes NODE, if it shall be one; if it is one already, gnt-cluster \
+         redist-conf on the master"
     } else if info.issuer.reads_like(&tls.server.subject) {
-        "not signed by this server.pem, though its issuer has the same name: made under an older server.pem or \
-         by another cluster; gnt-cluster renew-crypto --new-node-certificates"
+        "not signed by this server.pem, though its issuer has the same name: made under an older \
+         server.pem or by another cluster; gnt-cluster renew-crypto --new-node-certificates"
     } else {
-        "a certificate of another cluster or none: nothing to do, unless the client should be a node of this one"
+        "a certificate of another cluster or none: nothing to do, unless the client should be a \
+         node of this one"
     }
 }
 
@@ -176,7 +181,8 @@ fn offered(snapshot: &Snapshot, info: &CertificateInfo) -> String {
     } else if list.names.contains(&info.issuer) {
         "has the issuer: a strict client offers this certificate"
     } else if list.names.iter().any(|name| name.reads_like(&info.issuer)) {
-        "has the issuer's name in another string type: a strict client does NOT offer this certificate"
+        "has the issuer's name in another string type: a strict client does NOT offer this \
+         certificate"
     } else {
         "has not the issuer: a strict client does NOT offer this certificate"
     };

@@ -1,4 +1,5 @@
-//! `noded-proxy explain`: what would be decided about a certificate now, why, and what to do about it.
+//! `noded-proxy explain`: what would be decided about a certificate now, why, and what to do about
+//! it.
 //!
 //! It decides by the same function as the proxy, on the same files, and never changes one of them.
 #![allow(
@@ -27,8 +28,8 @@ use rules::Named;
 pub use findings::{Explanation, explain, nearest};
 pub use remedy::remedy;
 
-/// Exit status 0 when the certificate is admitted, 1 when it is refused or nothing is known of the address, 64
-/// for a wrong configuration.
+/// Exit status 0 when the certificate is admitted, 1 when it is refused or nothing is known of the
+/// address, 64 for a wrong configuration.
 pub fn main(args: &ExplainArgs) -> ExitCode {
     let config = match Config::load(&args.run) {
         Ok(config) => config,

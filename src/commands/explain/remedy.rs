@@ -31,8 +31,8 @@ pub fn remedy(reason: Reason) -> &'static str {
              limits.handshakes_per_source"
         }
         Reason::NotInCluster => {
-            "this node has no server.pem: if it is to join the cluster, gnt-node add on the master; \
-             if not, the client calls the wrong node"
+            "this node has no server.pem: if it is to join the cluster, gnt-node add on the \
+             master; if not, the client calls the wrong node"
         }
     }
 }
@@ -40,8 +40,9 @@ pub fn remedy(reason: Reason) -> &'static str {
 fn of_denied(denied: Denied) -> &'static str {
     match denied {
         Denied::UnknownDigest => {
-            "give its certificate to `noded-proxy explain` to see why: no candidate (gnt-node modify \
-             --master-candidate=yes), or renewed (gnt-cluster renew-crypto --new-node-certificates)"
+            "give its certificate to `noded-proxy explain` to see why: no candidate (gnt-node \
+             modify --master-candidate=yes), or renewed (gnt-cluster \
+             renew-crypto --new-node-certificates)"
         }
         Denied::DigestCollision => {
             "somebody forged a certificate, or the file in candidate_certs is wrong: compare both, \
@@ -60,8 +61,8 @@ fn of_denied(denied: Denied) -> &'static str {
         }
         Denied::NotYetValid => "set the clocks of both nodes, or wait",
         Denied::AddressNotCandidate => {
-            "a candidate calls from another address than its primary one (routing, NAT), or this is \
-             no candidate"
+            "a candidate calls from another address than its primary one (routing, NAT), or this \
+             is no candidate"
         }
         Denied::OtherNodesCertificate => {
             "was the certificate copied from one node to another? gnt-cluster renew-crypto \

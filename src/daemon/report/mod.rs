@@ -1,11 +1,12 @@
 //! What a running proxy knows, as one value: the only source of all that is shown of it.
 //!
 //! The admin listener serialises it (`/status`, `/healthz`, `/certs`), the commands deserialise it
-//! (`status`, `explain`, `check`, `certs list`), and systemd's status line is a line of it. The names of its
-//! fields are an interface: one may be added, none may be renamed or given another meaning.
+//! (`status`, `explain`, `check`, `certs list`), and systemd's status line is a line of it. The
+//! names of its fields are an interface: one may be added, none may be renamed or given another
+//! meaning.
 //!
-//! It only shows. It must never decide about a peer, change what it reads, wait for anything but a short lock,
-//! or hold a key.
+//! It only shows. It must never decide about a peer, change what it reads, wait for anything but a
+//! short lock, or hold a key.
 
 mod admission;
 mod certificates;
