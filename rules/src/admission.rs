@@ -70,7 +70,7 @@ pub enum BootstrapPolicy {
 
 /// What is known of `server.pem`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Server {
+pub enum ServerPem {
     /// There is no such file: the node is in no cluster.
     Absent,
     /// There is one, but none that could be used was ever seen.
@@ -103,13 +103,13 @@ pub struct Resolved {
 /// the policy for the bootstrap phase.
 pub fn resolve(
     file: MapFile,
-    server: Server,
+    server: ServerPem,
     last_good: Option<LastGood>,
     policy: BootstrapPolicy,
 ) -> Resolved {
     let server = match server {
-        Server::Known(digest) => digest,
-        Server::Absent => {
+        ServerPem::Known(digest) => digest,
+        ServerPem::Absent => {
             // Left the cluster: what was learned under the old server.pem counts for nothing.
             let admission = Admission::Nobody(Nobody::NotInCluster);
             return Resolved {
@@ -118,7 +118,7 @@ pub fn resolve(
                 stale: false,
             };
         }
-        Server::Faulty => {
+        ServerPem::Faulty => {
             let admission = Admission::Nobody(Nobody::NoIdentity);
             return Resolved {
                 admission,
@@ -210,7 +210,7 @@ mod tests {
         for before in [None, good(OLD), good(NEW)] {
             let found = resolve(
                 MapFile::Listed(map(9)),
-                Server::Known(NEW),
+                ServerPem::Known(NEW),
                 before,
                 BootstrapPolicy::Refuse,
             );
@@ -231,7 +231,7 @@ mod tests {
         for file in [MapFile::Absent, MapFile::Empty] {
             let open = resolve(
                 file.clone(),
-                Server::Known(NEW),
+                ServerPem::Known(NEW),
                 None,
                 BootstrapPolicy::Allow,
             );
@@ -239,7 +239,7 @@ mod tests {
                 (open.admission, open.stale),
                 (Admission::Bootstrap(NEW), false)
             );
-            let shut = resolve(file, Server::Known(NEW), None, BootstrapPolicy::Refuse);
+            let shut = resolve(file, ServerPem::Known(NEW), None, BootstrapPolicy::Refuse);
             assert_eq!(shut.admission, Admission::Nobody(Nobody::BootstrapRefused));
         }
     }
@@ -247,7 +247,12 @@ mod tests {
     #[test]
     fn once_listed_an_absent_or_empty_map_never_opens_the_node() {
         for file in [MapFile::Absent, MapFile::Empty] {
-            let kept = resolve(file, Server::Known(NEW), good(NEW), BootstrapPolicy::Allow);
+            let kept = resolve(
+                file,
+                ServerPem::Known(NEW),
+                good(NEW),
+                BootstrapPolicy::Allow,
+            );
             assert_eq!(kept.admission, Admission::Listed(Arc::new(map(7))));
             assert_eq!((kept.last_good, kept.stale), (good(NEW), true));
         }
@@ -257,7 +262,7 @@ mod tests {
     fn another_server_pem_starts_afresh() {
         let found = resolve(
             MapFile::Absent,
-            Server::Known(NEW),
+            ServerPem::Known(NEW),
             good(OLD),
             BootstrapPolicy::Allow,
         );
@@ -273,7 +278,7 @@ mod tests {
             for server in [OLD, NEW] {
                 let kept = resolve(
                     file.clone(),
-                    Server::Known(server),
+                    ServerPem::Known(server),
                     good(OLD),
                     BootstrapPolicy::Allow,
                 );
@@ -284,7 +289,7 @@ mod tests {
                 );
                 assert_eq!((kept.last_good, kept.stale), (good(OLD), true));
             }
-            let none = resolve(file, Server::Known(NEW), None, BootstrapPolicy::Allow);
+            let none = resolve(file, ServerPem::Known(NEW), None, BootstrapPolicy::Allow);
             assert_eq!(none.admission, Admission::Nobody(Nobody::NoGoodMap));
             assert!(none.stale);
         }
@@ -298,14 +303,14 @@ mod tests {
         {
             let found = resolve(
                 file.clone(),
-                Server::Absent,
+                ServerPem::Absent,
                 good(OLD),
                 BootstrapPolicy::Allow,
             );
             assert_eq!(found.admission, Admission::Nobody(Nobody::NotInCluster));
             assert_eq!((found.last_good, found.stale), (None, false));
 
-            let found = resolve(file, Server::Faulty, good(OLD), BootstrapPolicy::Allow);
+            let found = resolve(file, ServerPem::Faulty, good(OLD), BootstrapPolicy::Allow);
             assert_eq!(found.admission, Admission::Nobody(Nobody::NoIdentity));
             assert_eq!(
                 found.last_good,

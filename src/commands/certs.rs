@@ -15,7 +15,7 @@ use crate::commands::print::{get, problems};
 use crate::config::Config;
 use crate::tls::CertificateInfo;
 use crate::trust::sightings::Sightings;
-use crate::trust::{CaList, Snapshot, look};
+use crate::trust::{CaList, Snapshot, snapshot_from_files};
 use rules::admission::Admission;
 use rules::dn::Name;
 use rules::identity::Digest;
@@ -123,7 +123,7 @@ pub fn list(args: &CertsListArgs) -> ExitCode {
                 config.admin
             );
         }
-        document(&look(&config), None)
+        document(&snapshot_from_files(&config), None)
     });
     if args.json {
         println!("{document:#}");

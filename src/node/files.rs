@@ -38,7 +38,7 @@ impl From<&Metadata> for Stamp {
 
 /// What was found at a path.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum FileContent {
     /// Nothing.
     Absent,
     /// More bytes than the limit.
@@ -50,12 +50,12 @@ pub(crate) enum Found {
 }
 
 /// Reads a regular file of at most `limit` bytes. Never blocks on a FIFO or device.
-pub(crate) fn read(path: &Path, limit: usize) -> Found {
+pub(crate) fn read(path: &Path, limit: usize) -> FileContent {
     match read_whole(path, limit) {
-        Ok(Some(content)) => Found::Content(content),
-        Ok(None) => Found::TooLarge,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Absent,
-        Err(error) => Found::Unreadable(error.to_string()),
+        Ok(Some(content)) => FileContent::Content(content),
+        Ok(None) => FileContent::TooLarge,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => FileContent::Absent,
+        Err(error) => FileContent::Unreadable(error.to_string()),
     }
 }
 
@@ -100,9 +100,9 @@ mod tests {
     fn what_is_not_a_readable_regular_file_is_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
-        assert!(matches!(read(&path, 10), Found::Absent));
+        assert!(matches!(read(&path, 10), FileContent::Absent));
         fs::create_dir(&path).unwrap();
-        assert!(matches!(read(&path, 10), Found::Unreadable(why) if why.contains("regular")));
+        assert!(matches!(read(&path, 10), FileContent::Unreadable(why) if why.contains("regular")));
         fs::remove_dir(&path).unwrap();
         assert!(
             std::process::Command::new("mkfifo")
@@ -111,10 +111,10 @@ mod tests {
                 .unwrap()
                 .success()
         );
-        assert!(matches!(read(&path, 10), Found::Unreadable(why) if why.contains("regular")));
+        assert!(matches!(read(&path, 10), FileContent::Unreadable(why) if why.contains("regular")));
         fs::remove_file(&path).unwrap();
         fs::write(&path, b"0123456789").unwrap();
-        assert!(matches!(read(&path, 10), Found::Content(c) if c == b"0123456789"));
-        assert!(matches!(read(&path, 9), Found::TooLarge));
+        assert!(matches!(read(&path, 10), FileContent::Content(c) if c == b"0123456789"));
+        assert!(matches!(read(&path, 9), FileContent::TooLarge));
     }
 }

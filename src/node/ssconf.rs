@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::files::{self, Found};
+use super::files::{self, FileContent};
 
 /// Largest file that is read; Ganeti's own limit is 128 KiB.
 const MAX_BYTES: usize = 1 << 20;
@@ -59,10 +59,10 @@ fn update<T: PartialEq>(old: &mut Arc<T>, new: T) {
 
 fn text(dir: &Path, name: &str) -> Result<String, String> {
     match files::read(&dir.join(name), MAX_BYTES) {
-        Found::Absent => Ok(String::new()),
-        Found::TooLarge => Err(format!("more than {MAX_BYTES} bytes")),
-        Found::Unreadable(why) => Err(why),
-        Found::Content(bytes) => String::from_utf8(bytes).map_err(|_| "not text".into()),
+        FileContent::Absent => Ok(String::new()),
+        FileContent::TooLarge => Err(format!("more than {MAX_BYTES} bytes")),
+        FileContent::Unreadable(why) => Err(why),
+        FileContent::Content(bytes) => String::from_utf8(bytes).map_err(|_| "not text".into()),
     }
 }
 

@@ -10,7 +10,7 @@ const SECP256R1: u16 = 0x0017;
 /// Whether a client that speaks TLS 1.2 or older takes a certificate with a key on P-256: whether that is among its
 /// supported groups (RFC 8422, 5.1.1), which AWS-LC does not look at. `flight` is what has come of its first flight. Where it is no
 /// ClientHello, not whole, or names no groups: `false`. Pure.
-pub fn takes_p256(flight: &[u8]) -> bool {
+pub fn accepts_p256(flight: &[u8]) -> bool {
     let Some(mut groups) = supported_groups(flight) else {
         return false;
     };
@@ -102,9 +102,9 @@ mod tests {
             (Vec::new(), false),
         ];
         for (flight, expected) in table {
-            assert_eq!(takes_p256(&flight), expected, "{flight:02x?}");
+            assert_eq!(accepts_p256(&flight), expected, "{flight:02x?}");
             // What comes behind it does not matter.
-            assert_eq!(takes_p256(&[&flight[..], b"more"].concat()), expected);
+            assert_eq!(accepts_p256(&[&flight[..], b"more"].concat()), expected);
         }
     }
 
@@ -115,16 +115,16 @@ mod tests {
             include_bytes!("../../fuzz/seeds/client_hello/openssl-tls12"),
             include_bytes!("../../fuzz/seeds/client_hello/gnutls"),
         ] {
-            assert!(takes_p256(flight));
+            assert!(accepts_p256(flight));
         }
     }
 
     #[test]
     fn what_is_not_whole_says_nothing() {
         let flight = hello(&[groups(&[0x17]), extension(0xff, &[1; 9])].concat());
-        assert!(takes_p256(&flight));
+        assert!(accepts_p256(&flight));
         for cut in 0..flight.len() {
-            assert!(!takes_p256(&flight[..cut]), "{cut}");
+            assert!(!accepts_p256(&flight[..cut]), "{cut}");
         }
     }
 
@@ -134,7 +134,7 @@ mod tests {
         for (at, other) in [(0, 23), (5, 2)] {
             let mut flight = flight.clone();
             flight[at] = other;
-            assert!(!takes_p256(&flight), "byte {at}");
+            assert!(!accepts_p256(&flight), "byte {at}");
         }
     }
 
@@ -145,11 +145,11 @@ mod tests {
             at in any::<prop::sample::Index>(),
             byte in any::<u8>(),
         ) {
-            takes_p256(&bytes);
+            accepts_p256(&bytes);
             let mut flight = hello(&[groups(&[0x17]), bytes].concat());
             let at = at.index(flight.len());
             flight[at] = byte;
-            takes_p256(&flight);
+            accepts_p256(&flight);
         }
 
         #[test]
@@ -158,9 +158,9 @@ mod tests {
             after in prop::collection::vec(any::<u16>(), 0..30),
         ) {
             let all = [&before[..], &[SECP256R1], &after].concat();
-            prop_assert!(takes_p256(&hello(&groups(&all))));
+            prop_assert!(accepts_p256(&hello(&groups(&all))));
             let others: Vec<u16> = all.into_iter().filter(|group| *group != SECP256R1).collect();
-            prop_assert!(!takes_p256(&hello(&groups(&others))));
+            prop_assert!(!accepts_p256(&hello(&groups(&others))));
         }
     }
 }

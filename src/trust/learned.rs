@@ -16,7 +16,7 @@ use std::time::SystemTime;
 use tracing::{debug, info, warn};
 
 use super::known::{KnownCertificate, Source, lists};
-use crate::node::files::{self, Found};
+use crate::node::files::{self, FileContent};
 use crate::tls::{CertificateInfo, certificate, certificates, pem};
 use rules::admission::{Admission, Nobody};
 use rules::identity::Digest;
@@ -138,10 +138,10 @@ pub(super) fn files_in(state_dir: &Path) -> Vec<PathBuf> {
 /// Reads one file: its certificate must have the digest that is the file's name.
 fn read(path: &Path) -> Result<KnownCertificate, String> {
     let content = match files::read(path, 2 * MAX_DER) {
-        Found::Content(content) => content,
-        Found::Absent => return Err("it is gone".into()),
-        Found::TooLarge => return Err("it is too large".into()),
-        Found::Unreadable(why) => return Err(why),
+        FileContent::Content(content) => content,
+        FileContent::Absent => return Err("it is gone".into()),
+        FileContent::TooLarge => return Err("it is too large".into()),
+        FileContent::Unreadable(why) => return Err(why),
     };
     let mut list = certificates(&content).map_err(|error| error.to_string())?;
     let info = list.swap_remove(0);

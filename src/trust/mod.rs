@@ -10,6 +10,7 @@ mod learned;
 mod paths;
 mod reload;
 mod reset;
+mod server_pem;
 pub mod sightings;
 mod sources;
 mod state;
@@ -26,7 +27,7 @@ use tokio::sync::watch as notice;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::node::ssconf::Ssconf;
-use crate::tls::{Acceptor, CertificateInfo, Connector, Issuer, Shown};
+use crate::tls::{Acceptor, CertificateInfo, Connector, Issuer, ServerCertificate};
 use rules::admission::{Admission, Nobody};
 use rules::authz::{Denied, Facts, Mode, Permit, Policy, authorise};
 use rules::identity::PeerIdentity;
@@ -36,7 +37,7 @@ pub use paths::{Paths, Rules};
 pub use reload::Reloader;
 pub use reset::{Forgotten, InUse, forget};
 pub use sources::Sources;
-pub(crate) use state::{Remembered, State};
+pub(crate) use state::{SavedMap, State};
 pub use watch::{Reloads, spawn as watch};
 
 /// One consistent state of trust.
@@ -72,7 +73,7 @@ pub struct Tls {
     /// Speaks TLS to noded (`upstream.tls`).
     pub connector: Connector,
     /// Which certificate clients are shown.
-    pub shown: Shown,
+    pub shown: ServerCertificate,
     /// The certificate of `server.pem`.
     pub server: CertificateInfo,
     /// Tells certificates of this cluster from others.
@@ -107,7 +108,7 @@ impl Snapshot {
         let tls = self.tls.as_ref();
         let server = tls.map(|tls| &tls.server);
         let server_der = || server.filter(|s| s.digest == peer.digest).map(|s| &*s.der);
-        let made_here = || tls.is_some_and(|tls| tls.issuer.made(&peer.der));
+        let made_here = || tls.is_some_and(|tls| tls.issuer.issued(&peer.der));
         let facts = Facts {
             admission: &self.admission,
             known: self.known.der(&peer.digest).or_else(server_der),
@@ -196,7 +197,7 @@ impl Store {
 }
 
 /// The snapshot that a proxy with this configuration would publish now. Nothing is written.
-pub fn look(config: &Config) -> Arc<Snapshot> {
+pub fn snapshot_from_files(config: &Config) -> Arc<Snapshot> {
     let (store, metrics) = (Store::new(config.access()), Arc::new(Metrics::new()));
     let rules = Rules {
         keeps_state: false,

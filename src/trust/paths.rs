@@ -7,7 +7,7 @@ use super::sources::Sources;
 use crate::config::Config;
 use crate::node::files::Stamp;
 use crate::node::ssconf;
-use crate::tls::{Profile, Shown};
+use crate::tls::{Profile, ServerCertificate};
 use rules::admission::BootstrapPolicy;
 
 /// The files that a [`super::Reloader`] reads.
@@ -73,7 +73,7 @@ pub struct Rules {
     /// How strict TLS is.
     pub profile: Profile,
     /// Which certificate clients are shown.
-    pub shown: Shown,
+    pub shown: ServerCertificate,
     /// What is sent while the client CA list is incomplete.
     pub when_incomplete: WhenIncomplete,
     /// Whether the state directory is this process's own. Else it is read and never written.

@@ -9,14 +9,14 @@ use super::known::{CaList, Known, Source};
 use super::learned::Learned;
 use super::paths::{Paths, Rules, Stamps};
 use super::reset::InUse;
+use super::server_pem::{Identity, IdentityBuilder};
 use super::sources::Files;
-use super::state::{Remembered, State};
+use super::state::{SavedMap, State};
 use super::{Snapshot, Store, Tls};
 use crate::metrics::Metrics;
-use crate::node::files::{self, Found};
+use crate::node::files::{self, FileContent};
 use crate::node::ssconf::Ssconf;
-use crate::tls::{Acceptor, Connector, Credentials, Gate, Issuer, Shown};
-use rules::admission::{Admission, BootstrapPolicy, LastGood, Resolved, Server, resolve};
+use rules::admission::{Admission, BootstrapPolicy, LastGood, Resolved, ServerPem, resolve};
 use rules::candidates::{MAX_BYTES, MapFile, parse};
 
 /// Largest `server.pem` that is read, in bytes.
@@ -28,7 +28,7 @@ pub struct Reloader {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     rules: Rules,
-    gate: Gate,
+    identities: IdentityBuilder,
     state: State,
     _in_use: Option<InUse>,
     latch_damaged: bool,
@@ -37,16 +37,9 @@ pub struct Reloader {
     files: Files,
     learned: Learned,
     ssconf: Ssconf,
-    reported: Option<(Admission, Server)>,
+    reported: Option<(Admission, ServerPem)>,
     reported_list: Option<CaList>,
     reported_faults: Vec<String>,
-}
-
-/// The server identity in force, with the bytes it was made of.
-struct Identity {
-    pem: Vec<u8>,
-    credentials: Credentials,
-    tls: Tls,
 }
 
 /// What one reading found, to be published together.
@@ -66,27 +59,21 @@ impl Reloader {
             state = state.read_only();
         }
         let (last_good, latch_damaged) = match state.load() {
-            Remembered::Nothing => (None, false),
-            Remembered::Map(good) => (Some(good), false),
-            Remembered::Damaged(why) => {
+            SavedMap::Nothing => (None, false),
+            SavedMap::Map(good) => (Some(good), false),
+            SavedMap::Damaged(why) => {
                 metrics.reload_failures.with_label_values(&["state"]).inc();
                 error!(file = %state.path().display(), why,
                     "the last good candidate map cannot be read back; the bootstrap phase stays closed");
                 (None, true)
             }
         };
-        let admission = Arc::downgrade(&store);
-        let gate: Gate = Arc::new(move |peer| {
-            admission
-                .upgrade()
-                .is_some_and(|store| store.authorise(peer).is_ok())
-        });
         let in_use = || InUse::mark(&paths.state_dir).ok();
         Self {
+            identities: IdentityBuilder::new(&store, rules.profile, rules.shown),
             store,
             metrics,
             rules,
-            gate,
             state,
             _in_use: rules.keeps_state.then(in_use).flatten(),
             latch_damaged,
@@ -183,52 +170,43 @@ impl Reloader {
         let Some(identity) = &mut self.identity else {
             return;
         };
-        let tls = &mut identity.tls;
-        let list = CaList::new(admission, known, &tls.server, self.rules.when_incomplete);
-        if list.names == tls.client_cas.names {
-            tls.client_cas = list; // what is sent stays the same
-            return;
-        }
-        let gate = Arc::clone(&self.gate);
-        match Acceptor::new(&identity.credentials, self.rules.profile, gate, &list.names) {
-            Ok(acceptor) => {
-                tls.acceptor = acceptor;
-                tls.client_cas = list;
-            }
-            Err(error) => faults.push(format!("client CA list: {error}")),
+        let policy = self.rules.when_incomplete;
+        let list = CaList::new(admission, known, &identity.tls.server, policy);
+        if let Err(error) = self.identities.set_client_cas(identity, list) {
+            faults.push(format!("client CA list: {error}"));
         }
     }
 
     fn read_map(&self) -> MapFile {
         match files::read(&self.paths.map, MAX_BYTES) {
-            Found::Absent => MapFile::Absent,
-            Found::TooLarge => MapFile::TooLarge,
-            Found::Unreadable(why) => MapFile::Unreadable(why),
-            Found::Content(text) => parse(&text),
+            FileContent::Absent => MapFile::Absent,
+            FileContent::TooLarge => MapFile::TooLarge,
+            FileContent::Unreadable(why) => MapFile::Unreadable(why),
+            FileContent::Content(text) => parse(&text),
         }
     }
 
     /// Takes a new `server.pem` into force, or says what is wrong with it and keeps the old one.
     /// Returns what is known of it, and whether the identity in force changed.
-    fn reload_identity(&mut self, faults: &mut Vec<String>) -> (Server, bool) {
+    fn reload_identity(&mut self, faults: &mut Vec<String>) -> (ServerPem, bool) {
         let known = |identity: &Option<Identity>| match identity {
-            Some(identity) => Server::Known(identity.tls.server.digest),
-            None => Server::Faulty,
+            Some(identity) => ServerPem::Known(identity.tls.server.digest),
+            None => ServerPem::Faulty,
         };
         let fault = match files::read(&self.paths.server_pem, MAX_PEM) {
-            Found::Absent => return (Server::Absent, self.identity.take().is_some()),
-            Found::Content(pem) if self.identity.as_ref().is_some_and(|i| i.pem == pem) => {
+            FileContent::Absent => return (ServerPem::Absent, self.identity.take().is_some()),
+            FileContent::Content(pem) if self.identity.as_ref().is_some_and(|i| i.pem == pem) => {
                 return (known(&self.identity), false);
             }
-            Found::Content(pem) => match self.build(pem) {
+            FileContent::Content(pem) => match self.identities.build(pem) {
                 Ok(identity) => {
                     self.identity = Some(identity);
                     return (known(&self.identity), true);
                 }
                 Err(error) => error.to_string(),
             },
-            Found::TooLarge => format!("the file has more than {MAX_PEM} bytes"),
-            Found::Unreadable(why) => format!("the file cannot be read: {why}"),
+            FileContent::TooLarge => format!("the file has more than {MAX_PEM} bytes"),
+            FileContent::Unreadable(why) => format!("the file cannot be read: {why}"),
         };
         faults.push(format!(
             "server.pem {}: {fault}",
@@ -239,40 +217,6 @@ impl Reloader {
             .with_label_values(&["server_pem"])
             .inc();
         (known(&self.identity), false)
-    }
-
-    fn build(&self, pem: Vec<u8>) -> Result<Identity, crate::tls::CredentialsError> {
-        let mut credentials = Credentials::from_pem(&pem)?;
-        let shown = self.add_leaf(&mut credentials);
-        let (profile, gate) = (self.rules.profile, Arc::clone(&self.gate));
-        let tls = Tls {
-            acceptor: Acceptor::new(&credentials, profile, gate, &[])?,
-            connector: Connector::new(&credentials, profile)?,
-            shown,
-            server: credentials.info(),
-            issuer: Issuer::new(&credentials)?,
-            client_cas: CaList::before_the_first(),
-        };
-        Ok(Identity {
-            pem,
-            credentials,
-            tls,
-        })
-    }
-
-    /// Adds the certificate that clients are shown to the server's own, if there is to be one.
-    fn add_leaf(&self, credentials: &mut Credentials) -> Shown {
-        if self.rules.shown == Shown::ServerPem {
-            return Shown::ServerPem;
-        }
-        let host = rustix::system::uname();
-        match credentials.add_leaf(&host.nodename().to_string_lossy()) {
-            Ok(()) => Shown::Ecdsa,
-            Err(why) => {
-                info!(%why, "clients are shown server.pem, not an ECDSA certificate signed by it");
-                Shown::ServerPem
-            }
-        }
     }
 
     /// The numbers of a reading.
@@ -348,12 +292,12 @@ impl Reloader {
     }
 
     /// One log line for each change, none for what was told already.
-    fn report(&mut self, admission: &Admission, server: Server, faults: &[String]) {
+    fn report(&mut self, admission: &Admission, server: ServerPem, faults: &[String]) {
         let news = Some((admission.clone(), server));
         if self.reported != news {
             let server = match server {
-                Server::Known(digest) => digest.to_string(),
-                Server::Absent | Server::Faulty => "none".into(),
+                ServerPem::Known(digest) => digest.to_string(),
+                ServerPem::Absent | ServerPem::Faulty => "none".into(),
             };
             match admission {
                 Admission::Listed(map) => {
@@ -391,11 +335,11 @@ impl Reloader {
     }
 
     /// Keeps the last good map in memory and in the state directory.
-    fn remember(&mut self, resolved: Resolved, server: Server) {
+    fn remember(&mut self, resolved: Resolved, server: ServerPem) {
         self.last_good = resolved.last_good;
         let kept = match (self.latch_damaged, server) {
             // A damaged file still says that there once was a map; it counts until there is a new one.
-            (true, Server::Known(_) | Server::Faulty) if self.last_good.is_none() => return,
+            (true, ServerPem::Known(_) | ServerPem::Faulty) if self.last_good.is_none() => return,
             (true, _) => self
                 .state
                 .forget()

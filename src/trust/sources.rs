@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::known::{KnownCertificate, Source};
-use crate::node::files::{self, Found, Stamp};
+use crate::node::files::{self, FileContent, Stamp};
 use crate::tls::certificates;
 
 /// Largest file that is read, in bytes.
@@ -83,7 +83,7 @@ impl Files {
 
     fn add(&mut self, path: &Path, source: Source) {
         let why = match files::read(path, MAX_PEM) {
-            Found::Content(pem) => match certificates(&pem) {
+            FileContent::Content(pem) => match certificates(&pem) {
                 Ok(list) => {
                     let since = fs::metadata(path).and_then(|data| data.modified()).ok();
                     let known = list.into_iter().map(|info| KnownCertificate {
@@ -96,9 +96,9 @@ impl Files {
                 }
                 Err(error) => error.to_string(),
             },
-            Found::Absent => "there is no such file".into(),
-            Found::TooLarge => format!("the file has more than {MAX_PEM} bytes"),
-            Found::Unreadable(why) => format!("the file cannot be read: {why}"),
+            FileContent::Absent => "there is no such file".into(),
+            FileContent::TooLarge => format!("the file has more than {MAX_PEM} bytes"),
+            FileContent::Unreadable(why) => format!("the file cannot be read: {why}"),
         };
         let name = path.display();
         self.faults

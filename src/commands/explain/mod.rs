@@ -18,7 +18,7 @@ use crate::commands::cli::ExplainArgs;
 use crate::commands::print::{get, problems};
 use crate::config::Config;
 use crate::tls::{CertificateInfo, certificates};
-use crate::trust::{Snapshot, look};
+use crate::trust::{Snapshot, snapshot_from_files};
 
 pub use findings::{Explanation, explain, nearest, remedy};
 
@@ -29,7 +29,7 @@ pub fn main(args: &ExplainArgs) -> ExitCode {
         Ok(config) => config,
         Err(found) => return problems(&found),
     };
-    let snapshot = look(&config);
+    let snapshot = snapshot_from_files(&config);
     let done = match (&args.certificate, args.peer) {
         (Some(file), peer) => std::fs::read(file)
             .map_err(|error| error.to_string())

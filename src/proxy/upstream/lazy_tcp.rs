@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 /// The connection. The event loop of the worker that uses it first has it, which need not be the one that opened it.
 #[derive(Debug)]
-pub struct Fresh(State);
+pub struct LazyTcp(State);
 
 #[derive(Debug)]
 enum State {
@@ -24,7 +24,7 @@ enum State {
     Lost,
 }
 
-impl Fresh {
+impl LazyTcp {
     /// Connects; returns when the connection stands.
     pub(super) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let kind = Type::STREAM.nonblocking();
@@ -82,7 +82,7 @@ impl Fresh {
     }
 }
 
-impl AsyncRead for Fresh {
+impl AsyncRead for LazyTcp {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -92,7 +92,7 @@ impl AsyncRead for Fresh {
     }
 }
 
-impl AsyncWrite for Fresh {
+impl AsyncWrite for LazyTcp {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -140,7 +140,7 @@ mod tests {
     async fn long_and_short_requests_arrive_whole() {
         for length in [1, 100_000, 30_000_000] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let mut fresh = Fresh::connect(listener.local_addr().unwrap())
+            let mut fresh = LazyTcp::connect(listener.local_addr().unwrap())
                 .await
                 .unwrap();
             let sent: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
@@ -163,7 +163,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let error = Fresh::connect(address).await.unwrap_err();
+        let error = LazyTcp::connect(address).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 
@@ -177,7 +177,7 @@ mod tests {
         let mut standing = Vec::new();
         let waiting = loop {
             assert!(standing.len() < 10, "the backlog does not fill");
-            let mut connecting = Box::pin(Fresh::connect(address));
+            let mut connecting = Box::pin(LazyTcp::connect(address));
             match timeout(Duration::from_millis(200), &mut connecting).await {
                 Ok(fresh) => standing.push(fresh.unwrap()),
                 Err(_) => break connecting,

@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_openssl::SslStream;
 
-use super::fresh::Fresh;
+use super::lazy_tcp::LazyTcp;
+use crate::tls::TlsStream;
 
 /// A connection to noded; a new one has carried nothing yet.
 #[derive(Debug)]
-pub enum Connected {
+pub enum NodedStream {
     /// Plain TCP.
-    Plain(Fresh),
+    Plain(LazyTcp),
     /// TLS with `server.pem` on both sides.
-    Tls(Box<SslStream<Fresh>>),
+    Tls(Box<TlsStream<LazyTcp>>),
 }
 
-impl Connected {
+impl NodedStream {
     fn socket(&self) -> io::Result<SockRef<'_>> {
         match self {
             Self::Plain(tcp) => tcp.socket(),
@@ -68,7 +68,7 @@ trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
 
-impl Connected {
+impl NodedStream {
     fn duplex(self: Pin<&mut Self>) -> Pin<&mut dyn Duplex> {
         Pin::new(match self.get_mut() {
             Self::Plain(tcp) => tcp,
@@ -77,7 +77,7 @@ impl Connected {
     }
 }
 
-impl AsyncRead for Connected {
+impl AsyncRead for NodedStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -87,7 +87,7 @@ impl AsyncRead for Connected {
     }
 }
 
-impl AsyncWrite for Connected {
+impl AsyncWrite for NodedStream {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
