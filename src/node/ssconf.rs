@@ -1,7 +1,9 @@
-//! What Ganeti's other ssconf files say of the cluster: where candidates and nodes are, and who is master.
+//! What Ganeti's other ssconf files say about the cluster: the addresses of candidates and nodes,
+//! and who is master.
 //!
-//! None of it admits anybody. The addresses decide who goes first when there is more than can be served, and
-//! with `bind_peer` they can refuse; the master's name is for the RPC policy. Reading keeps what a faulty file said before.
+//! None of it ever admits anybody. The addresses decide who is served first under overload, and
+//! with `bind_peer` they can refuse a peer. The master's name is for the RPC policy. If a file is
+//! faulty, its last good content stays.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -23,7 +25,7 @@ const MASTER: &str = "ssconf_master_node";
 /// The files' names in the ssconf directory.
 pub(crate) const FILES: [&str; 3] = [CANDIDATES, NODES, MASTER];
 
-/// What the files say. What an absent file would say is empty.
+/// What the files say. An absent file counts as empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Ssconf {
     pub(crate) candidate_addresses: Arc<HashSet<IpAddr>>,
@@ -32,7 +34,7 @@ pub(crate) struct Ssconf {
 }
 
 impl Ssconf {
-    /// Reads the files of this directory. A faulty one changes nothing but the list of faults.
+    /// Reads the files of this directory. A faulty one only adds to the list of faults.
     pub(crate) fn read(&mut self, dir: &Path, faults: &mut Vec<String>) {
         let mut keep = |name, fault| faults.push(format!("{name}: {fault}"));
         match text(dir, CANDIDATES).and_then(|text| addresses(&text)) {
@@ -50,7 +52,7 @@ impl Ssconf {
     }
 }
 
-/// Keeps the old value's place in memory when nothing changed.
+/// Keeps the old allocation if nothing changed.
 fn update<T: PartialEq>(old: &mut Arc<T>, new: T) {
     if **old != new {
         *old = Arc::new(new);
@@ -66,7 +68,7 @@ fn text(dir: &Path, name: &str) -> Result<String, String> {
     }
 }
 
-/// The lines that say something, with their numbers.
+/// The lines that are not blank, with their numbers.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let numbered = text.lines().enumerate();
     numbered

@@ -39,9 +39,9 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// An acceptor with the identity of `server.pem`, and beside it the ECDSA certificate if there is
-    /// one. It asks `check` about each peer and sends `client_cas` as the client CA list. An empty list
-    /// is legal (RFC 5246 7.4.4, RFC 8446 4.2.4) and lets any client offer what it has.
+    /// An acceptor with the identity of `server.pem`, and beside it the ECDSA certificate if there
+    /// is one. It asks `check` about each peer and sends `client_cas` as the client CA list. An
+    /// empty list is legal (RFC 5246 7.4.4, RFC 8446 4.2.4) and lets any client offer what it has.
     pub fn new(
         credentials: &Credentials,
         ecdsa: Option<&EcdsaCertificate>,
@@ -73,8 +73,8 @@ impl Acceptor {
         })
     }
 
-    /// A new session with a client at `address`, and the context in which the verdict is found after the
-    /// handshake. `received` is the start of what the client has sent.
+    /// A new session with a client at `address`, and the context in which the verdict is found
+    /// after the handshake. `received` is the start of what the client has sent.
     fn session(
         &self,
         address: IpAddr,
@@ -108,8 +108,8 @@ pub struct Accepted {
     pub version: &'static str,
 }
 
-/// Waits for the first byte of the client's request; `false` when it closes without one. Until then only
-/// the session occupies memory.
+/// Waits for the first byte of the client's request; `false` when it closes without one. Until then
+/// only the session occupies memory.
 pub async fn speaks(stream: &mut SslStream<Buffered>) -> bool {
     let byte = poll_fn(|context| Pin::new(&mut *stream).poll_peek(context, &mut [0]));
     matches!(byte.await, Ok(1..))
@@ -133,9 +133,9 @@ pub enum HandshakeError {
 }
 
 impl Acceptor {
-    /// Performs the server's side of the handshake. It has no deadline of its own. It drops `turn` as
-    /// soon as the handshake is decided: a refused client that still reads its alert holds up nobody.
-    /// `address` is the peer's, never an IPv4 address in IPv6 form.
+    /// Performs the server's side of the handshake. It has no deadline of its own. It drops `turn`
+    /// as soon as the handshake is decided: a refused client that still reads its alert holds up
+    /// nobody. `address` is the peer's, never an IPv4 address in IPv6 form.
     pub async fn accept<T>(
         &self,
         tcp: Buffered,
@@ -148,7 +148,8 @@ impl Acceptor {
         let decided = Pin::new(&mut stream).accept().await;
         drop(turn);
         if let Err(error) = decided {
-            // Boxed, so that the buffer of `linger` is not part of every admitted connection's task.
+            // Boxed, so that the buffer of `linger` is not part of every admitted connection's
+            // task.
             Box::pin(linger(stream.get_mut())).await;
             let refused = context.verdict().filter(|verdict| !verdict.admitted);
             return Err(match refused.and_then(|verdict| verdict.peer) {
@@ -177,8 +178,9 @@ impl Acceptor {
     }
 }
 
-/// Reads on until a refused client has closed. If bytes are left unread at the close, the kernel sends a
-/// reset, and the client loses its alert. In TLS 1.3 the request comes right behind the certificate.
+/// Reads on until a refused client has closed. If bytes are left unread at the close, the kernel
+/// sends a reset, and the client loses its alert. In TLS 1.3 the request comes right behind the
+/// certificate.
 async fn linger(tcp: &mut Buffered) {
     tcp.say_end();
     let mut sink = [0; 4096];

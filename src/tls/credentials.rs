@@ -1,6 +1,7 @@
 //! PEM text to certificates and keys, and certificates to plain values.
 //!
-//! It judges nothing and never reads a file. A private key never leaves this room but into the TLS library.
+//! It judges nothing and never reads a file. A private key never leaves this room but into the TLS
+//! library.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -19,8 +20,8 @@ use rules::identity::{Digest, PeerIdentity};
 /// The address of a certificate that nobody has called with.
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// Makes the digest of a certificate: [`Digest::of_der`], except in the test of two certificates that
-/// have the same digest.
+/// Makes the digest of a certificate: [`Digest::of_der`], except in the test of two certificates
+/// that have the same digest.
 pub type DigestFn = fn(&[u8]) -> Digest;
 
 /// What is in a file such as `server.pem`: a key, the certificate for it, and further certificates.
@@ -52,8 +53,9 @@ pub enum CredentialsError {
 }
 
 impl Credentials {
-    /// Reads key and certificate from PEM text as Ganeti writes it: the key first, then the certificate.
-    /// Other blocks (DH parameters) are skipped; further certificates are sent along as the chain.
+    /// Reads key and certificate from PEM text as Ganeti writes it: the key first, then the
+    /// certificate. Other blocks (DH parameters) are skipped; further certificates are sent along
+    /// as the chain.
     pub fn from_pem(pem: &[u8]) -> Result<Self, CredentialsError> {
         let mut chain = stack(pem)?;
         let key = PKey::private_key_from_pem(pem).map_err(CredentialsError::Key)?;
@@ -112,7 +114,8 @@ pub struct CertificateInfo {
     pub x509_version: u8,
     /// Size of the public key in bits.
     pub key_bits: u32,
-    /// Whether that is an RSA key, which needs more bits than the other kinds for the same strength.
+    /// Whether that is an RSA key, which needs more bits than the other kinds for the same
+    /// strength.
     pub rsa: bool,
     /// Algorithm of the issuer's signature, in OpenSSL's long form (`sha256WithRSAEncryption`).
     pub signature: String,
@@ -192,8 +195,8 @@ fn stack(pem: &[u8]) -> Result<Vec<X509>, CredentialsError> {
     }
 }
 
-/// Tells the certificates of this cluster from others: that of `server.pem`, and those signed by it. This
-/// alone admitted a peer before Ganeti 2.11.
+/// Tells the certificates of this cluster from others: that of `server.pem`, and those signed by
+/// it. This alone admitted a peer before Ganeti 2.11.
 #[derive(Debug, Clone)]
 pub struct Issuer {
     der: Arc<[u8]>,
@@ -251,8 +254,8 @@ fn peer_identity_with(
     })
 }
 
-/// The X.509 version of a certificate, which not every TLS library reports. It stands as `[0]` before the
-/// serial number, and is absent for version 1 (RFC 5280, 4.1).
+/// The X.509 version of a certificate, which not every TLS library reports. It stands as `[0]`
+/// before the serial number, and is absent for version 1 (RFC 5280, 4.1).
 fn version(der: &[u8]) -> u8 {
     let explicit = read_tlv(der)
         .and_then(|(_, certificate, _)| read_tlv(certificate))

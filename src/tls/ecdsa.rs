@@ -1,10 +1,11 @@
-//! The certificate that clients see: that of `server.pem`, or an ECDSA one that `server.pem` has signed.
+//! The certificate that clients see: that of `server.pem`, or an ECDSA one that `server.pem` has
+//! signed.
 //!
-//! An RSA-2048 signature is half of what a handshake costs, and every stranger's ClientHello asks for
-//! one. A P-256 signature costs less than a tenth of it. Ganeti's clients trust `server.pem` as their
-//! one CA and compare no host name (`lib/rpc/node.py`, 3.0.2), so they believe what it has signed as
-//! they believe `server.pem` itself. The new key never leaves this process, and its certificate is
-//! never good for anything but a server.
+//! An RSA-2048 signature is half of what a handshake costs, and every stranger's ClientHello asks
+//! for one. A P-256 signature costs less than a tenth of it. Ganeti's clients trust `server.pem` as
+//! their one CA and compare no host name (`lib/rpc/node.py`, 3.0.2), so they believe what it has
+//! signed as they believe `server.pem` itself. The new key never leaves this process, and its
+//! certificate is never good for anything but a server.
 
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
@@ -19,8 +20,8 @@ use super::mint::{CertificateBuilder, CertifiedKey, p256_key};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServerCertificate {
-    /// An ECDSA P-256 certificate that `server.pem` signs each time it is loaded. Clients that do not
-    /// accept ECDSA are shown `server.pem`. If `server.pem` cannot sign, all are.
+    /// An ECDSA P-256 certificate that `server.pem` signs each time it is loaded. Clients that do
+    /// not accept ECDSA are shown `server.pem`. If `server.pem` cannot sign, all are.
     #[default]
     Ecdsa,
     /// `server.pem`.
@@ -81,12 +82,15 @@ fn may_sign(
 }
 
 impl EcdsaCertificate {
-    /// A new key, and a certificate for it in the name of `host` that is valid as long as `server.pem`.
+    /// A new key, and a certificate for it in the name of `host` that is valid as long as
+    /// `server.pem`.
     pub fn mint(server: &Credentials, host: &str) -> Result<Self, NoEcdsaCertificate> {
         let info = server.info();
         may_sign(&info, server.signed_by(server), server.chain.len())?;
         let mut name = X509Name::builder()?;
-        name.append_entry_by_nid(Nid::ORGANIZATIONNAME, "noded-proxy")?; // differs from the issuer's
+        // With an organization, so that the name differs from the issuer's even on a host named
+        // like it.
+        name.append_entry_by_nid(Nid::ORGANIZATIONNAME, "noded-proxy")?;
         name.append_entry_by_nid(Nid::COMMONNAME, host)?;
         let minted = CertificateBuilder::new(name.build(), p256_key()?)
             .x509_version(3)

@@ -1,8 +1,8 @@
 //! Makes X.509 certificates: the daemon's ECDSA certificate, and those of the demo and the tests.
 //!
 //! This is the one place that signs a certificate. It decides nothing: who may sign what is for the
-//! caller to know. It never touches a file, so keys that are made here live in memory until the caller
-//! writes them.
+//! caller to know. It never touches a file, so keys that are made here live in memory until the
+//! caller writes them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -69,8 +69,9 @@ pub fn common_name(name: &str) -> Result<X509Name, ErrorStack> {
     Ok(builder.build())
 }
 
-/// A certificate to be made. Without further settings it is like Ganeti's (`lib/utils/x509.py`, 3.0.2):
-/// X.509 version 1, without extensions, self-signed with SHA-256. It is valid for one day from now.
+/// A certificate to be made. Without further settings it is like Ganeti's (`lib/utils/x509.py`,
+/// 3.0.2): X.509 version 1, without extensions, self-signed with SHA-256. It is valid for one day
+/// from now.
 pub struct CertificateBuilder<'a> {
     subject: X509Name,
     key: PKey<Private>,

@@ -1,9 +1,10 @@
 //! TLS and certificates: the only room that names the OpenSSL library.
 //!
-//! It turns a TCP connection into a stream and a [`PeerIdentity`](rules::identity::PeerIdentity), and PEM
-//! text into plain values. It pins certificates and builds no PKI: a chain decides nothing. It never admits
-//! anybody. The verify callback asks a [`PeerCheck`] only so that a refused client gets a fitting alert. The
-//! caller decides after the handshake, on the identity that is returned here.
+//! It turns a TCP connection into a stream and a [`PeerIdentity`](rules::identity::PeerIdentity),
+//! and PEM text into plain values. It pins certificates and builds no PKI: a chain decides nothing.
+//! It never admits anybody. The verify callback asks a [`PeerCheck`] only so that a refused client
+//! gets a fitting alert. The caller decides after the handshake, on the identity that is returned
+//! here.
 //!
 //! ```text
 //!   accept       the server's side: acceptor and handshake
@@ -46,8 +47,8 @@ pub fn library() -> &'static str {
     openssl::version::version()
 }
 
-/// Prepares the calling thread for handshakes. AWS-LC collects entropy for 40 ms before the first random
-/// number of each thread, and no client should wait for that.
+/// Prepares the calling thread for handshakes. AWS-LC collects entropy for 40 ms before the first
+/// random number of each thread, and no client should wait for that.
 pub fn prepare_thread() {
     let _ = openssl::rand::rand_bytes(&mut [0]);
 }

@@ -12,7 +12,8 @@ use openssl::ssl::{
 pub enum Profile {
     /// TLS 1.2 and 1.3; ECDHE only.
     Modern,
-    /// For nodes that cannot be upgraded: also TLS 1.0 and 1.1, RSA key exchange, 1024-bit keys, SHA-1.
+    /// For nodes that cannot be upgraded: also TLS 1.0 and 1.1, RSA key exchange, 1024-bit keys,
+    /// SHA-1.
     Legacy,
 }
 
@@ -32,7 +33,8 @@ impl Profile {
         context.set_options(options | SslOptions::NO_RENEGOTIATION);
         #[cfg(not(feature = "aws-lc"))]
         context.set_options(SslOptions::NO_COMPRESSION); // AWS-LC cannot compress
-        // hyper moves its write buffer between two tries. Without this mode OpenSSL fails the second.
+        // hyper moves its write buffer between two tries. Without this mode OpenSSL fails the
+        // second.
         context.set_mode(
             SslMode::RELEASE_BUFFERS
                 | SslMode::ENABLE_PARTIAL_WRITE

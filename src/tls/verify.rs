@@ -1,7 +1,8 @@
-//! The check of the peer's certificate inside the handshake, so that a refused peer gets a TLS alert.
+//! The check of the peer's certificate inside the handshake, so that a refused peer gets a TLS
+//! alert.
 //!
-//! It never admits anybody for good: the caller decides again after the handshake, on the identity that
-//! the handshake proved. The chain and what the library found wrong with it never count.
+//! It never admits anybody for good: the caller decides again after the handshake, on the identity
+//! that the handshake proved. The chain and what the library found wrong with it never count.
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -26,8 +27,8 @@ pub(super) struct Verdict {
     pub(super) peer: Option<PeerIdentity>,
 }
 
-/// What a session carries for the verify callback: the peer's address, and room for the verdict, which
-/// the code after the handshake takes out.
+/// What a session carries for the verify callback: the peer's address, and room for the verdict,
+/// which the code after the handshake takes out.
 pub(super) struct VerifyContext {
     address: IpAddr,
     verdict: Mutex<Option<Verdict>>,
@@ -66,8 +67,8 @@ impl VerifyContext {
     }
 }
 
-/// The verify callback. The library calls it once for each thing that it finds wrong with the chain. Only
-/// the leaf certificate matters, so the answer to the first call is the answer to all.
+/// The verify callback. The library calls it once for each thing that it finds wrong with the
+/// chain. Only the leaf certificate matters, so the answer to the first call is the answer to all.
 pub(super) fn verify_peer(check: &PeerCheck, session: &mut X509StoreContextRef) -> bool {
     let context = VerifyContext::of(session);
     let leaf = session.chain().and_then(|chain| chain.get(0));
@@ -87,8 +88,8 @@ pub(super) fn verify_peer(check: &PeerCheck, session: &mut X509StoreContextRef) 
         Some(context) => context.lock().get_or_insert_with(judge).admitted,
         None => false,
     };
-    // The trust store is empty, so the first error is always the unknown issuer. It becomes the alert
-    // unknown_ca, the one that noded sends. Should there be no error, the alert needs one.
+    // The trust store is empty, so the first error is always the unknown issuer. It becomes the
+    // alert unknown_ca, the one that noded sends. Should there be no error, the alert needs one.
     if !admitted && session.error() == X509VerifyResult::OK {
         session.set_error(X509VerifyResult::APPLICATION_VERIFICATION);
     }

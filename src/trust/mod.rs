@@ -1,9 +1,10 @@
-//! The trust snapshot: everything that decides who is admitted, in one immutable value behind one atomic swap.
+//! The trust snapshot: everything that decides who is admitted, in one immutable value that is
+//! replaced in one atomic swap.
 //!
-//! Candidate map, server identity and the TLS acceptor made of them belong together, so they are
-//! published together (or not at all, and the old ones stay). Readers never lock. A connection takes the
-//! snapshot of the moment for its handshake; the admission decision is taken on the snapshot that is
-//! current *when it is taken*.
+//! The candidate map, the server identity and the TLS acceptor made of them belong together. They
+//! are published together, or not at all, and then the old ones stay. Readers never lock. A
+//! connection uses the current snapshot for its handshake. The decision to admit it is made on the
+//! snapshot that is current *at that moment*, which may be a later one.
 
 mod known;
 mod learned;
@@ -51,7 +52,7 @@ pub struct Snapshot {
     pub known: Arc<Known>,
     /// The TLS side, absent while there is no usable `server.pem`.
     pub tls: Option<Tls>,
-    /// State of the map file at its last reading, one of [`rules::candidates::MapFile::STATES`].
+    /// State of the map file when it was last read, one of [`rules::candidates::MapFile::STATES`].
     pub map_state: &'static str,
     /// When the map in force was read.
     pub map_loaded: Option<SystemTime>,
@@ -61,7 +62,7 @@ pub struct Snapshot {
     pub primary_addresses: Arc<HashMap<String, IpAddr>>,
     /// Name of the master (`ssconf_master_node`).
     pub master_node: Option<Arc<str>>,
-    /// What is wrong now, one line each; empty when all is well.
+    /// What is wrong now, one line for each fault; empty when all is well.
     pub faults: Vec<String>,
 }
 
@@ -121,7 +122,7 @@ impl Snapshot {
         authorise(peer, &facts, policy)
     }
 
-    /// Whether this snapshot says of the nodes what these files say.
+    /// Whether this snapshot has the addresses and the master of these files.
     fn says_of_the_nodes(&self, ssconf: &Ssconf) -> bool {
         self.candidate_addresses == ssconf.candidate_addresses
             && self.primary_addresses == ssconf.primary_addresses
@@ -171,7 +172,7 @@ impl Store {
         self.current.load_full()
     }
 
-    /// Told the generation of each snapshot after it was published.
+    /// Receives the generation of each snapshot after it was published.
     pub fn subscribe(&self) -> notice::Receiver<u64> {
         self.changed.subscribe()
     }
@@ -196,7 +197,7 @@ impl Store {
     }
 }
 
-/// The snapshot that a proxy with this configuration would publish now. Nothing is written.
+/// The snapshot that a proxy with this configuration would publish now. It writes nothing.
 pub fn snapshot_from_files(config: &Config) -> Arc<Snapshot> {
     let (store, metrics) = (Store::new(config.access()), Arc::new(Metrics::new()));
     let rules = Rules {

@@ -1,4 +1,5 @@
-//! From files to a published snapshot: read all, build all, and swap it whole or keep the old one.
+//! From files to a published snapshot: reads all, builds all, and publishes the whole or keeps the
+//! old one. A faulty file never changes who is admitted.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -42,7 +43,7 @@ pub struct Reloader {
     reported_faults: Vec<String>,
 }
 
-/// What one reading found, to be published together.
+/// What one reload found, to be published together.
 struct Reading {
     map_state: &'static str,
     known: Known,
@@ -52,7 +53,7 @@ struct Reading {
 }
 
 impl Reloader {
-    /// A reloader that has read nothing yet but its own state.
+    /// A reloader that has read nothing yet except its own state.
     pub fn new(paths: Paths, store: Arc<Store>, metrics: Arc<Metrics>, rules: Rules) -> Self {
         let mut state = State::new(&paths.state_dir);
         if !rules.keeps_state {
@@ -98,14 +99,15 @@ impl Reloader {
         self.paths.stamps()
     }
 
-    /// Learns a certificate whose holder proved possession; returns whether that is news, for which the next
-    /// [`Reloader::reload`] makes a new client CA list.
+    /// Learns a certificate whose holder proved possession of the key. Returns whether it was
+    /// unknown; then the next [`Reloader::reload`] makes a new client CA list.
     pub(super) fn learn(&mut self, der: &[u8]) -> bool {
         self.learned.learn(der, &self.store.current().admission)
     }
 
-    /// Reads everything again and publishes it if it says something new. Returns whether all is well;
-    /// if not, reading again after a moment may help (a file caught in the middle of its writing).
+    /// Reads everything again and publishes it if anything changed. Returns whether all is well. If
+    /// not, another try after a moment may help: perhaps a file was read while it was being
+    /// written.
     pub fn reload(&mut self) -> bool {
         let mut faults = Vec::new();
         let (server, identity_changed) = self.reload_identity(&mut faults);
@@ -149,7 +151,8 @@ impl Reloader {
         all_well
     }
 
-    /// The certificates of the candidates in the map: files first, then what was learned.
+    /// The certificates of the candidates in the map: first those from files, then the learned
+    /// ones.
     fn gather_known(&mut self, admission: &Admission, faults: &mut Vec<String>) -> Known {
         let before = faults.len();
         self.learned.retain(admission);
@@ -165,7 +168,7 @@ impl Reloader {
         known
     }
 
-    /// Puts the client CA list of the moment into the acceptor.
+    /// Gives the acceptor the current client CA list.
     fn renew_client_cas(&mut self, admission: &Admission, known: &Known, faults: &mut Vec<String>) {
         let Some(identity) = &mut self.identity else {
             return;
@@ -186,8 +189,8 @@ impl Reloader {
         }
     }
 
-    /// Takes a new `server.pem` into force, or says what is wrong with it and keeps the old one.
-    /// Returns what is known of it, and whether the identity in force changed.
+    /// Puts a new `server.pem` into force, or reports what is wrong with it and keeps the old one.
+    /// Returns what is known about it, and whether the identity in force changed.
     fn reload_identity(&mut self, faults: &mut Vec<String>) -> (ServerPem, bool) {
         let known = |identity: &Option<Identity>| match identity {
             Some(identity) => ServerPem::Known(identity.tls.server.digest),
@@ -219,7 +222,7 @@ impl Reloader {
         (known(&self.identity), false)
     }
 
-    /// The numbers of a reading.
+    /// Sets the metrics of a reload.
     fn count(&self, resolved: &Resolved, reading: &Reading) {
         let metrics = &self.metrics;
         for state in MapFile::STATES {
@@ -253,8 +256,8 @@ impl Reloader {
         }
     }
 
-    /// Publishes a reading if it says something new: Ganeti rewrites the map on almost every change of its
-    /// configuration.
+    /// Publishes a reload if anything changed. Ganeti rewrites the map on almost every change of
+    /// its configuration, and most of the time the map stays the same.
     fn publish(&self, admission: &Admission, reading: Reading) {
         let old = self.store.snapshot();
         let map_loaded = match reading.map_state {
@@ -291,7 +294,7 @@ impl Reloader {
         });
     }
 
-    /// One log line for each change, none for what was told already.
+    /// Logs one line for each change, and nothing twice.
     fn report(&mut self, admission: &Admission, server: ServerPem, faults: &[String]) {
         let news = Some((admission.clone(), server));
         if self.reported != news {
@@ -338,7 +341,8 @@ impl Reloader {
     fn remember(&mut self, resolved: Resolved, server: ServerPem) {
         self.last_good = resolved.last_good;
         let kept = match (self.latch_damaged, server) {
-            // A damaged file still says that there once was a map; it counts until there is a new one.
+            // A damaged file still shows that there once was a map. It stays until there is a new
+            // one.
             (true, ServerPem::Known(_) | ServerPem::Faulty) if self.last_good.is_none() => return,
             (true, _) => self
                 .state

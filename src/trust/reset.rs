@@ -1,4 +1,5 @@
-//! Forgetting what the state directory remembers, and the lock that tells whether a proxy uses it.
+//! Deletes what the state directory remembers. The lock shows whether a proxy uses the directory:
+//! then nothing is deleted, unless it is forced.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -9,7 +10,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{learned, state};
 
-/// Held (shared: an old and a new process overlap in a restart) while a proxy uses a state directory.
+/// A lock that a proxy holds while it uses a state directory. It is shared, because an old and a
+/// new process overlap in a restart.
 #[derive(Debug)]
 pub struct InUse(#[allow(dead_code, reason = "held until it is dropped")] File);
 
@@ -22,17 +24,17 @@ impl InUse {
     }
 }
 
-/// What was forgotten.
+/// What was deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Forgotten {
-    /// The last good map was there.
+    /// Whether there was a last good map.
     pub map: bool,
-    /// So many learned certificates were there.
+    /// How many learned certificates there were.
     pub learned: usize,
 }
 
-/// Removes the last good map and the learned certificates; `None` when a proxy uses the directory and `force`
-/// is not given.
+/// Deletes the last good map and the learned certificates. Returns `None`, and deletes nothing, if
+/// a proxy uses the directory and `force` is not given.
 pub fn forget(state_dir: &Path, force: bool) -> io::Result<Option<Forgotten>> {
     let lock = lock_file(state_dir)?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {

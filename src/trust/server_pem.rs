@@ -1,7 +1,7 @@
 //! From the bytes of `server.pem` to all that TLS needs of them.
 //!
-//! Acceptors are built here and nowhere else, so every one asks the store about its peers. This room
-//! never reads a file and never publishes anything.
+//! Acceptors are built here and nowhere else, so each of them asks the store about its peers. This
+//! module never reads a file and never publishes anything.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(super) struct Identity {
     ecdsa: Option<EcdsaCertificate>,
 }
 
-/// Builds identities: what they have in common.
+/// Builds identities from what all of them have in common.
 pub(super) struct IdentityBuilder {
     profile: Profile,
     certificate: ServerCertificate,
@@ -74,7 +74,8 @@ impl IdentityBuilder {
         })
     }
 
-    /// Puts a client CA list into an identity, with a new acceptor if the names are others.
+    /// Puts a client CA list into an identity. If its names differ, the identity gets a new
+    /// acceptor.
     pub(super) fn set_client_cas(
         &self,
         identity: &mut Identity,
@@ -98,7 +99,7 @@ impl IdentityBuilder {
         Acceptor::new(credentials, ecdsa, self.profile, check, &list.names)
     }
 
-    /// The ECDSA certificate, if there is to be one and `server.pem` can sign it.
+    /// The ECDSA certificate, if the configuration asks for it and `server.pem` can sign it.
     fn mint(&self, server: &Credentials) -> Option<EcdsaCertificate> {
         if self.certificate == ServerCertificate::ServerPem {
             return None;

@@ -1,7 +1,7 @@
 //! Candidate certificates from files: a directory of PEM files and a PEM bundle.
 //!
-//! A file may hold a private key as well: only certificates are read, nothing else is kept. A file that
-//! cannot be read is a fault of its own; the others count.
+//! A file may also hold a private key: it is never kept, only certificates are. A file that cannot
+//! be read is a fault of its own, and the other files still count.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::tls::certificates;
 /// Largest file that is read, in bytes.
 const MAX_PEM: usize = 16 << 20;
 
-/// Files of the directory that are read.
+/// Most files of the directory that are read.
 const MOST_FILES: usize = 4096;
 
 /// Where the administrator put candidate certificates.
@@ -26,7 +26,7 @@ pub struct Sources {
     pub bundle: Option<PathBuf>,
 }
 
-/// What the files hold, read again only when one of them changed.
+/// The certificates in the files. They are read again only when a file has changed.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     stamps: Option<Vec<(PathBuf, Option<Stamp>)>>,
@@ -106,8 +106,8 @@ impl Files {
     }
 }
 
-/// The regular files of a directory by name; hidden ones and those being written (`.new`, `.tmp`, `~`) are
-/// left out.
+/// The regular files of a directory, sorted by name. It leaves out hidden files and those that are
+/// being written (`.new`, `.tmp`, `~`).
 fn list(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else {
         return Vec::new();

@@ -1,8 +1,8 @@
-//! The last good candidate map over restarts: one file in the state directory.
+//! Keeps the last good candidate map over restarts, in one file in the state directory.
 //!
-//! Format: a first line `noded-proxy last good map, version 1, server DIGEST`, then the map as Ganeti writes
-//! it. It is bound to the digest of `server.pem`, so that a restart cannot be used to fall back into
-//! the bootstrap phase, and a node that joins another cluster starts afresh.
+//! Format: a first line `noded-proxy last good map, version 1, server DIGEST`, then the map as
+//! Ganeti writes it. The map is bound to the digest of `server.pem`. So a restart never leads back
+//! into the bootstrap phase, and a node that joins another cluster starts afresh.
 
 use std::fs;
 use std::io;
@@ -25,8 +25,8 @@ pub(crate) enum SavedMap {
     Nothing,
     /// The last good map.
     Map(LastGood),
-    /// Something was kept and cannot be read back. It says that a map was once seen, so the bootstrap
-    /// phase stays closed until there is a good map again.
+    /// There is a file, but it cannot be read back. It shows that a map was once seen, so the
+    /// bootstrap phase stays closed until there is a good map again.
     Damaged(String),
 }
 
@@ -72,7 +72,7 @@ impl State {
         remembered
     }
 
-    /// Keeps the last good map, or forgets it; does nothing when that is what the file says already.
+    /// Writes the last good map, or deletes the file. Does nothing if the file is up to date.
     pub(super) fn keep(&mut self, last_good: Option<&LastGood>) -> io::Result<()> {
         if !self.writes || self.written.as_ref() == last_good {
             return Ok(());
@@ -85,7 +85,7 @@ impl State {
         Ok(())
     }
 
-    /// Forgets whatever is there, damaged or not.
+    /// Deletes the file, damaged or not.
     pub(super) fn forget(&mut self) -> io::Result<()> {
         self.written = None;
         if self.writes {

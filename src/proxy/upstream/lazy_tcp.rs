@@ -1,5 +1,6 @@
-//! A TCP connection just begun. On loopback it stands when connect(2) returns, and its first bytes fit into the
-//! kernel's buffers: none of it needs a turn of the event loop.
+//! A TCP connection that joins an event loop only when it must. On loopback it is established when
+//! connect(2) returns, and its first bytes fit into the kernel's buffers. Neither needs a turn of
+//! the event loop. It never blocks.
 
 use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
@@ -11,21 +12,22 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The connection. The event loop of the worker that uses it first has it, which need not be the one that opened it.
+/// A TCP connection that is registered with the event loop on first use, so it belongs to the
+/// worker that uses it, not to the one that opened it.
 #[derive(Debug)]
 pub struct LazyTcp(State);
 
 #[derive(Debug)]
 enum State {
-    /// Nothing was written yet, so there is room.
+    /// Nothing was written yet, so the kernel has room for the first bytes.
     Unused(Socket),
     Used(TcpStream),
-    /// The event loop did not take it.
+    /// The event loop could not register it.
     Lost,
 }
 
 impl LazyTcp {
-    /// Connects; returns when the connection stands.
+    /// Connects, and returns when the connection is established.
     pub(super) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let kind = Type::STREAM.nonblocking();
         let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
@@ -55,7 +57,7 @@ impl LazyTcp {
         }
     }
 
-    /// The first writing, if the kernel takes some of it.
+    /// The first write, if the kernel accepts some of it.
     fn at_once(
         &mut self,
         write: impl FnOnce(&Socket) -> io::Result<usize>,

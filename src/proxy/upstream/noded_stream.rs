@@ -1,4 +1,5 @@
-//! A connection to noded, plain or with TLS.
+//! A connection to noded, plain or with TLS. It never interprets the bytes that it carries. It
+//! never interprets the bytes that it carries.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -29,8 +30,8 @@ impl NodedStream {
         }
     }
 
-    /// What a request needs that is sent in several pieces: no piece waits for another, and the kernel gives up when
-    /// noded takes nothing for so long (RFC 5482, tcp(7)).
+    /// Options for a request sent in several writes: TCP_NODELAY, and TCP_USER_TIMEOUT in case
+    /// noded stops reading (RFC 5482, tcp(7)).
     pub(super) fn prepare_long(&self, send_timeout: Duration) -> io::Result<()> {
         let socket = self.socket()?;
         socket.set_tcp_nodelay(true)?;
@@ -44,8 +45,9 @@ impl NodedStream {
             .and_then(|socket| socket.set_linger(Some(Duration::ZERO)));
     }
 
-    /// Itself, if noded still holds its end open. Not a byte of an answer is due before a request was sent. TLS 1.3
-    /// session tickets may have come; a read passes over them, and finds what is behind them.
+    /// Returns the connection if noded still holds its end open. No byte of an answer can come
+    /// before a request was sent. TLS 1.3 session tickets can: a read skips them and finds what
+    /// follows.
     pub(super) fn if_open(mut self) -> Option<Self> {
         let open = match &mut self {
             Self::Plain(tcp) => {
