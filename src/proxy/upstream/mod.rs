@@ -10,6 +10,7 @@ mod lazy_tcp;
 mod noded_stream;
 mod pieces;
 mod slots;
+mod version;
 mod warm;
 mod wire;
 
@@ -36,6 +37,7 @@ use background::GoesOn;
 
 pub use noded_stream::NodedStream;
 pub use slots::{Lane, Slot, Slots};
+pub use version::call_version;
 
 /// Why noded gave no whole answer. The words follow "noded at ADDR:PORT: ", see [`Upstream::describe`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
