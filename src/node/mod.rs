@@ -1,6 +1,6 @@
 //! What Ganeti keeps on this node, read into values. Nothing here judges what it reads, and nothing
 //! here ever writes Ganeti's files.
 
-pub mod files;
-pub mod sockets;
-pub mod ssconf;
+pub(crate) mod files;
+pub(crate) mod sockets;
+pub(crate) mod ssconf;

@@ -110,7 +110,7 @@ pub struct Accepted {
 
 /// Waits for the first byte of the client's request; `false` when it closes without one. Until then
 /// only the session occupies memory.
-pub async fn speaks(stream: &mut SslStream<Buffered>) -> bool {
+pub(crate) async fn speaks(stream: &mut SslStream<Buffered>) -> bool {
     let byte = poll_fn(|context| Pin::new(&mut *stream).poll_peek(context, &mut [0]));
     matches!(byte.await, Ok(1..))
 }

@@ -60,11 +60,11 @@ impl fmt::Debug for Connector {
 }
 
 /// A TLS stream of a blocking client.
-pub type BlockingStream = openssl::ssl::SslStream<TcpStream>;
+pub(crate) type BlockingStream = openssl::ssl::SslStream<TcpStream>;
 
 /// A blocking client for the demo. It shows `identity`, or no certificate, and does not check whom
 /// it talks to.
-pub fn connect_unverified(
+pub(crate) fn connect_unverified(
     tcp: TcpStream,
     identity: Option<&CertifiedKey>,
 ) -> Result<BlockingStream, String> {

@@ -22,7 +22,7 @@ const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Makes the digest of a certificate: [`Digest::of_der`], except in the test of two certificates
 /// that have the same digest.
-pub type DigestFn = fn(&[u8]) -> Digest;
+type DigestFn = fn(&[u8]) -> Digest;
 
 /// What is in a file such as `server.pem`: a key, the certificate for it, and further certificates.
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ impl Credentials {
     }
 
     /// Whether the key of `issuer` made the signature of this certificate.
-    pub fn signed_by(&self, issuer: &Self) -> bool {
+    pub(crate) fn signed_by(&self, issuer: &Self) -> bool {
         let signed = self.own.certificate.verify(&issuer.own.key);
         signed.unwrap_or(false)
     }
@@ -164,7 +164,7 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateInfo>, CredentialsError
 }
 
 /// As [`certificates`], with any digest function.
-pub fn certificates_with(
+pub(crate) fn certificates_with(
     pem: &[u8],
     digest: DigestFn,
 ) -> Result<Vec<CertificateInfo>, CredentialsError> {
@@ -174,13 +174,13 @@ pub fn certificates_with(
 }
 
 /// A certificate given as DER.
-pub fn certificate(der: &[u8]) -> Result<CertificateInfo, CredentialsError> {
+pub(crate) fn certificate(der: &[u8]) -> Result<CertificateInfo, CredentialsError> {
     let certificate = X509::from_der(der).map_err(CredentialsError::Certificate)?;
     Ok(CertificateInfo::of(&certificate)?)
 }
 
 /// PEM text of a certificate given as DER.
-pub fn pem(der: &[u8]) -> Result<Vec<u8>, CredentialsError> {
+pub(crate) fn pem(der: &[u8]) -> Result<Vec<u8>, CredentialsError> {
     X509::from_der(der)
         .and_then(|certificate| certificate.to_pem())
         .map_err(CredentialsError::Certificate)

@@ -28,13 +28,15 @@ pub mod mint;
 mod profile;
 mod verify;
 
-pub use accept::{Accepted, Acceptor, HandshakeError, speaks};
+pub(crate) use accept::speaks;
+pub use accept::{Accepted, Acceptor, HandshakeError};
 pub use buffered::Buffered;
-pub use connect::{BlockingStream, Connector, connect_unverified};
-pub use credentials::{
-    CertificateInfo, Credentials, CredentialsError, DigestFn, Issuer, certificate, certificates,
-    certificates_with, pem,
-};
+pub use connect::Connector;
+pub(crate) use connect::{BlockingStream, connect_unverified};
+#[cfg(test)]
+pub(crate) use credentials::certificates_with;
+pub use credentials::{CertificateInfo, Credentials, CredentialsError, Issuer, certificates};
+pub(crate) use credentials::{certificate, pem};
 pub use ecdsa::{EcdsaCertificate, NoEcdsaCertificate, ServerCertificate};
 pub use hello::accepts_p256;
 pub use openssl::error::ErrorStack as LibraryError;
@@ -43,12 +45,12 @@ pub use tokio_openssl::SslStream as TlsStream;
 pub use verify::PeerCheck;
 
 /// Name and version of the TLS library this program is linked to.
-pub fn library() -> &'static str {
+pub(crate) fn library() -> &'static str {
     openssl::version::version()
 }
 
 /// Prepares the calling thread for handshakes. AWS-LC collects entropy for 40 ms before the first
 /// random number of each thread, and no client should wait for that.
-pub fn prepare_thread() {
+pub(crate) fn prepare_thread() {
     let _ = openssl::rand::rand_bytes(&mut [0]);
 }

@@ -36,7 +36,7 @@ use rules::identity::PeerIdentity;
 pub use known::{CaList, Known, KnownCertificate, Source, WhenIncomplete};
 pub use paths::{Paths, Rules};
 pub use reload::Reloader;
-pub use reset::{Forgotten, InUse, forget};
+pub(crate) use reset::forget;
 pub use sources::Sources;
 pub(crate) use state::{SavedMap, State};
 pub use watch::{Reloads, spawn as watch};

@@ -91,7 +91,7 @@ impl Reloader {
     }
 
     /// The files to watch.
-    pub fn paths(&self) -> &Paths {
+    pub(super) fn paths(&self) -> &Paths {
         &self.paths
     }
 

@@ -13,11 +13,11 @@ use super::{learned, state};
 /// A lock that a proxy holds while it uses a state directory. It is shared, because an old and a
 /// new process overlap in a restart.
 #[derive(Debug)]
-pub struct InUse(#[allow(dead_code, reason = "held until it is dropped")] File);
+pub(super) struct InUse(#[allow(dead_code, reason = "held until it is dropped")] File);
 
 impl InUse {
     /// Marks the directory as used by this process.
-    pub fn mark(state_dir: &Path) -> io::Result<Self> {
+    pub(super) fn mark(state_dir: &Path) -> io::Result<Self> {
         let file = lock_file(state_dir)?;
         flock(&file, FlockOperation::NonBlockingLockShared)?;
         Ok(Self(file))
@@ -26,16 +26,16 @@ impl InUse {
 
 /// What was deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Forgotten {
+pub(crate) struct Forgotten {
     /// Whether there was a last good map.
-    pub map: bool,
+    pub(crate) map: bool,
     /// How many learned certificates there were.
-    pub learned: usize,
+    pub(crate) learned: usize,
 }
 
 /// Deletes the last good map and the learned certificates. Returns `None`, and deletes nothing, if
 /// a proxy uses the directory and `force` is not given.
-pub fn forget(state_dir: &Path, force: bool) -> io::Result<Option<Forgotten>> {
+pub(crate) fn forget(state_dir: &Path, force: bool) -> io::Result<Option<Forgotten>> {
     let lock = lock_file(state_dir)?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}

@@ -60,7 +60,7 @@ pub struct Known(BTreeMap<Digest, Arc<KnownCertificate>>);
 impl Known {
     /// Those of `found` that are admitted. If several have one digest, the first counts. Also
     /// returns the collisions: different certificates with one digest.
-    pub fn gather(
+    pub(super) fn gather(
         found: impl IntoIterator<Item = Arc<KnownCertificate>>,
         admission: &Admission,
     ) -> (Self, Vec<String>) {
