@@ -25,8 +25,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch as notice;
 
-use crate::config::Config;
-use crate::metrics::Metrics;
 use crate::node::ssconf::Ssconf;
 use crate::tls::{Acceptor, CertificateInfo, Connector, Issuer, ServerCertificate};
 use rules::admission::{Admission, Nobody};
@@ -35,7 +33,7 @@ use rules::identity::PeerIdentity;
 
 pub use known::{CaList, Known, KnownCertificate, Source, WhenIncomplete};
 pub use paths::{Paths, Rules};
-pub use reload::Reloader;
+pub use reload::{Reloader, snapshot_from_files};
 pub(crate) use reset::forget;
 pub use sources::Sources;
 pub(crate) use state::{SavedMap, State};
@@ -195,17 +193,6 @@ impl Store {
         self.changed.send_replace(generation);
         snapshot
     }
-}
-
-/// The snapshot that a proxy with this configuration would publish now. It writes nothing.
-pub fn snapshot_from_files(config: &Config) -> Arc<Snapshot> {
-    let (store, metrics) = (Store::new(config.access()), Arc::new(Metrics::new()));
-    let rules = Rules {
-        keeps_state: false,
-        ..Rules::of(config)
-    };
-    Reloader::new(Paths::of(config), Arc::clone(&store), metrics, rules).reload();
-    store.snapshot()
 }
 
 /// Seconds since 1970.

@@ -14,6 +14,7 @@ use super::server_pem::{Identity, IdentityBuilder};
 use super::sources::Files;
 use super::state::{SavedMap, State};
 use super::{Snapshot, Store, Tls};
+use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::node::files::{self, FileContent};
 use crate::node::ssconf::Ssconf;
@@ -360,4 +361,15 @@ impl Reloader {
                 "the last good candidate map could not be kept; it holds until this process ends");
         }
     }
+}
+
+/// The snapshot that a proxy with this configuration would publish now. It writes nothing.
+pub fn snapshot_from_files(config: &Config) -> Arc<Snapshot> {
+    let (store, metrics) = (Store::new(config.access()), Arc::new(Metrics::new()));
+    let rules = Rules {
+        keeps_state: false,
+        ..Rules::of(config)
+    };
+    Reloader::new(Paths::of(config), Arc::clone(&store), metrics, rules).reload();
+    store.snapshot()
 }
