@@ -1,6 +1,6 @@
-//! The cluster's certificates as Ganeti makes them: X.509 v1, RSA 2048, a self-signed
-//! `server.pem` that signs one client certificate for each node. And what noded-proxy makes of it: an ECDSA
-//! certificate signed by `server.pem`, for the peers that are to show the same.
+//! The cluster's certificates as Ganeti makes them: X.509 v1, RSA 2048, a self-signed `server.pem`
+//! that signs one client certificate for each node. And an ECDSA certificate signed by
+//! `server.pem`, as noded-proxy makes it, for the other proxies that are measured.
 
 use noded_proxy::tls::mint::{CertificateBuilder, CertifiedKey, common_name, p256_key, rsa_key};
 use openssl::error::ErrorStack;

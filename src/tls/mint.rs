@@ -166,3 +166,44 @@ fn serial() -> Result<Asn1Integer, ErrorStack> {
     number.rand(127, MsbOption::ONE, false)?;
     number.to_asn1_integer()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::certificate;
+
+    fn info(minted: &CertifiedKey) -> crate::tls::CertificateInfo {
+        certificate(&minted.certificate.to_der().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn without_settings_it_is_like_ganetis_and_signs_itself() {
+        let name = common_name("ganeti.example.com").unwrap();
+        let minted = CertificateBuilder::new(name, p256_key().unwrap()).mint();
+        let minted = minted.unwrap();
+        let info = info(&minted);
+        assert_eq!((info.x509_version, info.key_bits), (1, 256));
+        assert_eq!(info.common_name.as_deref(), Some("ganeti.example.com"));
+        assert_eq!(info.subject, info.issuer);
+        assert_eq!(info.not_after - info.not_before, DAY);
+        assert!(minted.certificate.verify(&minted.key).unwrap());
+        assert_eq!(info.digest, minted.digest().unwrap());
+    }
+
+    #[test]
+    fn an_issuer_version_and_validity_are_what_was_asked_for() {
+        let mint = |name: &str| {
+            let name = common_name(name).unwrap();
+            CertificateBuilder::new(name, p256_key().unwrap())
+        };
+        let issuer = mint("issuer").mint().unwrap();
+        let builder = mint("node1").x509_version(3).valid_between(1_000, 2_000);
+        let minted = builder.signed_by(&issuer).mint().unwrap();
+        let (its, issuers) = (info(&minted), info(&issuer));
+        assert_eq!(its.x509_version, 3);
+        assert_eq!((its.not_before, its.not_after), (1_000, 2_000));
+        assert_eq!(its.issuer, issuers.subject);
+        assert!(minted.certificate.verify(&issuer.key).unwrap());
+        assert!(!minted.certificate.verify(&minted.key).unwrap());
+    }
+}

@@ -1,4 +1,5 @@
-//! A client of the proxy as small as it can be: one TLS connection, POST, and the answer as text. Blocking.
+//! A client of the proxy as small as it can be: one TLS connection, POST, and the answer as text.
+//! Blocking.
 //!
 //! It never checks whom it talks to, so nothing but the demo may use it.
 
@@ -50,7 +51,8 @@ impl Connection {
     }
 
     fn exchange(&mut self, request: &str) -> io::Result<String> {
-        // With TLS 1.3 the refusal may come while the request is still going out: the read reports it.
+        // With TLS 1.3 the refusal may come while the request is still going out: the read reports
+        // it.
         let _ = self.stream.get_mut().write_all(request.as_bytes());
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {

@@ -1,7 +1,8 @@
 //! `noded-proxy demo`: the main job with throwaway certificates, told line by line.
 //!
-//! The proxy is the real one, in this process; only noded is a stand-in, and the certificates live in a
-//! directory that goes away at the end. Each line says what was tried, what was expected and what came.
+//! The proxy is the real one, in this process; only noded is a stand-in, and the certificates live
+//! in a directory that goes away at the end. Each line says what was tried, what was expected and
+//! what came.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -1,4 +1,5 @@
-//! Throwaway certificates as Ganeti makes them. They are valid for a day, and no real cluster trusts them.
+//! Throwaway certificates as Ganeti makes them. They are valid for a day, and no real cluster
+//! trusts them.
 
 use crate::tls::LibraryError;
 use crate::tls::mint::{CertificateBuilder, CertifiedKey, common_name, rsa_key};

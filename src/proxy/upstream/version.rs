@@ -14,7 +14,8 @@ use crate::proxy::http::Body;
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 64 << 10;
 
-/// Calls `version` on a connection to noded: its status and its body. It has no deadline of its own.
+/// Calls `version` on a connection to noded: its status and its body. It has no deadline of its
+/// own.
 pub async fn call_version<S>(
     stream: &mut S,
     address: SocketAddr,

@@ -1,4 +1,5 @@
-//! Certificates as Ganeti makes them, minted when they are needed: RSA 2048, X.509 v1, no extensions.
+//! Certificates as Ganeti makes them, minted when they are needed: RSA 2048, X.509 v1, no
+//! extensions.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -129,8 +130,8 @@ impl Identity {
         }
     }
 
-    /// The same certificate with a key that pretends to be its own: what a thief of the certificate alone
-    /// can make. Both keys are on P-256.
+    /// The same certificate with a key that pretends to be its own: what a thief of the certificate
+    /// alone can make. Both keys are on P-256.
     pub(crate) fn with_key_behind(&self, other: &Self) -> Self {
         let (mine, theirs) = (self.key.ec_key().unwrap(), other.key.ec_key().unwrap());
         let (group, public) = (mine.group(), mine.public_key());
