@@ -149,8 +149,8 @@ fn handshake(c: &mut Criterion) {
     pki::certs(dir.path(), 1);
     let pem = fs::read(dir.path().join("server.pem")).expect("server.pem");
     let credentials = Credentials::from_pem(&pem).expect("credentials");
-    let gate = Arc::new(|_: &PeerIdentity| true);
-    let acceptor = Acceptor::new(&credentials, Profile::Modern, gate, &[]).expect("acceptor");
+    let all = Arc::new(|_: &PeerIdentity| true);
+    let acceptor = Acceptor::new(&credentials, None, Profile::Modern, all, &[]).expect("acceptor");
     let client = client_context(dir.path());
     let runtime = Builder::new_current_thread()
         .enable_all()

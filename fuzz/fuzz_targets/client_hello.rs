@@ -2,10 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use noded_proxy::tls::takes_p256;
+use noded_proxy::tls::accepts_p256;
 
 fuzz_target!(|bytes: &[u8]| {
-    let whole = takes_p256(bytes);
-    let half = takes_p256(&bytes[..bytes.len() / 2]);
+    let whole = accepts_p256(bytes);
+    let half = accepts_p256(&bytes[..bytes.len() / 2]);
     assert!(whole || !half);
 });

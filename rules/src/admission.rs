@@ -1,9 +1,11 @@
-//! From what the map file is to who is admitted: the last good map, and the latch on the bootstrap phase.
+//! From the state of the map file to who is admitted: the last good map, and the latch on the
+//! bootstrap phase.
 //!
-//! Pure. noded takes an absent or empty map for the bootstrap phase and then admits whoever shows
-//! `server.pem`, a certificate that every node holds (`lib/server/noded.py`, `VerifyCertificate`). The same
-//! is done here, but only until a real map was seen under the present `server.pem`: from then on an
-//! absent or empty file is a fault like the others and the last good map stays in force.
+//! Pure. If the map is absent or empty, noded assumes the bootstrap phase and admits whoever shows
+//! `server.pem`, a certificate that every node holds (`lib/server/noded.py`, `VerifyCertificate`).
+//! This module does the same, but only until a map was seen under the present `server.pem`. From
+//! then on an absent or empty file is a fault like the others: it never opens the node again, and
+//! the last good map stays in force.
 
 use std::sync::Arc;
 
@@ -49,7 +51,7 @@ pub enum Nobody {
     /// There is no `server.pem`: the node has not joined a cluster, or has left it.
     #[error("this node is in no cluster (there is no server.pem)")]
     NotInCluster,
-    /// `server.pem` is there, but none that could be used was ever seen.
+    /// `server.pem` is there but cannot be used, and no usable one was ever seen.
     #[error("server.pem is faulty and no good one is known")]
     NoIdentity,
     /// `bootstrap = "refuse"`, and there is no candidate map yet.
@@ -64,21 +66,21 @@ pub enum Nobody {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BootstrapPolicy {
-    /// As noded does, until a map was seen under the present `server.pem`.
+    /// It does, as in noded, until a map was seen under the present `server.pem`.
     #[default]
     Allow,
-    /// Never.
+    /// It never does.
     Refuse,
 }
 
 /// What is known of `server.pem`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Server {
+pub enum ServerPem {
     /// There is no such file: the node is in no cluster.
     Absent,
-    /// There is one, but none that could be used was ever seen.
+    /// There is one, but it cannot be used, and no usable one was ever seen.
     Faulty,
-    /// The digest of the certificate in force.
+    /// The certificate in force has this digest.
     Known(Digest),
 }
 
@@ -96,80 +98,81 @@ pub struct LastGood {
 pub struct Resolved {
     /// Who is admitted from now on.
     pub admission: Admission,
-    /// What to remember for the next time.
+    /// The map to remember for the next call.
     pub last_good: Option<LastGood>,
-    /// The file does not say what is in force: a fault to report (`candidate_map_stale` is 1).
+    /// Another map is in force than the file says. This is a fault (`candidate_map_stale` is 1).
     pub stale: bool,
 }
 
-/// Decides who is admitted, from the map file as found, the present `server.pem`, what was last good, and
-/// the policy for the bootstrap phase.
+/// Decides who is admitted. It depends on the map file as found, the present `server.pem`, the last
+/// good map, and the policy for the bootstrap phase.
 pub fn resolve(
     file: MapFile,
-    server: Server,
+    server: ServerPem,
     last_good: Option<LastGood>,
     policy: BootstrapPolicy,
 ) -> Resolved {
-    let server = match server {
-        Server::Known(digest) => digest,
-        Server::Absent => {
-            // Left the cluster: what was learned under the old server.pem counts for nothing.
-            let admission = Admission::Nobody(Nobody::NotInCluster);
-            return Resolved {
-                admission,
-                last_good: None,
-                stale: false,
-            };
-        }
-        Server::Faulty => {
-            let admission = Admission::Nobody(Nobody::NoIdentity);
-            return Resolved {
-                admission,
-                last_good,
-                stale: false,
-            };
-        }
-    };
-    let kept = last_good.clone();
-    match file {
-        MapFile::Listed(map) => {
-            let map = Arc::new(map);
-            let admission = Admission::Listed(Arc::clone(&map));
-            Resolved {
-                admission,
-                last_good: Some(LastGood { server, map }),
-                stale: false,
-            }
-        }
-        MapFile::Absent | MapFile::Empty => match last_good.filter(|good| good.server == server) {
-            Some(good) => Resolved {
-                admission: Admission::Listed(good.map),
-                last_good: kept,
-                stale: true,
+    match server {
+        // The node has left the cluster: a map that was seen under the old server.pem says nothing.
+        ServerPem::Absent => Resolved::nobody(Nobody::NotInCluster, None),
+        // server.pem may be good again in a moment, so the last good map is kept.
+        ServerPem::Faulty => Resolved::nobody(Nobody::NoIdentity, last_good),
+        ServerPem::Known(server) => match file {
+            MapFile::Listed(map) => Resolved::listed(server, Arc::new(map)),
+            MapFile::Absent | MapFile::Empty => match last_good {
+                Some(good) if good.server == server => Resolved::stale(good),
+                _ => Resolved::never_listed(server, policy),
             },
-            None => {
-                let admission = match policy {
-                    BootstrapPolicy::Allow => Admission::Bootstrap(server),
-                    BootstrapPolicy::Refuse => Admission::Nobody(Nobody::BootstrapRefused),
-                };
-                Resolved {
-                    admission,
-                    last_good: None,
-                    stale: false,
-                }
-            }
+            MapFile::Unreadable(_) | MapFile::Malformed(_) | MapFile::TooLarge => match last_good {
+                // A fault must not open the node: the old map stays, even under a renewed
+                // server.pem.
+                Some(good) => Resolved::stale(good),
+                None => Resolved {
+                    stale: true,
+                    ..Resolved::nobody(Nobody::NoGoodMap, None)
+                },
+            },
         },
-        // A fault admits nobody new: the last good map stays, under a renewed server.pem too.
-        MapFile::Unreadable(_) | MapFile::Malformed(_) | MapFile::TooLarge => {
-            let admission = match last_good {
-                Some(good) => Admission::Listed(good.map),
-                None => Admission::Nobody(Nobody::NoGoodMap),
-            };
-            Resolved {
-                admission,
-                last_good: kept,
-                stale: true,
-            }
+    }
+}
+
+impl Resolved {
+    fn nobody(why: Nobody, last_good: Option<LastGood>) -> Self {
+        Self {
+            admission: Admission::Nobody(why),
+            last_good,
+            stale: false,
+        }
+    }
+
+    /// The map of this moment, which is the last good one from now on.
+    fn listed(server: Digest, map: Arc<CandidateMap>) -> Self {
+        Self {
+            admission: Admission::Listed(Arc::clone(&map)),
+            last_good: Some(LastGood { server, map }),
+            stale: false,
+        }
+    }
+
+    /// The last good map stays in force, though the file does not say so.
+    fn stale(good: LastGood) -> Self {
+        Self {
+            admission: Admission::Listed(Arc::clone(&good.map)),
+            last_good: Some(good),
+            stale: true,
+        }
+    }
+
+    /// No map was ever seen under this `server.pem`.
+    fn never_listed(server: Digest, policy: BootstrapPolicy) -> Self {
+        let admission = match policy {
+            BootstrapPolicy::Allow => Admission::Bootstrap(server),
+            BootstrapPolicy::Refuse => Admission::Nobody(Nobody::BootstrapRefused),
+        };
+        Self {
+            admission,
+            last_good: None,
+            stale: false,
         }
     }
 }
@@ -213,7 +216,7 @@ mod tests {
         for before in [None, good(OLD), good(NEW)] {
             let found = resolve(
                 MapFile::Listed(map(9)),
-                Server::Known(NEW),
+                ServerPem::Known(NEW),
                 before,
                 BootstrapPolicy::Refuse,
             );
@@ -234,7 +237,7 @@ mod tests {
         for file in [MapFile::Absent, MapFile::Empty] {
             let open = resolve(
                 file.clone(),
-                Server::Known(NEW),
+                ServerPem::Known(NEW),
                 None,
                 BootstrapPolicy::Allow,
             );
@@ -242,7 +245,7 @@ mod tests {
                 (open.admission, open.stale),
                 (Admission::Bootstrap(NEW), false)
             );
-            let shut = resolve(file, Server::Known(NEW), None, BootstrapPolicy::Refuse);
+            let shut = resolve(file, ServerPem::Known(NEW), None, BootstrapPolicy::Refuse);
             assert_eq!(shut.admission, Admission::Nobody(Nobody::BootstrapRefused));
         }
     }
@@ -250,7 +253,12 @@ mod tests {
     #[test]
     fn once_listed_an_absent_or_empty_map_never_opens_the_node() {
         for file in [MapFile::Absent, MapFile::Empty] {
-            let kept = resolve(file, Server::Known(NEW), good(NEW), BootstrapPolicy::Allow);
+            let kept = resolve(
+                file,
+                ServerPem::Known(NEW),
+                good(NEW),
+                BootstrapPolicy::Allow,
+            );
             assert_eq!(kept.admission, Admission::Listed(Arc::new(map(7))));
             assert_eq!((kept.last_good, kept.stale), (good(NEW), true));
         }
@@ -260,7 +268,7 @@ mod tests {
     fn another_server_pem_starts_afresh() {
         let found = resolve(
             MapFile::Absent,
-            Server::Known(NEW),
+            ServerPem::Known(NEW),
             good(OLD),
             BootstrapPolicy::Allow,
         );
@@ -276,7 +284,7 @@ mod tests {
             for server in [OLD, NEW] {
                 let kept = resolve(
                     file.clone(),
-                    Server::Known(server),
+                    ServerPem::Known(server),
                     good(OLD),
                     BootstrapPolicy::Allow,
                 );
@@ -287,7 +295,7 @@ mod tests {
                 );
                 assert_eq!((kept.last_good, kept.stale), (good(OLD), true));
             }
-            let none = resolve(file, Server::Known(NEW), None, BootstrapPolicy::Allow);
+            let none = resolve(file, ServerPem::Known(NEW), None, BootstrapPolicy::Allow);
             assert_eq!(none.admission, Admission::Nobody(Nobody::NoGoodMap));
             assert!(none.stale);
         }
@@ -301,14 +309,14 @@ mod tests {
         {
             let found = resolve(
                 file.clone(),
-                Server::Absent,
+                ServerPem::Absent,
                 good(OLD),
                 BootstrapPolicy::Allow,
             );
             assert_eq!(found.admission, Admission::Nobody(Nobody::NotInCluster));
             assert_eq!((found.last_good, found.stale), (None, false));
 
-            let found = resolve(file, Server::Faulty, good(OLD), BootstrapPolicy::Allow);
+            let found = resolve(file, ServerPem::Faulty, good(OLD), BootstrapPolicy::Allow);
             assert_eq!(found.admission, Admission::Nobody(Nobody::NoIdentity));
             assert_eq!(
                 found.last_good,

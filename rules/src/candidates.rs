@@ -1,8 +1,9 @@
 //! The candidate map: text of `ssconf_master_candidates_certs` to a value that cannot be wrong.
 //!
 //! Pure: no file, no clock. The format is Ganeti's (`lib/ssconf.py`,
-//! `SimpleStore.GetMasterCandidatesCertMap`): one `KEY=DIGEST` a line, the key opaque, a newline at
-//! the end optional. One bad line makes the whole file malformed: half a file is a fault, never an update.
+//! `SimpleStore.GetMasterCandidatesCertMap`): one `KEY=DIGEST` on each line, with an opaque key.
+//! The newline at the end of the file is optional. One bad line makes the whole file malformed:
+//! half a file is a fault, never an update.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,7 +24,7 @@ const MAX_KEY: usize = 256;
 pub struct CandidateMap {
     /// Sorted by digest.
     entries: Box<[Entry]>,
-    /// All keys, one behind the other.
+    /// All keys, one after the other.
     keys: Box<str>,
 }
 
@@ -65,7 +66,7 @@ impl CandidateMap {
     }
 }
 
-/// The same candidates, in whatever order the file has them.
+/// Two maps are equal if they list the same candidates, in whatever order.
 impl PartialEq for CandidateMap {
     fn eq(&self, other: &Self) -> bool {
         self.entries() == other.entries() && self.iter().eq(other.iter())
@@ -80,7 +81,7 @@ impl fmt::Debug for CandidateMap {
     }
 }
 
-/// The text of the map again, as Ganeti writes it: a newline behind each line.
+/// Writes the map as Ganeti does: each line ends with a newline.
 impl fmt::Display for CandidateMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.iter()
@@ -88,14 +89,14 @@ impl fmt::Display for CandidateMap {
     }
 }
 
-/// What the candidate map file was found to be: six cases, never folded into each other.
+/// The state of the candidate map file: six cases, which are never merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MapFile {
     /// There is no such file.
     Absent,
     /// Zero bytes, or nothing but newlines.
     Empty,
-    /// At least one entry, every line in order.
+    /// At least one entry, and every line is right.
     Listed(CandidateMap),
     /// It exists but cannot be read, or is not a regular file.
     Unreadable(String),
@@ -176,13 +177,13 @@ pub enum LineFault {
     /// Bytes that are not UTF-8, or control characters.
     #[error("bytes that are not printable text")]
     NotText,
-    /// A blank line in front of another line: noded refuses everybody then.
+    /// A blank line before another line, with which noded refuses everybody.
     #[error("blank line")]
     Blank,
     /// No `=`, or more than one.
     #[error("expected exactly one '=' (KEY=DIGEST)")]
     NotAPair,
-    /// Nothing, or too much, before the `=`.
+    /// The key before the `=` is empty or too long.
     #[error("the key before '=' is empty or longer than 256 bytes")]
     Key,
     /// The digest is not in Ganeti's form.
@@ -201,7 +202,7 @@ pub fn parse(text: &[u8]) -> MapFile {
     if text.len() > MAX_BYTES {
         return MapFile::TooLarge;
     }
-    // As Ganeti's reader does, newlines at the end count for nothing (lib/ssconf.py, _ReadFile).
+    // Newlines at the end are ignored, as by Ganeti's reader (lib/ssconf.py, _ReadFile).
     let body = text
         .iter()
         .rposition(|b| *b != b'\n')
@@ -229,8 +230,8 @@ fn parse_lines(body: &[u8]) -> Result<CandidateMap, MapError> {
     }
     refuse_repeated_keys(&entries, &keys)?;
     entries.sort_unstable();
-    entries.dedup_by_key(|e| e.digest); // one certificate under two keys: the first key names it
-    // In the order in which they are read from now on, for memory is slow where it is not read in order.
+    entries.dedup_by_key(|e| e.digest); // two keys for one certificate: the first stays
+    // Stores the keys in the order of the entries: memory is faster when it is read in order.
     let mut sorted = String::with_capacity(keys.len());
     for entry in &mut entries {
         let key = &keys[entry.start as usize..(entry.start + entry.len) as usize];
@@ -248,7 +249,8 @@ fn parse_line(line: &[u8]) -> Result<(&str, Digest), LineFault> {
         return Err(LineFault::Blank);
     }
     let line = std::str::from_utf8(line).map_err(|_| LineFault::NotText)?;
-    // Without a branch, which is several times faster; what is not ASCII takes a closer look.
+    // A loop without a branch is several times faster. Only text that is not plain ASCII is checked
+    // by characters.
     let odd = |odd, b: &u8| odd | !(b' '..=b'~').contains(b);
     if line.as_bytes().iter().fold(false, odd) && line.chars().any(char::is_control) {
         return Err(LineFault::NotText);
@@ -270,7 +272,7 @@ fn refuse_repeated_keys(entries: &[Entry], keys: &str) -> Result<(), MapError> {
     let mut hashes: Vec<u64> = entries.iter().map(|e| hasher.hash_one(key(e))).collect();
     hashes.sort_unstable();
     if hashes.windows(2).all(|pair| pair[0] != pair[1]) {
-        return Ok(()); // nearly always, and quicker than the closer look
+        return Ok(()); // nearly always, and faster than the search below
     }
     let mut seen = HashMap::with_capacity(entries.len());
     for (at, entry) in entries.iter().enumerate() {

@@ -1,16 +1,19 @@
-//! A distinguished name as encoded bytes: the form in which GnuTLS clients compare it with the client CA list.
+//! A distinguished name as encoded bytes: the form in which GnuTLS clients compare it with the
+//! client CA list.
 //!
-//! Pure. One name written as PrintableString and as UTF8String is two values here, as it is for them.
+//! Pure. The same name written as PrintableString and as UTF8String is two values here, as it is
+//! for those clients. Nothing here checks a name.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// DER of a `Name` (X.501), the outer SEQUENCE included, byte for byte as it stands in the certificate.
+/// DER of a `Name` (X.501), the outer SEQUENCE included, byte for byte as it stands in the
+/// certificate.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<[u8]>);
 
 impl Name {
-    /// A name from its DER, which is not looked at.
+    /// A name from its DER, which is not checked.
     pub fn from_der(der: impl Into<Arc<[u8]>>) -> Self {
         Self(der.into())
     }
@@ -20,7 +23,8 @@ impl Name {
         &self.0
     }
 
-    /// The string types of its attributes, each once, in their order; empty if it has none that can be read.
+    /// The string types of its attributes, in their order, each once. It is empty if no attribute
+    /// can be read.
     pub fn string_types(&self) -> Vec<&'static str> {
         let mut types = Vec::new();
         for attribute in attributes(&self.0) {
@@ -31,7 +35,8 @@ impl Name {
         types
     }
 
-    /// The same text, whatever its string types: what a person takes for the same name.
+    /// Whether both have the same text, whatever their string types: to a person they are the same
+    /// name.
     pub fn reads_like(&self, other: &Self) -> bool {
         self.to_string() == other.to_string()
     }
@@ -59,18 +64,18 @@ struct Attribute {
     text: String,
 }
 
-/// `SEQUENCE OF SET OF SEQUENCE { type OBJECT IDENTIFIER, value }`; stops where it is not that.
+/// Reads `SEQUENCE OF SET OF SEQUENCE { type OBJECT IDENTIFIER, value }`, up to anything else.
 fn attributes(der: &[u8]) -> Vec<Attribute> {
     let mut found = Vec::new();
-    let Some((0x30, mut sets, _)) = element(der) else {
+    let Some((0x30, mut sets, _)) = read_tlv(der) else {
         return found;
     };
-    while let Some((0x31, mut set, rest)) = element(sets) {
+    while let Some((0x31, mut set, rest)) = read_tlv(sets) {
         sets = rest;
-        while let Some((0x30, pair, rest)) = element(set) {
+        while let Some((0x30, pair, rest)) = read_tlv(set) {
             set = rest;
-            if let Some((0x06, kind, value)) = element(pair)
-                && let Some((tag, bytes, _)) = element(value)
+            if let Some((0x06, kind, value)) = read_tlv(pair)
+                && let Some((tag, bytes, _)) = read_tlv(value)
             {
                 found.push(Attribute {
                     label: label(kind),
@@ -83,8 +88,8 @@ fn attributes(der: &[u8]) -> Vec<Attribute> {
     found
 }
 
-/// One DER element: its tag, its content, and what follows it.
-pub fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+/// Reads one DER element (tag, length, value): its tag, its content, and what follows it.
+pub fn read_tlv(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
@@ -127,10 +132,10 @@ fn string_type(tag: u8) -> &'static str {
     }
 }
 
-/// The characters, with control characters made visible: this goes to logs and terminals.
+/// The characters, with control characters escaped: the text goes to logs and terminals.
 fn text(tag: u8, bytes: &[u8]) -> String {
     let text = match tag {
-        0x14 => bytes.iter().map(|b| char::from(*b)).collect(), // Latin 1, as everybody has it
+        0x14 => bytes.iter().map(|b| char::from(*b)).collect(), // by custom Latin-1
         0x1e => {
             let units = bytes.chunks(2).map(|two| {
                 let high = u16::from(two[0]) << 8;

@@ -1,7 +1,8 @@
-//! Who the peer is: the digest of a certificate, and the facts of a peer certificate as plain values.
+//! Who the peer is: the digest of a certificate, and the facts of a peer certificate as plain
+//! values.
 //!
-//! Nothing here decides anything, and nothing here knows OpenSSL: `tls` copies what the handshake
-//! proved into a [`PeerIdentity`] once, and every later room works on that value.
+//! Nothing here decides anything, and nothing here knows OpenSSL. `tls` copies what the handshake
+//! proved into a [`PeerIdentity`] once, and everybody else works on that value.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -77,7 +78,7 @@ pub enum DigestError {
     /// Not 59 characters.
     #[error("{0} characters, expected 59 (20 hexadecimal pairs joined by colons)")]
     Length(usize),
-    /// Lower-case hexadecimal: Ganeti compares digests as text, so such a line never matches there.
+    /// Lower-case hexadecimal. Ganeti compares digests as text, so it never matches such a line.
     #[error("lower-case hexadecimal, which Ganeti never writes and never matches")]
     LowerCase,
     /// A character that is neither upper-case hexadecimal nor a colon in its place.
@@ -114,7 +115,7 @@ const fn nibble(byte: u8) -> u8 {
     }
 }
 
-/// What is wrong with a text of the right length, at its first odd byte.
+/// What is wrong with a text of the right length, at its first wrong byte.
 fn first_fault(bytes: &[u8; Digest::TEXT_LEN]) -> DigestError {
     let odd = |(at, byte): &(usize, &u8)| match at % 3 {
         2 => **byte != b':',
@@ -126,8 +127,8 @@ fn first_fault(bytes: &[u8; Digest::TEXT_LEN]) -> DigestError {
     }
 }
 
-/// What a completed handshake proved about the peer: it holds the key of this certificate and calls from this
-/// address.
+/// What a completed handshake proved: the peer holds the key of this certificate and calls from
+/// this address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerIdentity {
     /// Where it calls from; never an IPv4 address in IPv6 form.
@@ -150,7 +151,7 @@ impl PeerIdentity {
         self.common_name.as_deref().unwrap_or("-")
     }
 
-    /// Holds `der` instead of a copy of its own, if it is the same.
+    /// Shares `der` instead of holding its own copy, if both have the same bytes.
     pub fn share(&mut self, der: &Arc<[u8]>) {
         if self.der == *der {
             self.der = Arc::clone(der);

@@ -1,7 +1,7 @@
 //! Who may command a Ganeti node daemon, and what: pure values and functions, and nothing else.
 //!
-//! No file, socket, process, clock or C library is named here; Cargo.toml and clippy.toml see to it. So a
-//! rule can be read, tested and fuzzed alone, in seconds.
+//! No file, socket, process, clock or C library is ever named here: Cargo.toml and clippy.toml
+//! forbid it. So a rule can be read, tested and fuzzed alone, in seconds.
 //!
 //! ```text
 //!   identity   a certificate's digest, and what is known of a peer

@@ -1,9 +1,10 @@
-//! What is known of Ganeti's RPC procedures: one table of names, client timeout classes and effects.
+//! What is known of Ganeti's RPC procedures: one table of names, client timeout classes and
+//! effects.
 //!
-//! The names are those of the node daemon's handlers in Ganeti 2.8 to 3.1.1 (`lib/server/noded.py`), the
-//! timeout classes those of the clients (`src/Ganeti/Types.hs` and `lib/rpc_defs.py`, 3.0.2). The table
-//! gives metric labels from a closed list and sorts requests into lanes; it forbids nothing: a
-//! procedure that is not in it is forwarded as well.
+//! The names are those of the node daemon's handlers in Ganeti 2.8 to 3.1.1
+//! (`lib/server/noded.py`). The timeout classes are those of the clients (`src/Ganeti/Types.hs` and
+//! `lib/rpc_defs.py`, 3.0.2). The table gives metric labels from a closed list and sorts requests
+//! into lanes. It never forbids anything: a procedure that is not in it is forwarded as well.
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ pub enum Timeout {
 }
 
 impl Timeout {
-    /// The time after which the client gives up. A day where only the arguments say it.
+    /// The time after which the client gives up. A day if only the arguments of the call say it.
     pub const fn duration(self) -> Duration {
         Duration::from_secs(match self {
             Self::Urgent => 60,

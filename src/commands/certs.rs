@@ -16,7 +16,7 @@ use crate::commands::print::problems;
 use crate::config::Config;
 use crate::daemon::report::{Certificate, Certificates, KnownCandidate, Name, times};
 use crate::trust::sightings::Sighting;
-use crate::trust::{look, now};
+use crate::trust::{now, snapshot_from_files};
 use rules::Named;
 
 /// `noded-proxy certs list`: from the running proxy if one answers, else from the files. Exit
@@ -52,7 +52,7 @@ fn of_proxy(config: &Config) -> Result<Certificates, Error> {
 }
 
 fn of_files(config: &Config) -> Certificates {
-    Certificates::of(&look(config), None)
+    Certificates::of(&snapshot_from_files(config), None)
 }
 
 /// Why the running proxy does not tell.

@@ -9,7 +9,7 @@ use tracing::warn;
 use super::OTHER_FILES;
 use super::value::{duration, size};
 use crate::proxy::overload::Bounds;
-use crate::tls::Shown;
+use crate::tls::ServerCertificate;
 use crate::trust::WhenIncomplete;
 use rules::admission::BootstrapPolicy;
 use rules::authz::{BindPeer, Mode};
@@ -187,7 +187,7 @@ pub struct TlsConfig {
     /// Also speak to nodes that cannot be upgraded: TLS 1.0, RSA key exchange, 1024-bit keys, SHA-1.
     pub legacy: bool,
     /// Which certificate clients are shown.
-    pub certificate: Shown,
+    pub certificate: ServerCertificate,
 }
 
 /// Section `[log]`.

@@ -133,7 +133,7 @@ impl Server {
                 "tls.legacy: TLS 1.0 and 1.1, RSA key exchange, 1024-bit keys and SHA-1 are taken"
             );
         }
-        for name in config.policy.strangers() {
+        for name in config.policy.unknown_procedures() {
             warn!(
                 name,
                 "policy: no procedure of Ganeti 2.8 to 3.1 has this name"

@@ -1,4 +1,5 @@
-//! Reading files that others write: bounded, regular files only, and whole or not at all. Writing our own.
+//! Reads files that others write: bounded, regular files only, and whole or not at all. Writes the
+//! proxy's own files. It never interprets their content.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -7,7 +8,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// What tells one version of a file from the next without reading it.
+/// Tells one version of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     inode: u64,
@@ -18,7 +19,7 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of a path, `None` when it cannot be looked at.
+    /// The stamp of a path; `None` if the path cannot be examined.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().as_ref().map(Self::from)
     }
@@ -38,24 +39,24 @@ impl From<&Metadata> for Stamp {
 
 /// What was found at a path.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum FileContent {
     /// Nothing.
     Absent,
     /// More bytes than the limit.
     TooLarge,
-    /// Something that cannot be read, with the reason.
+    /// A file that cannot be read, or is not a regular file, with the reason.
     Unreadable(String),
     /// The content.
     Content(Vec<u8>),
 }
 
 /// Reads a regular file of at most `limit` bytes. Never blocks on a FIFO or device.
-pub(crate) fn read(path: &Path, limit: usize) -> Found {
+pub(crate) fn read(path: &Path, limit: usize) -> FileContent {
     match read_whole(path, limit) {
-        Ok(Some(content)) => Found::Content(content),
-        Ok(None) => Found::TooLarge,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Absent,
-        Err(error) => Found::Unreadable(error.to_string()),
+        Ok(Some(content)) => FileContent::Content(content),
+        Ok(None) => FileContent::TooLarge,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => FileContent::Absent,
+        Err(error) => FileContent::Unreadable(error.to_string()),
     }
 }
 
@@ -74,14 +75,14 @@ fn read_whole(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
     if content.len() > limit {
         return Ok(None);
     }
-    // A writer that was at work between the two looks leaves a mixture of old and new.
+    // If somebody wrote while it was read, the content may be a mixture of old and new.
     if Stamp::from(&before) != Stamp::from(&file.metadata()?) {
         return Err(io::Error::other("the file changed while it was read"));
     }
     Ok(Some(content))
 }
 
-/// Writes a file of our own, mode 0600: whole or not at all, over a crash too.
+/// Writes one of the proxy's own files with mode 0600: whole or not at all, even in a crash.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut options = OpenOptions::new();
@@ -100,9 +101,9 @@ mod tests {
     fn what_is_not_a_readable_regular_file_is_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
-        assert!(matches!(read(&path, 10), Found::Absent));
+        assert!(matches!(read(&path, 10), FileContent::Absent));
         fs::create_dir(&path).unwrap();
-        assert!(matches!(read(&path, 10), Found::Unreadable(why) if why.contains("regular")));
+        assert!(matches!(read(&path, 10), FileContent::Unreadable(why) if why.contains("regular")));
         fs::remove_dir(&path).unwrap();
         assert!(
             std::process::Command::new("mkfifo")
@@ -111,10 +112,10 @@ mod tests {
                 .unwrap()
                 .success()
         );
-        assert!(matches!(read(&path, 10), Found::Unreadable(why) if why.contains("regular")));
+        assert!(matches!(read(&path, 10), FileContent::Unreadable(why) if why.contains("regular")));
         fs::remove_file(&path).unwrap();
         fs::write(&path, b"0123456789").unwrap();
-        assert!(matches!(read(&path, 10), Found::Content(c) if c == b"0123456789"));
-        assert!(matches!(read(&path, 9), Found::TooLarge));
+        assert!(matches!(read(&path, 10), FileContent::Content(c) if c == b"0123456789"));
+        assert!(matches!(read(&path, 9), FileContent::TooLarge));
     }
 }

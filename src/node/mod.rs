@@ -1,4 +1,5 @@
-//! What Ganeti keeps on this node, read into values. Nothing here judges, and nothing here writes Ganeti's files.
+//! What Ganeti keeps on this node, read into values. Nothing here judges what it reads, and nothing
+//! here ever writes Ganeti's files.
 
 pub mod files;
 pub mod flaw;

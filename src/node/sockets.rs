@@ -1,4 +1,6 @@
-//! Who listens on this machine: `/proc/net/tcp`, `/proc/net/tcp6`, and the processes behind the sockets.
+//! Who listens on this machine: `/proc/net/tcp`, `/proc/net/tcp6`, and the processes behind the
+//! sockets. It only reads, and never connects to anybody. It only reads, and never connects to
+//! anybody.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,15 +19,15 @@ impl Listener {
     }
 }
 
-/// All listening sockets of this network namespace, `None` when `/proc` does not tell.
+/// All listening sockets of this network namespace; `None` if `/proc/net/tcp` cannot be read.
 pub(crate) fn listeners() -> Option<Vec<Listener>> {
     let v4 = fs::read_to_string("/proc/net/tcp").ok()?;
     let v6 = fs::read_to_string("/proc/net/tcp6").unwrap_or_default(); // absent without IPv6
     Some(v4.lines().chain(v6.lines()).filter_map(parse).collect())
 }
 
-/// One line of `/proc/net/tcp` (proc(5)), if it is of a listening socket. Addresses are words in the
-/// machine's byte order.
+/// Reads one line of `/proc/net/tcp` (proc(5)), if it describes a listening socket. Addresses are
+/// words in the machine's byte order.
 fn parse(line: &str) -> Option<Listener> {
     let mut fields = line.split_whitespace();
     let (local, state) = (fields.nth(1)?, fields.nth(1)?);
@@ -79,7 +81,7 @@ fn holds(pid: u32, wanted: &[String]) -> bool {
         })
 }
 
-/// A process's name; that of the script for Ganeti's daemons, which Python runs.
+/// The name of a process. For Ganeti's daemons, which Python runs, it is the name of the script.
 fn name(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let ganeti = |word: &[u8]| {

@@ -1,14 +1,16 @@
-//! What Ganeti's other ssconf files say of the cluster: where candidates and nodes are, and who is master.
+//! What Ganeti's other ssconf files say about the cluster: the addresses of candidates and nodes,
+//! and who is master.
 //!
-//! None of it admits anybody. The addresses decide who goes first when there is more than can be served, and
-//! with `bind_peer` they can refuse; the master's name is for the RPC policy. Reading keeps what a faulty file said before.
+//! None of it ever admits anybody. The addresses decide who is served first under overload, and
+//! with `bind_peer` they can refuse a peer. The master's name is for the RPC policy. If a file is
+//! faulty, its last good content stays.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::files::{self, Found};
+use super::files::{self, FileContent};
 use super::flaw::Flaw;
 
 /// Largest file that is read; Ganeti's own limit is 128 KiB.
@@ -24,7 +26,7 @@ const MASTER: &str = "ssconf_master_node";
 /// The files' names in the ssconf directory.
 pub(crate) const FILES: [&str; 3] = [CANDIDATES, NODES, MASTER];
 
-/// What the files say. What an absent file would say is empty.
+/// What the files say. An absent file counts as empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Ssconf {
     pub(crate) candidate_addresses: Arc<HashSet<IpAddr>>,
@@ -54,7 +56,7 @@ impl Ssconf {
     }
 }
 
-/// Keeps the old value's place in memory when nothing changed.
+/// Keeps the old allocation if nothing changed.
 fn update<T: PartialEq>(old: &mut Arc<T>, new: T) {
     if **old != new {
         *old = Arc::new(new);
@@ -63,14 +65,16 @@ fn update<T: PartialEq>(old: &mut Arc<T>, new: T) {
 
 fn text(dir: &Path, name: &str) -> Result<String, Flaw> {
     match files::read(&dir.join(name), MAX_BYTES) {
-        Found::Absent => Ok(String::new()),
-        Found::TooLarge => Err(Flaw::TooLarge { limit: MAX_BYTES }),
-        Found::Unreadable(why) => Err(Flaw::Unreadable { why }),
-        Found::Content(bytes) => String::from_utf8(bytes).map_err(|_| Flaw::malformed("not text")),
+        FileContent::Absent => Ok(String::new()),
+        FileContent::TooLarge => Err(Flaw::TooLarge { limit: MAX_BYTES }),
+        FileContent::Unreadable(why) => Err(Flaw::Unreadable { why }),
+        FileContent::Content(bytes) => {
+            String::from_utf8(bytes).map_err(|_| Flaw::malformed("not text"))
+        }
     }
 }
 
-/// The lines that say something, with their numbers.
+/// The lines that are not blank, with their numbers.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let numbered = text.lines().enumerate();
     numbered

@@ -1,23 +1,102 @@
-//! The handshakes themselves.
+//! The server's side of TLS: the acceptor, and the handshake that turns a connection into a peer.
+//!
+//! It never admits anybody: it proves who the peer is, and the caller decides.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{ErrorCode, SslRef};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use openssl::ssl::{
+    AlpnError, ErrorCode, Ssl, SslContext, SslMethod, SslRef, SslVerifyMode, select_next_proto,
+};
+use openssl::stack::Stack;
+use openssl::x509::X509Name;
+use tokio::io::AsyncReadExt;
 use tokio_openssl::SslStream;
 
 use super::buffered::Buffered;
-use super::credentials::peer_identity;
-use super::profile::{Acceptor, Connector};
+use super::credentials::{Credentials, peer_identity};
+use super::ecdsa::EcdsaCertificate;
+use super::hello::accepts_p256;
+use super::profile::Profile;
+use super::verify::{PeerCheck, VerifyContext, verify_peer};
+use rules::dn::Name;
 use rules::identity::PeerIdentity;
 use rules::{Named, named};
 
 /// How long a refused client is given to read its alert and close.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// Makes the server's side of TLS sessions.
+#[derive(Clone)]
+pub struct Acceptor {
+    context: SslContext,
+    /// Ciphers up to TLS 1.2 for clients that do not accept the ECDSA certificate, if there is one.
+    without_ecdsa: Option<Arc<str>>,
+}
+
+impl Acceptor {
+    /// An acceptor with the identity of `server.pem`, and beside it the ECDSA certificate if there
+    /// is one. It asks `check` about each peer and sends `client_cas` as the client CA list. An
+    /// empty list is legal (RFC 5246 7.4.4, RFC 8446 4.2.4) and lets any client offer what it has.
+    pub fn new(
+        credentials: &Credentials,
+        ecdsa: Option<&EcdsaCertificate>,
+        profile: Profile,
+        check: PeerCheck,
+        client_cas: &[Name],
+    ) -> Result<Self, ErrorStack> {
+        let mut context = profile.builder(SslMethod::tls_server())?;
+        credentials.show(&mut context)?;
+        if let Some(EcdsaCertificate(minted)) = ecdsa {
+            // Beside server.pem: the library chooses by what the client says it can verify.
+            minted.show(&mut context)?;
+        }
+        let mut names = Stack::<X509Name>::new()?;
+        for name in client_cas {
+            names.push(X509Name::from_der(name.der())?)?;
+        }
+        context.set_client_ca_list(names);
+        context.set_session_id_context(b"noded-proxy")?;
+        let verify = SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT;
+        context.set_verify_callback(verify, move |_, session| verify_peer(&check, session));
+        context.set_alpn_select_callback(|_, offered| {
+            select_next_proto(b"\x08http/1.1", offered).ok_or(AlpnError::NOACK)
+        });
+        let ciphers = profile.ciphers().to_owned() + ":!aECDSA";
+        Ok(Self {
+            context: context.build(),
+            without_ecdsa: ecdsa.is_some().then(|| ciphers.into()),
+        })
+    }
+
+    /// A new session with a client at `address`, and the context in which the verdict is found
+    /// after the handshake. `received` is the start of what the client has sent.
+    fn session(
+        &self,
+        address: IpAddr,
+        received: &[u8],
+    ) -> Result<(Ssl, Arc<VerifyContext>), ErrorStack> {
+        let mut ssl = Ssl::new(&self.context)?;
+        if let Some(ciphers) = &self.without_ecdsa
+            && !accepts_p256(received)
+        {
+            ssl.set_cipher_list(ciphers)?;
+        }
+        let context = VerifyContext::attach(&mut ssl, address)?;
+        Ok((ssl, context))
+    }
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Acceptor")
+    }
+}
 
 /// A completed handshake: who the peer is, and the stream to it.
 #[derive(Debug)]
@@ -48,9 +127,9 @@ named!(Version {
     Older = "older",
 });
 
-/// Waits for the first byte that the client says; `false` when it closes without one. Until then nothing is
-/// held for it but the session.
-pub async fn speaks(stream: &mut SslStream<Buffered>) -> bool {
+/// Waits for the first byte of the client's request; `false` when it closes without one. Until then
+/// only the session occupies memory.
+pub(crate) async fn speaks(stream: &mut SslStream<Buffered>) -> bool {
     let byte = poll_fn(|context| Pin::new(&mut *stream).poll_peek(context, &mut [0]));
     matches!(byte.await, Ok(1..))
 }
@@ -61,7 +140,7 @@ pub enum HandshakeError {
     /// The client sent no certificate.
     #[error("the client sent no certificate")]
     NoCertificate,
-    /// The gate refused this peer.
+    /// The [`PeerCheck`] refused this peer.
     #[error("the peer was refused")]
     Refused(Box<PeerIdentity>),
     /// The client went away in the middle.
@@ -73,9 +152,9 @@ pub enum HandshakeError {
 }
 
 impl Acceptor {
-    /// Performs the server's side of the handshake. It has no deadline of its own. `turn` is let go as
-    /// soon as the handshake is decided, before a refused client is given its time to read why. `address` is
-    /// where the peer calls from, never an IPv4 address in IPv6 form.
+    /// Performs the server's side of the handshake. It has no deadline of its own. It drops `turn`
+    /// as soon as the handshake is decided: a refused client that still reads its alert holds up
+    /// nobody. `address` is the peer's, never an IPv4 address in IPv6 form.
     pub async fn accept<T>(
         &self,
         tcp: Buffered,
@@ -83,13 +162,15 @@ impl Acceptor {
         turn: T,
     ) -> Result<Accepted, HandshakeError> {
         let internal = |error: ErrorStack| HandshakeError::Protocol(error.to_string());
-        let (ssl, asking) = self.session(address, tcp.ahead()).map_err(internal)?;
+        let (ssl, context) = self.session(address, tcp.ahead()).map_err(internal)?;
         let mut stream = SslStream::new(ssl, tcp).map_err(internal)?;
         let decided = Pin::new(&mut stream).accept().await;
         drop(turn);
         if let Err(error) = decided {
-            Box::pin(linger(stream.get_mut())).await; // boxed, or each admitted connection had its buffer
-            let refused = asking.verdict().filter(|verdict| !verdict.admitted);
+            // Boxed, so that the buffer of `linger` is not part of every admitted connection's
+            // task.
+            Box::pin(linger(stream.get_mut())).await;
+            let refused = context.verdict().filter(|verdict| !verdict.admitted);
             return Err(match refused.and_then(|verdict| verdict.peer) {
                 Some(peer) => HandshakeError::Refused(Box::new(peer)),
                 None => why(&error),
@@ -99,9 +180,9 @@ impl Acceptor {
             .ssl()
             .peer_certificate()
             .ok_or(HandshakeError::NoCertificate)?;
-        // The callback was asked about the very same certificate, or what it copied counts for nothing.
+        // What the callback copied counts only if it was asked about this very certificate.
         let der = certificate.to_der().map_err(internal)?;
-        let seen = asking.verdict().and_then(|verdict| verdict.peer);
+        let seen = context.verdict().and_then(|verdict| verdict.peer);
         let peer = match seen.filter(|peer| *peer.der == *der) {
             Some(peer) => peer,
             None => peer_identity(&certificate, address).map_err(internal)?,
@@ -116,23 +197,9 @@ impl Acceptor {
     }
 }
 
-impl Connector {
-    /// Performs the client's side of the handshake towards noded. It has no deadline of its own.
-    pub async fn connect<S>(&self, tcp: S) -> Result<SslStream<S>, String>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let ssl = self.session().map_err(|error| error.to_string())?;
-        let mut stream = SslStream::new(ssl, tcp).map_err(|error| error.to_string())?;
-        match Pin::new(&mut stream).connect().await {
-            Ok(()) => Ok(stream),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-}
-
-/// Closes politely: a client that has sent more than was read must still receive its alert, and the kernel
-/// throws that away with a reset if bytes are left unread. (In TLS 1.3 the request comes with the certificate.)
+/// Reads on until a refused client has closed. If bytes are left unread at the close, the kernel
+/// sends a reset, and the client loses its alert. In TLS 1.3 the request comes right behind the
+/// certificate.
 async fn linger(tcp: &mut Buffered) {
     tcp.say_end();
     let mut sink = [0; 4096];
@@ -140,25 +207,26 @@ async fn linger(tcp: &mut Buffered) {
     let _ = tokio::time::timeout(LINGER, drain).await;
 }
 
+/// What a failed handshake means.
 fn why(error: &openssl::ssl::Error) -> HandshakeError {
     let reasons = error.ssl_error().map_or(&[][..], ErrorStack::errors);
-    let told = |text: &str| {
+    let says = |text: &str| {
         reasons
             .iter()
             .filter_map(|e| e.reason())
             .any(|reason| reason.to_ascii_lowercase().replace('_', " ").contains(text))
     };
     match error.code() {
-        _ if told("peer did not return a certificate") => HandshakeError::NoCertificate,
+        _ if says("peer did not return a certificate") => HandshakeError::NoCertificate,
         ErrorCode::SYSCALL | ErrorCode::ZERO_RETURN => {
             let cause = error.io_error().map(ToString::to_string);
             HandshakeError::PeerClosed(cause.unwrap_or_else(|| "connection closed".into()))
         }
         _ => {
-            // The library's own words for it, without its file names and line numbers.
+            // The library's words, without its file names and line numbers.
             let words = reasons.iter().find_map(|e| e.reason());
-            let spoken = words.map(|words| words.to_ascii_lowercase().replace('_', " "));
-            HandshakeError::Protocol(spoken.unwrap_or_else(|| error.to_string()))
+            let plain = words.map(|words| words.to_ascii_lowercase().replace('_', " "));
+            HandshakeError::Protocol(plain.unwrap_or_else(|| error.to_string()))
         }
     }
 }

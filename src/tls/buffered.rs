@@ -1,6 +1,7 @@
-//! A TCP stream that is read ahead and written in bulk: TLS libraries read each record in two steps, five bytes and
-//! the rest, and write each of its own, and every step would be a system call. While nothing is to be read or
-//! written, no buffer is held.
+//! A TCP stream that reads ahead and writes in bulk. TLS libraries read each record in two steps,
+//! five bytes and the rest, and write each record alone. Without this, every step is a system call.
+//! It never holds a buffer while there is nothing to read or write, and it never looks at the
+//! bytes.
 
 use std::cell::Cell;
 use std::io;
@@ -14,29 +15,30 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
-/// Bytes asked for at first: more than any flight of a handshake.
+/// Bytes to read at first: more than the longest message of a handshake.
 const LEAST: usize = 4 << 10;
-/// Bytes asked for when that was not enough: some TLS records.
+/// Bytes to read when that was not enough: several TLS records.
 const MOST: usize = 64 << 10;
 
-/// Writings from this length on wait for the next one: a full record is seldom the last.
+/// Writes of this length and more wait for the next one: a full record is seldom the last.
 const LONG: usize = 8 << 10;
-/// Most bytes that wait: four of the longest records (RFC 8446, 5.2, with their heads).
+/// Most bytes that wait: four of the longest records with their headers (RFC 8446, 5.2).
 const GATHERED: usize = 4 * (5 + (16 << 10) + 256);
 
 thread_local! {
-    /// What a worker reads ahead into: nearly always it is empty again before another connection has its turn.
+    /// The buffer that a worker reads ahead into. Nearly always it is empty again before the worker
+    /// turns to another connection, so one is enough for all.
     static SPARE: Cell<BytesMut> = Cell::default();
 }
 
-/// Leaves an empty buffer to the next stream of this worker.
+/// Leaves the buffer, emptied, to the next stream of this worker.
 fn give_back(buffer: &mut BytesMut) {
     let mut buffer = std::mem::take(buffer);
     buffer.clear();
     SPARE.set(buffer);
 }
 
-/// The stream, what was read of it and not asked for yet, and what is to be written.
+/// The stream, the bytes that were read but not yet asked for, and those that wait to be written.
 #[derive(Debug)]
 pub struct Buffered {
     tcp: TcpStream,
@@ -47,7 +49,7 @@ pub struct Buffered {
 }
 
 impl Buffered {
-    /// Reads `tcp` ahead, and writes at once.
+    /// Reads ahead, and writes at once.
     pub fn new(tcp: TcpStream) -> Self {
         Self {
             tcp,
@@ -58,8 +60,9 @@ impl Buffered {
         }
     }
 
-    /// From now on long writings wait until there are some, or for [`AsyncWrite::poll_flush`]. Not in a handshake: there the
-    /// library flushes itself, and takes a flush that must wait for a failure.
+    /// From now on collects writes of 8 KiB and more and sends them together, at the latest on
+    /// [`AsyncWrite::poll_flush`]. Only after the handshake: during it the library treats a pending
+    /// flush as an error.
     pub(super) fn gather(&mut self) {
         self.gathers = true;
     }
@@ -70,17 +73,17 @@ impl Buffered {
         Ok(!self.ahead.is_empty())
     }
 
-    /// What was read and not asked for yet.
+    /// The bytes that were read but not yet asked for.
     pub(super) fn ahead(&self) -> &[u8] {
         &self.ahead
     }
 
-    /// The peer will read the end of the stream.
+    /// Tells the peer that nothing more comes: it reads the end of the stream.
     pub(super) fn say_end(&self) {
         let _ = SockRef::from(&self.tcp).shutdown(Shutdown::Write);
     }
 
-    /// Reads until there is something to hand out, or the end.
+    /// Reads until there are bytes to hand out, or the stream ends.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.ahead.is_empty() {
             return Poll::Ready(Ok(()));
@@ -104,7 +107,7 @@ impl Buffered {
         }
     }
 
-    /// Writes all that waits.
+    /// Writes all bytes that wait.
     fn poll_write_gathered(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.gathered.is_empty() {
             let tcp = Pin::new(&mut self.tcp);
@@ -213,7 +216,7 @@ mod tests {
         }
     }
 
-    /// Bytes that are there to be read without waiting: on loopback, all that was sent.
+    /// Bytes that can be read without waiting: on loopback, all that were sent.
     fn arrived(client: &TcpStream) -> usize {
         let mut buffer = vec![MaybeUninit::uninit(); 1 << 20];
         SockRef::from(client).peek(&mut buffer).unwrap_or(0)

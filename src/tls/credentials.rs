@@ -1,4 +1,7 @@
 //! PEM text to certificates and keys, and certificates to plain values.
+//!
+//! It judges nothing and never reads a file. A private key never leaves this room but into the TLS
+//! library.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -6,44 +9,42 @@ use std::sync::Arc;
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
-use openssl::pkey::{Id, PKey, Private, Public};
+use openssl::pkey::{Id, PKey, Public};
+use openssl::ssl::SslContextBuilder;
 use openssl::x509::{X509, X509Ref};
 
-use super::leaf::Leaf;
-use rules::dn::{Name, element};
+use super::mint::CertifiedKey;
+use rules::dn::{Name, read_tlv};
 use rules::identity::{Digest, PeerIdentity};
 
-/// A certificate alone calls from nowhere.
+/// The address of a certificate that nobody has called with.
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// What makes a certificate's digest: [`Digest::of_der`], but in the test of what happens when two
-/// certificates have the same one.
-pub type DigestFn = fn(&[u8]) -> Digest;
+/// Makes the digest of a certificate: [`Digest::of_der`], except in the test of two certificates
+/// that have the same digest.
+type DigestFn = fn(&[u8]) -> Digest;
 
-/// Key and certificate that belong together.
+/// What is in a file such as `server.pem`: a key, the certificate for it, and further certificates.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    pub(super) key: PKey<Private>,
-    pub(super) certificate: X509,
+    pub(super) own: CertifiedKey,
     pub(super) chain: Vec<X509>,
-    /// What clients that take ECDSA are shown instead.
-    pub(super) leaf: Option<Leaf>,
     info: CertificateInfo,
 }
 
-/// Why a PEM file is no credentials.
+/// Why a PEM file cannot be used as [`Credentials`].
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
-    /// No certificate in it.
+    /// There is no certificate in it.
     #[error("no certificate (PEM block CERTIFICATE) in it")]
     NoCertificate,
-    /// A certificate block that is not one.
+    /// One of its certificate blocks does not hold a certificate.
     #[error("a certificate in it cannot be read: {0}")]
     Certificate(#[source] ErrorStack),
-    /// No private key in it, or one that cannot be read.
+    /// There is no private key in it, or one that cannot be read.
     #[error("no private key in it that can be read: {0}")]
     Key(#[source] ErrorStack),
-    /// The key is not that of any certificate in the file.
+    /// No certificate in the file is for its key.
     #[error("the private key fits none of the {0} certificates in it")]
     Mismatch(usize),
     /// The TLS library refuses it.
@@ -52,30 +53,38 @@ pub enum CredentialsError {
 }
 
 impl Credentials {
-    /// Reads key and certificate from PEM text as Ganeti writes it: the key first, then the certificate.
-    /// Other blocks (DH parameters) are skipped; further certificates are sent along as the chain.
+    /// Reads key and certificate from PEM text as Ganeti writes it: the key first, then the
+    /// certificate. Other blocks (DH parameters) are skipped; further certificates are sent along
+    /// as the chain.
     pub fn from_pem(pem: &[u8]) -> Result<Self, CredentialsError> {
         let mut chain = stack(pem)?;
         let key = PKey::private_key_from_pem(pem).map_err(CredentialsError::Key)?;
         let fits = |c: &X509| c.public_key().is_ok_and(|public| public.public_eq(&key));
-        let leaf = chain
+        let own = chain
             .iter()
             .position(fits)
             .ok_or(CredentialsError::Mismatch(chain.len()))?;
-        let certificate = chain.remove(leaf);
+        let certificate = chain.remove(own);
         let info = CertificateInfo::of(&certificate)?;
         Ok(Self {
-            key,
-            certificate,
+            own: CertifiedKey { key, certificate },
             chain,
-            leaf: None,
             info,
         })
     }
 
     /// Whether the key of `issuer` made the signature of this certificate.
-    pub fn signed_by(&self, issuer: &Self) -> bool {
-        self.certificate.verify(&issuer.key).unwrap_or(false)
+    pub(crate) fn signed_by(&self, issuer: &Self) -> bool {
+        let signed = self.own.certificate.verify(&issuer.own.key);
+        signed.unwrap_or(false)
+    }
+
+    /// Lets sessions show this certificate with its chain.
+    pub(super) fn show(&self, context: &mut SslContextBuilder) -> Result<(), ErrorStack> {
+        self.own.show(context)?;
+        self.chain
+            .iter()
+            .try_for_each(|certificate| context.add_extra_chain_cert(certificate.clone()))
     }
 
     /// The certificate as plain values.
@@ -97,7 +106,7 @@ pub struct CertificateInfo {
     pub not_before: i64,
     /// End of validity, seconds since 1970.
     pub not_after: i64,
-    /// The subject, as encoded bytes: names are compared so, for string types differ.
+    /// The subject's name, as encoded bytes: clients compare names with their string types.
     pub subject: Name,
     /// The issuer's name, as encoded bytes.
     pub issuer: Name,
@@ -105,7 +114,8 @@ pub struct CertificateInfo {
     pub x509_version: u8,
     /// Size of the public key in bits.
     pub key_bits: u32,
-    /// Whether that is an RSA key (whose bits count for less than those of other kinds).
+    /// Whether that is an RSA key, which needs more bits than the other kinds for the same
+    /// strength.
     pub rsa: bool,
     /// Algorithm of the issuer's signature, in OpenSSL's long form (`sha256WithRSAEncryption`).
     pub signature: String,
@@ -135,8 +145,8 @@ impl CertificateInfo {
         })
     }
 
-    /// Who its holder is to the rule, calling from an address.
-    pub fn held_by(&self, address: IpAddr) -> PeerIdentity {
+    /// Its holder as a peer that calls from this address.
+    pub fn as_peer(&self, address: IpAddr) -> PeerIdentity {
         PeerIdentity {
             address,
             digest: self.digest,
@@ -154,7 +164,7 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateInfo>, CredentialsError
 }
 
 /// As [`certificates`], with any digest function.
-pub fn certificates_with(
+pub(crate) fn certificates_with(
     pem: &[u8],
     digest: DigestFn,
 ) -> Result<Vec<CertificateInfo>, CredentialsError> {
@@ -164,13 +174,13 @@ pub fn certificates_with(
 }
 
 /// A certificate given as DER.
-pub fn certificate(der: &[u8]) -> Result<CertificateInfo, CredentialsError> {
+pub(crate) fn certificate(der: &[u8]) -> Result<CertificateInfo, CredentialsError> {
     let certificate = X509::from_der(der).map_err(CredentialsError::Certificate)?;
     Ok(CertificateInfo::of(&certificate)?)
 }
 
 /// PEM text of a certificate given as DER.
-pub fn pem(der: &[u8]) -> Result<Vec<u8>, CredentialsError> {
+pub(crate) fn pem(der: &[u8]) -> Result<Vec<u8>, CredentialsError> {
     X509::from_der(der)
         .and_then(|certificate| certificate.to_pem())
         .map_err(CredentialsError::Certificate)
@@ -185,7 +195,8 @@ fn stack(pem: &[u8]) -> Result<Vec<X509>, CredentialsError> {
     }
 }
 
-/// The rule that counted before Ganeti 2.11: the certificate is that of `server.pem`, or signed by it.
+/// Tells the certificates of this cluster from others: that of `server.pem`, and those signed by
+/// it. This alone admitted a peer before Ganeti 2.11.
 #[derive(Debug, Clone)]
 pub struct Issuer {
     der: Arc<[u8]>,
@@ -193,28 +204,28 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Of the certificate in `server.pem`.
+    /// The issuer with the certificate of `server.pem`.
     pub fn new(credentials: &Credentials) -> Result<Self, ErrorStack> {
         Ok(Self {
             der: Arc::clone(&credentials.info.der),
-            key: credentials.certificate.public_key()?,
+            key: credentials.own.certificate.public_key()?,
         })
     }
 
     /// Whether a certificate (DER) is of this cluster.
-    pub fn made(&self, der: &[u8]) -> bool {
+    pub fn issued(&self, der: &[u8]) -> bool {
         if *self.der == *der {
             return true;
         }
         let signed = X509::from_der(der).and_then(|c| c.verify(&self.key));
-        // A signature that does not fit leaves its error in the thread's queue, and this is asked in the middle
-        // of a handshake, which would take the error for its own.
+        // A wrong signature leaves its error in the thread's queue. This runs in the middle of a
+        // handshake, which would read that error as its own.
         drop(ErrorStack::get());
         matches!(signed, Ok(true))
     }
 }
 
-/// Copies what the rooms behind need out of a certificate, once.
+/// Copies what the rule needs out of a certificate, once for each handshake.
 pub(super) fn peer_identity(
     certificate: &X509Ref,
     address: IpAddr,
@@ -243,14 +254,14 @@ fn peer_identity_with(
     })
 }
 
-/// The version of a certificate, which not every link target tells: `[0]` in front of the serial number, and
-/// absent for version 1 (RFC 5280, 4.1).
+/// The X.509 version of a certificate, which not every TLS library reports. It stands as `[0]`
+/// before the serial number, and is absent for version 1 (RFC 5280, 4.1).
 fn version(der: &[u8]) -> u8 {
-    let explicit = element(der)
-        .and_then(|(_, certificate, _)| element(certificate))
-        .and_then(|(_, tbs, _)| element(tbs))
+    let explicit = read_tlv(der)
+        .and_then(|(_, certificate, _)| read_tlv(certificate))
+        .and_then(|(_, tbs, _)| read_tlv(tbs))
         .filter(|(tag, _, _)| *tag == 0xa0);
-    match explicit.and_then(|(_, version, _)| element(version)) {
+    match explicit.and_then(|(_, version, _)| read_tlv(version)) {
         Some((0x02, [version], _)) => version.saturating_add(1),
         _ => 1,
     }

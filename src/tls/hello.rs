@@ -1,4 +1,5 @@
-//! The one thing that must be known of a ClientHello before the TLS library reads it.
+//! The one thing that must be known of a ClientHello before the TLS library reads it. Pure: it
+//! reads bytes, and it never refuses a client. Pure: it reads bytes, and it never refuses a client.
 
 use bytes::Buf;
 
@@ -7,11 +8,11 @@ const CLIENT_HELLO: u8 = 1;
 const SUPPORTED_GROUPS: u16 = 10;
 const SECP256R1: u16 = 0x0017;
 
-/// Whether a client that speaks TLS 1.2 or older takes a certificate with a key on P-256: whether that is among its
-/// supported groups (RFC 8422, 5.1.1), which AWS-LC does not look at. `flight` is what has come of its first flight. Where it is no
-/// ClientHello, not whole, or names no groups: `false`. Pure.
-pub fn takes_p256(flight: &[u8]) -> bool {
-    let Some(mut groups) = supported_groups(flight) else {
+/// True if a TLS 1.2 client lists secp256r1 in supported_groups, and so can verify a P-256
+/// certificate (RFC 8422, 5.1.1). AWS-LC does not check this. `received` is the start of the
+/// connection; anything but a complete ClientHello gives false.
+pub fn accepts_p256(received: &[u8]) -> bool {
+    let Some(mut groups) = supported_groups(received) else {
         return false;
     };
     while let Ok(group) = groups.try_get_u16() {
@@ -23,11 +24,11 @@ pub fn takes_p256(flight: &[u8]) -> bool {
 }
 
 /// The list in the extension, if the first record holds a whole ClientHello that has it.
-fn supported_groups(mut flight: &[u8]) -> Option<&[u8]> {
+fn supported_groups(mut received: &[u8]) -> Option<&[u8]> {
     // TLSPlaintext (RFC 8446, 5.1): type, version, fragment
-    (flight.try_get_u8() == Ok(HANDSHAKE)).then_some(())?;
-    flight.try_get_u16().ok()?;
-    let mut record = vector(&mut flight, 2)?;
+    (received.try_get_u8() == Ok(HANDSHAKE)).then_some(())?;
+    received.try_get_u16().ok()?;
+    let mut record = vector(&mut received, 2)?;
     (record.try_get_u8() == Ok(CLIENT_HELLO)).then_some(())?;
     let mut hello = vector(&mut record, 3)?;
     // ClientHello (RFC 8446, 4.1.2): version and random, session id, ciphers, compression methods
@@ -45,7 +46,7 @@ fn supported_groups(mut flight: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// A vector behind its length of so many bytes (RFC 8446, 3.4).
+/// Takes a vector off the front. Its length comes first, in `width` bytes (RFC 8446, 3.4).
 fn vector<'a>(from: &mut &'a [u8], width: usize) -> Option<&'a [u8]> {
     let length = usize::try_from(from.try_get_uint(width).ok()?).ok()?;
     let (vector, rest) = from.split_at_checked(length)?;
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A vector with its length in so many bytes.
+    /// A vector behind its length, which has `width` bytes.
     fn framed(width: usize, content: &[u8]) -> Vec<u8> {
         let length = content.len().to_be_bytes();
         [&length[length.len() - width..], content].concat()
@@ -102,9 +103,9 @@ mod tests {
             (Vec::new(), false),
         ];
         for (flight, expected) in table {
-            assert_eq!(takes_p256(&flight), expected, "{flight:02x?}");
-            // What comes behind it does not matter.
-            assert_eq!(takes_p256(&[&flight[..], b"more"].concat()), expected);
+            assert_eq!(accepts_p256(&flight), expected, "{flight:02x?}");
+            // Bytes after the ClientHello do not matter.
+            assert_eq!(accepts_p256(&[&flight[..], b"more"].concat()), expected);
         }
     }
 
@@ -115,16 +116,16 @@ mod tests {
             include_bytes!("../../fuzz/seeds/client_hello/openssl-tls12"),
             include_bytes!("../../fuzz/seeds/client_hello/gnutls"),
         ] {
-            assert!(takes_p256(flight));
+            assert!(accepts_p256(flight));
         }
     }
 
     #[test]
     fn what_is_not_whole_says_nothing() {
         let flight = hello(&[groups(&[0x17]), extension(0xff, &[1; 9])].concat());
-        assert!(takes_p256(&flight));
+        assert!(accepts_p256(&flight));
         for cut in 0..flight.len() {
-            assert!(!takes_p256(&flight[..cut]), "{cut}");
+            assert!(!accepts_p256(&flight[..cut]), "{cut}");
         }
     }
 
@@ -134,7 +135,7 @@ mod tests {
         for (at, other) in [(0, 23), (5, 2)] {
             let mut flight = flight.clone();
             flight[at] = other;
-            assert!(!takes_p256(&flight), "byte {at}");
+            assert!(!accepts_p256(&flight), "byte {at}");
         }
     }
 
@@ -145,11 +146,11 @@ mod tests {
             at in any::<prop::sample::Index>(),
             byte in any::<u8>(),
         ) {
-            takes_p256(&bytes);
+            accepts_p256(&bytes);
             let mut flight = hello(&[groups(&[0x17]), bytes].concat());
             let at = at.index(flight.len());
             flight[at] = byte;
-            takes_p256(&flight);
+            accepts_p256(&flight);
         }
 
         #[test]
@@ -158,9 +159,9 @@ mod tests {
             after in prop::collection::vec(any::<u16>(), 0..30),
         ) {
             let all = [&before[..], &[SECP256R1], &after].concat();
-            prop_assert!(takes_p256(&hello(&groups(&all))));
+            prop_assert!(accepts_p256(&hello(&groups(&all))));
             let others: Vec<u16> = all.into_iter().filter(|group| *group != SECP256R1).collect();
-            prop_assert!(!takes_p256(&hello(&groups(&others))));
+            prop_assert!(!accepts_p256(&hello(&groups(&others))));
         }
     }
 }

@@ -1,34 +1,56 @@
-//! TLS: the only room that names OpenSSL types. Acceptor and connector, and the handshake that turns a TCP
-//! connection into a stream and a [`PeerIdentity`](rules::identity::PeerIdentity).
+//! TLS and certificates: the only room that names the OpenSSL library.
 //!
-//! Pinning, not PKI: the chain decides nothing. Inside the verify callback the [`Gate`] is asked so
-//! that a refused client gets a fitting alert; the decision that counts is taken by the caller, after the
-//! handshake, on the identity returned here.
+//! It turns a TCP connection into a stream and a [`PeerIdentity`](rules::identity::PeerIdentity),
+//! and PEM text into plain values. It pins certificates and builds no PKI: a chain decides nothing.
+//! It never admits anybody. The verify callback asks a [`PeerCheck`] only so that a refused client
+//! gets a fitting alert. The caller decides after the handshake, on the identity that is returned
+//! here.
+//!
+//! ```text
+//!   accept       the server's side: acceptor and handshake
+//!   connect      the client's side: towards noded, and for the demo
+//!   verify       the check of the peer inside the handshake
+//!   hello        what must be known of a ClientHello before the library reads it
+//!   ecdsa        the ECDSA certificate that server.pem signs
+//!   profile      versions, groups and ciphers
+//!   credentials  PEM text to certificates, keys and plain values
+//!   mint         makes and signs certificates
+//!   buffered     a TCP stream with fewer system calls
+//! ```
 
 mod accept;
 mod buffered;
+mod connect;
 mod credentials;
+mod ecdsa;
 mod hello;
-mod leaf;
+pub mod mint;
 mod profile;
+mod verify;
 
-pub use accept::{Accepted, HandshakeError, Version, speaks};
+pub(crate) use accept::speaks;
+pub use accept::{Accepted, Acceptor, HandshakeError, Version};
 pub use buffered::Buffered;
-pub use credentials::{
-    CertificateInfo, Credentials, CredentialsError, DigestFn, Issuer, certificate, certificates,
-    certificates_with, pem,
-};
-pub use hello::takes_p256;
-pub use leaf::{NoLeaf, Shown};
-pub use profile::{Acceptor, Connector, Gate, Profile};
+pub use connect::Connector;
+pub(crate) use connect::{BlockingStream, connect_unverified};
+#[cfg(test)]
+pub(crate) use credentials::certificates_with;
+pub use credentials::{CertificateInfo, Credentials, CredentialsError, Issuer, certificates};
+pub(crate) use credentials::{certificate, pem};
+pub use ecdsa::{EcdsaCertificate, NoEcdsaCertificate, ServerCertificate};
+pub use hello::accepts_p256;
+pub use openssl::error::ErrorStack as LibraryError;
+pub use profile::Profile;
+pub use tokio_openssl::SslStream as TlsStream;
+pub use verify::PeerCheck;
 
 /// Name and version of the TLS library this program is linked to.
-pub fn library() -> &'static str {
+pub(crate) fn library() -> &'static str {
     openssl::version::version()
 }
 
-/// To be called by each thread that will shake hands: AWS-LC gathers entropy for 40 ms before a thread's first
-/// random number, and the first client should not wait for it.
-pub fn prepare_thread() {
+/// Prepares the calling thread for handshakes. AWS-LC collects entropy for 40 ms before the first
+/// random number of each thread, and no client should wait for that.
+pub(crate) fn prepare_thread() {
     let _ = openssl::rand::rand_bytes(&mut [0]);
 }

@@ -1,8 +1,9 @@
 //! Learned certificates: kept under their digest in the state directory, `learned/DIGEST.pem`.
 //!
-//! A client that completed a handshake has shown its certificate and proved that it holds the key, so the
-//! certificate of its digest is known from then on, over restarts too. Only digests of the map in force are
-//! kept; what has left the map is forgotten, file and all.
+//! A client that completed a handshake has shown its certificate and proved that it holds the key.
+//! From then on the certificate of its digest is known, even after a restart. A learned certificate
+//! never admits anybody: only digests of the map in force are kept, and one that has left the map
+//! is forgotten together with its file.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,7 +17,7 @@ use std::time::SystemTime;
 use tracing::{debug, info, warn};
 
 use super::known::{KnownCertificate, Source, lists};
-use crate::node::files::{self, Found};
+use crate::node::files::{self, FileContent};
 use crate::tls::{CertificateInfo, certificate, certificates, pem};
 use rules::admission::{Admission, Nobody};
 use rules::identity::Digest;
@@ -24,10 +25,10 @@ use rules::identity::Digest;
 /// The directory's name in the state directory.
 const NAME: &str = "learned";
 
-/// Learned certificates that are kept; Ganeti's own map ends at 1351 entries.
+/// Most learned certificates that are kept. Ganeti's own map ends at 1351 entries.
 const MOST: usize = 4096;
 
-/// Largest certificate that is learned, in bytes of DER; Ganeti's have 800.
+/// Largest certificate that is learned, in bytes of DER. Ganeti's have 800.
 const MAX_DER: usize = 16 << 10;
 
 /// The learned certificates, and their files.
@@ -63,7 +64,8 @@ impl Learned {
         self.certificates.values()
     }
 
-    /// Learns a certificate whose holder proved possession; returns whether it is news.
+    /// Learns a certificate whose holder proved possession of the key. Returns whether it was
+    /// unknown.
     pub(super) fn learn(&mut self, der: &[u8], admission: &Admission) -> bool {
         let Ok(info) = certificate(der) else {
             return false;
@@ -87,10 +89,10 @@ impl Learned {
         true
     }
 
-    /// Forgets what the map does not list any more.
+    /// Forgets the certificates that the map no longer lists.
     pub(super) fn retain(&mut self, admission: &Admission) {
         if let Admission::Nobody(Nobody::NoIdentity | Nobody::NoGoodMap) = admission {
-            return; // a fault says nothing about who left
+            return; // a fault does not tell who left the map
         }
         let (directory, writes) = (&self.directory, self.writes);
         self.certificates.retain(|digest, _| {
@@ -138,10 +140,10 @@ pub(super) fn files_in(state_dir: &Path) -> Vec<PathBuf> {
 /// Reads one file: its certificate must have the digest that is the file's name.
 fn read(path: &Path) -> Result<KnownCertificate, String> {
     let content = match files::read(path, 2 * MAX_DER) {
-        Found::Content(content) => content,
-        Found::Absent => return Err("it is gone".into()),
-        Found::TooLarge => return Err("it is too large".into()),
-        Found::Unreadable(why) => return Err(why),
+        FileContent::Content(content) => content,
+        FileContent::Absent => return Err("it is gone".into()),
+        FileContent::TooLarge => return Err("it is too large".into()),
+        FileContent::Unreadable(why) => return Err(why),
     };
     let mut list = certificates(&content).map_err(|error| error.to_string())?;
     let info = list.swap_remove(0);

@@ -1,9 +1,10 @@
-//! The trust snapshot: everything that decides who is admitted, in one immutable value behind one atomic swap.
+//! The trust snapshot: everything that decides who is admitted, in one immutable value that is
+//! replaced in one atomic swap.
 //!
-//! Candidate map, server identity and the TLS acceptor made of them belong together, so they are
-//! published together (or not at all, and the old ones stay). Readers never lock. A connection takes the
-//! snapshot of the moment for its handshake; the admission decision is taken on the snapshot that is
-//! current *when it is taken*.
+//! The candidate map, the server identity and the TLS acceptor made of them belong together. They
+//! are published together, or not at all, and then the old ones stay. Readers never lock. A
+//! connection uses the current snapshot for its handshake. The decision to admit it is made on the
+//! snapshot that is current *at that moment*, which may be a later one.
 
 mod fault;
 mod known;
@@ -12,6 +13,7 @@ mod metrics;
 mod paths;
 mod reload;
 mod reset;
+mod server_pem;
 pub mod sightings;
 mod sources;
 mod state;
@@ -25,10 +27,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch as notice;
 
-use crate::config::Config;
-use crate::metrics::Maker;
 use crate::node::ssconf::Ssconf;
-use crate::tls::{Acceptor, CertificateInfo, Connector, Issuer, Shown};
+use crate::tls::{Acceptor, CertificateInfo, Connector, Issuer, ServerCertificate};
 use rules::admission::{Admission, Nobody};
 use rules::authz::{Denied, Facts, Mode, Permit, Policy, authorise};
 use rules::candidates::MapState;
@@ -39,10 +39,10 @@ pub use known::{CaList, CaState, Known, KnownCertificate, Source, WhenIncomplete
 pub(crate) use metrics::Certificate;
 pub use metrics::Metrics;
 pub use paths::{Paths, Rules};
-pub use reload::Reloader;
-pub use reset::{Forgotten, InUse, forget};
+pub use reload::{Reloader, snapshot_from_files};
+pub(crate) use reset::forget;
 pub use sources::Sources;
-pub(crate) use state::{Remembered, State};
+pub(crate) use state::{SavedMap, State};
 pub use watch::{Reloads, spawn as watch};
 
 /// One consistent state of trust.
@@ -78,7 +78,7 @@ pub struct Tls {
     /// Speaks TLS to noded (`upstream.tls`).
     pub connector: Connector,
     /// Which certificate clients are shown.
-    pub shown: Shown,
+    pub shown: ServerCertificate,
     /// The certificate of `server.pem`.
     pub server: CertificateInfo,
     /// Tells certificates of this cluster from others.
@@ -113,7 +113,7 @@ impl Snapshot {
         let tls = self.tls.as_ref();
         let server = tls.map(|tls| &tls.server);
         let server_der = || server.filter(|s| s.digest == peer.digest).map(|s| &*s.der);
-        let made_here = || tls.is_some_and(|tls| tls.issuer.made(&peer.der));
+        let made_here = || tls.is_some_and(|tls| tls.issuer.issued(&peer.der));
         let facts = Facts {
             admission: &self.admission,
             known: self.known.der(&peer.digest).or_else(server_der),
@@ -126,7 +126,7 @@ impl Snapshot {
         authorise(peer, &facts, policy)
     }
 
-    /// Whether this snapshot says of the nodes what these files say.
+    /// Whether this snapshot has the addresses and the master of these files.
     fn says_of_the_nodes(&self, ssconf: &Ssconf) -> bool {
         self.candidate_addresses == ssconf.candidate_addresses
             && self.primary_addresses == ssconf.primary_addresses
@@ -176,7 +176,7 @@ impl Store {
         self.current.load_full()
     }
 
-    /// Told the generation of each snapshot after it was published.
+    /// Receives the generation of each snapshot after it was published.
     pub fn subscribe(&self) -> notice::Receiver<u64> {
         self.changed.subscribe()
     }
@@ -199,18 +199,6 @@ impl Store {
         self.changed.send_replace(generation);
         snapshot
     }
-}
-
-/// The snapshot that a proxy with this configuration would publish now. Nothing is written.
-pub fn look(config: &Config) -> Arc<Snapshot> {
-    let store = Store::new(config.access());
-    let metrics = Arc::new(Metrics::new(&mut Maker::default())); // which nobody reads
-    let rules = Rules {
-        keeps_state: false,
-        ..Rules::of(config)
-    };
-    Reloader::new(Paths::of(config), Arc::clone(&store), metrics, rules).reload();
-    store.snapshot()
 }
 
 /// Seconds since 1970.

@@ -1,4 +1,5 @@
-//! Which files there are, and how what they say is taken: the part of the configuration that trust sees.
+//! Which files there are, and how their content is used: the part of the configuration that trust
+//! sees. It never reads the content of a file.
 
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use super::sources::Sources;
 use crate::config::Config;
 use crate::node::files::Stamp;
 use crate::node::ssconf;
-use crate::tls::{Profile, Shown};
+use crate::tls::{Profile, ServerCertificate};
 use rules::admission::BootstrapPolicy;
 
 /// The files that a [`super::Reloader`] reads.
@@ -25,7 +26,7 @@ pub struct Paths {
     pub sources: Sources,
 }
 
-/// Stamps of the watched files, to notice changes that no event told.
+/// Stamps of the watched files, to notice changes that no event reported.
 pub(super) type Stamps = Vec<(PathBuf, Option<Stamp>)>;
 
 impl Paths {
@@ -65,7 +66,7 @@ impl Paths {
     }
 }
 
-/// How a [`super::Reloader`] takes what it reads.
+/// How a [`super::Reloader`] uses what it reads.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     /// Whether an absent or empty map opens the bootstrap phase.
@@ -73,10 +74,11 @@ pub struct Rules {
     /// How strict TLS is.
     pub profile: Profile,
     /// Which certificate clients are shown.
-    pub shown: Shown,
+    pub shown: ServerCertificate,
     /// What is sent while the client CA list is incomplete.
     pub when_incomplete: WhenIncomplete,
-    /// Whether the state directory is this process's own. Else it is read and never written.
+    /// Whether this process owns the state directory. If not, it reads the directory and never
+    /// writes to it.
     pub keeps_state: bool,
 }
 

@@ -1,4 +1,5 @@
-//! From files to a published snapshot: read all, build all, and swap it whole or keep the old one.
+//! From files to a published snapshot: reads all, builds all, and publishes the whole or keeps the
+//! old one. A faulty file never changes who is admitted.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,15 +12,17 @@ use super::learned::Learned;
 use super::metrics::{Certificate, File, Metrics};
 use super::paths::{Paths, Rules, Stamps};
 use super::reset::InUse;
+use super::server_pem::{Identity, IdentityBuilder};
 use super::sources::Files;
-use super::state::{Remembered, State};
+use super::state::{SavedMap, State};
 use super::{Snapshot, Store, Tls};
-use crate::node::files::{self, Found};
+use crate::config::Config;
+use crate::metrics::Maker;
+use crate::node::files::{self, FileContent};
 use crate::node::flaw::Flaw;
 use crate::node::ssconf::Ssconf;
-use crate::tls::{Acceptor, Connector, Credentials, Gate, Issuer, Shown};
 use rules::Named;
-use rules::admission::{Admission, BootstrapPolicy, LastGood, Resolved, Server, resolve};
+use rules::admission::{Admission, BootstrapPolicy, LastGood, Resolved, ServerPem, resolve};
 use rules::candidates::{MAX_BYTES, MapFile, MapState, parse};
 
 /// Largest `server.pem` that is read, in bytes.
@@ -31,7 +34,7 @@ pub struct Reloader {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     rules: Rules,
-    gate: Gate,
+    identities: IdentityBuilder,
     state: State,
     _in_use: Option<InUse>,
     latch_damaged: bool,
@@ -40,19 +43,12 @@ pub struct Reloader {
     files: Files,
     learned: Learned,
     ssconf: Ssconf,
-    reported: Option<(Admission, Server)>,
+    reported: Option<(Admission, ServerPem)>,
     reported_list: Option<CaList>,
     reported_faults: Vec<Fault>,
 }
 
-/// The server identity in force, with the bytes it was made of.
-struct Identity {
-    pem: Vec<u8>,
-    credentials: Credentials,
-    tls: Tls,
-}
-
-/// What one reading found, to be published together.
+/// What one reload found, to be published together.
 struct Reading {
     map_state: MapState,
     known: Known,
@@ -62,34 +58,28 @@ struct Reading {
 }
 
 impl Reloader {
-    /// A reloader that has read nothing yet but its own state.
+    /// A reloader that has read nothing yet except its own state.
     pub fn new(paths: Paths, store: Arc<Store>, metrics: Arc<Metrics>, rules: Rules) -> Self {
         let mut state = State::new(&paths.state_dir);
         if !rules.keeps_state {
             state = state.read_only();
         }
         let (last_good, latch_damaged) = match state.load() {
-            Remembered::Nothing => (None, false),
-            Remembered::Map(good) => (Some(good), false),
-            Remembered::Damaged(why) => {
+            SavedMap::Nothing => (None, false),
+            SavedMap::Map(good) => (Some(good), false),
+            SavedMap::Damaged(why) => {
                 metrics.reload_failures.of(File::State).inc();
                 error!(file = %state.path().display(), why,
                     "the last good candidate map cannot be read back; the bootstrap phase stays closed");
                 (None, true)
             }
         };
-        let admission = Arc::downgrade(&store);
-        let gate: Gate = Arc::new(move |peer| {
-            admission
-                .upgrade()
-                .is_some_and(|store| store.authorise(peer).is_ok())
-        });
         let in_use = || InUse::mark(&paths.state_dir).ok();
         Self {
+            identities: IdentityBuilder::new(&store, rules.profile, rules.shown),
             store,
             metrics,
             rules,
-            gate,
             state,
             _in_use: rules.keeps_state.then(in_use).flatten(),
             latch_damaged,
@@ -106,7 +96,7 @@ impl Reloader {
     }
 
     /// The files to watch.
-    pub fn paths(&self) -> &Paths {
+    pub(super) fn paths(&self) -> &Paths {
         &self.paths
     }
 
@@ -114,14 +104,15 @@ impl Reloader {
         self.paths.stamps()
     }
 
-    /// Learns a certificate whose holder proved possession; returns whether that is news, for which the next
-    /// [`Reloader::reload`] makes a new client CA list.
+    /// Learns a certificate whose holder proved possession of the key. Returns whether it was
+    /// unknown; then the next [`Reloader::reload`] makes a new client CA list.
     pub(super) fn learn(&mut self, der: &[u8]) -> bool {
         self.learned.learn(der, &self.store.current().admission)
     }
 
-    /// Reads everything again and publishes it if it says something new. Returns whether all is well;
-    /// if not, reading again after a moment may help (a file caught in the middle of its writing).
+    /// Reads everything again and publishes it if anything changed. Returns whether all is well. If
+    /// not, another try after a moment may help: perhaps a file was read while it was being
+    /// written.
     pub fn reload(&mut self) -> bool {
         let mut faults = Vec::new();
         let (server, identity_changed) = self.reload_identity(&mut faults);
@@ -161,7 +152,8 @@ impl Reloader {
         all_well
     }
 
-    /// The certificates of the candidates in the map: files first, then what was learned.
+    /// The certificates of the candidates in the map: first those from files, then the learned
+    /// ones.
     fn gather_known(&mut self, admission: &Admission, faults: &mut Vec<Fault>) -> Known {
         let before = faults.len();
         self.learned.retain(admission);
@@ -175,60 +167,49 @@ impl Reloader {
         known
     }
 
-    /// Puts the client CA list of the moment into the acceptor.
+    /// Gives the acceptor the current client CA list.
     fn renew_client_cas(&mut self, admission: &Admission, known: &Known, faults: &mut Vec<Fault>) {
         let Some(identity) = &mut self.identity else {
             return;
         };
-        let tls = &mut identity.tls;
-        let list = CaList::new(admission, known, &tls.server, self.rules.when_incomplete);
-        if list.names == tls.client_cas.names {
-            tls.client_cas = list; // what is sent stays the same
-            return;
-        }
-        let gate = Arc::clone(&self.gate);
-        match Acceptor::new(&identity.credentials, self.rules.profile, gate, &list.names) {
-            Ok(acceptor) => {
-                tls.acceptor = acceptor;
-                tls.client_cas = list;
-            }
-            Err(error) => {
-                let why = error.to_string();
-                faults.push(Fault::ClientCaList { why });
-            }
+        let policy = self.rules.when_incomplete;
+        let list = CaList::new(admission, known, &identity.tls.server, policy);
+        if let Err(error) = self.identities.set_client_cas(identity, list) {
+            let why = error.to_string();
+            faults.push(Fault::ClientCaList { why });
         }
     }
 
     fn read_map(&self) -> MapFile {
         match files::read(&self.paths.map, MAX_BYTES) {
-            Found::Absent => MapFile::Absent,
-            Found::TooLarge => MapFile::TooLarge,
-            Found::Unreadable(why) => MapFile::Unreadable(why),
-            Found::Content(text) => parse(&text),
+            FileContent::Absent => MapFile::Absent,
+            FileContent::TooLarge => MapFile::TooLarge,
+            FileContent::Unreadable(why) => MapFile::Unreadable(why),
+            FileContent::Content(text) => parse(&text),
         }
     }
 
-    /// Takes a new `server.pem` into force, or says what is wrong with it and keeps the old one.
-    /// Returns what is known of it, and whether the identity in force changed.
-    fn reload_identity(&mut self, faults: &mut Vec<Fault>) -> (Server, bool) {
+    /// Puts a new `server.pem` into force, or reports what is wrong with it and keeps the old one.
+    /// Returns what is known about it, and whether the identity in force changed.
+    fn reload_identity(&mut self, faults: &mut Vec<Fault>) -> (ServerPem, bool) {
         let known = |identity: &Option<Identity>| match identity {
-            Some(identity) => Server::Known(identity.tls.server.digest),
-            None => Server::Faulty,
+            Some(identity) => ServerPem::Known(identity.tls.server.digest),
+            None => ServerPem::Faulty,
         };
         let flaw = match files::read(&self.paths.server_pem, MAX_PEM) {
-            Found::Absent => return (Server::Absent, self.identity.take().is_some()),
-            Found::Content(pem) if self.identity.as_ref().is_some_and(|i| i.pem == pem) => {
+            FileContent::Absent => return (ServerPem::Absent, self.identity.take().is_some()),
+            FileContent::Content(pem) if self.identity.as_ref().is_some_and(|i| i.pem == pem) => {
                 return (known(&self.identity), false);
             }
-            Found::Content(pem) => match self.build(pem) {
+            FileContent::Content(pem) => match self.identities.build(pem) {
                 Ok(identity) => {
                     self.identity = Some(identity);
                     return (known(&self.identity), true);
                 }
                 Err(error) => Flaw::malformed(error),
             },
-            Found::TooLarge => Flaw::TooLarge { limit: MAX_PEM },
-            Found::Unreadable(why) => Flaw::Unreadable { why },
+            FileContent::TooLarge => Flaw::TooLarge { limit: MAX_PEM },
+            FileContent::Unreadable(why) => Flaw::Unreadable { why },
         };
         let path = self.paths.server_pem.clone();
         faults.push(Fault::ServerPem { path, flaw });
@@ -236,41 +217,7 @@ impl Reloader {
         (known(&self.identity), false)
     }
 
-    fn build(&self, pem: Vec<u8>) -> Result<Identity, crate::tls::CredentialsError> {
-        let mut credentials = Credentials::from_pem(&pem)?;
-        let shown = self.add_leaf(&mut credentials);
-        let (profile, gate) = (self.rules.profile, Arc::clone(&self.gate));
-        let tls = Tls {
-            acceptor: Acceptor::new(&credentials, profile, gate, &[])?,
-            connector: Connector::new(&credentials, profile)?,
-            shown,
-            server: credentials.info(),
-            issuer: Issuer::new(&credentials)?,
-            client_cas: CaList::before_the_first(),
-        };
-        Ok(Identity {
-            pem,
-            credentials,
-            tls,
-        })
-    }
-
-    /// Adds the certificate that clients are shown to the server's own, if there is to be one.
-    fn add_leaf(&self, credentials: &mut Credentials) -> Shown {
-        if self.rules.shown == Shown::ServerPem {
-            return Shown::ServerPem;
-        }
-        let host = rustix::system::uname();
-        match credentials.add_leaf(&host.nodename().to_string_lossy()) {
-            Ok(()) => Shown::Ecdsa,
-            Err(why) => {
-                info!(%why, "clients are shown server.pem, not an ECDSA certificate signed by it");
-                Shown::ServerPem
-            }
-        }
-    }
-
-    /// The numbers of a reading.
+    /// Sets the metrics of a reload.
     fn count(&self, resolved: &Resolved, reading: &Reading) {
         let metrics = &self.metrics;
         metrics.map_state.only(Some(reading.map_state));
@@ -295,8 +242,8 @@ impl Reloader {
         }
     }
 
-    /// Publishes a reading if it says something new: Ganeti rewrites the map on almost every change of its
-    /// configuration.
+    /// Publishes a reload if anything changed. Ganeti rewrites the map on almost every change of
+    /// its configuration, and most of the time the map stays the same.
     fn publish(&self, admission: &Admission, reading: Reading) {
         let old = self.store.snapshot();
         let map_loaded = match reading.map_state {
@@ -333,13 +280,13 @@ impl Reloader {
         });
     }
 
-    /// One log line for each change, none for what was told already.
-    fn report(&mut self, admission: &Admission, server: Server, faults: &[Fault]) {
+    /// Logs one line for each change, and nothing twice.
+    fn report(&mut self, admission: &Admission, server: ServerPem, faults: &[Fault]) {
         let news = Some((admission.clone(), server));
         if self.reported != news {
             let server = match server {
-                Server::Known(digest) => digest.to_string(),
-                Server::Absent | Server::Faulty => "none".into(),
+                ServerPem::Known(digest) => digest.to_string(),
+                ServerPem::Absent | ServerPem::Faulty => "none".into(),
             };
             match admission {
                 Admission::Listed(map) => {
@@ -377,11 +324,12 @@ impl Reloader {
     }
 
     /// Keeps the last good map in memory and in the state directory.
-    fn remember(&mut self, resolved: Resolved, server: Server) {
+    fn remember(&mut self, resolved: Resolved, server: ServerPem) {
         self.last_good = resolved.last_good;
         let kept = match (self.latch_damaged, server) {
-            // A damaged file still says that there once was a map; it counts until there is a new one.
-            (true, Server::Known(_) | Server::Faulty) if self.last_good.is_none() => return,
+            // A damaged file still shows that there once was a map. It stays until there is a new
+            // one.
+            (true, ServerPem::Known(_) | ServerPem::Faulty) if self.last_good.is_none() => return,
             (true, _) => self
                 .state
                 .forget()
@@ -395,4 +343,16 @@ impl Reloader {
                 "the last good candidate map could not be kept; it holds until this process ends");
         }
     }
+}
+
+/// The snapshot that a proxy with this configuration would publish now. It writes nothing.
+pub fn snapshot_from_files(config: &Config) -> Arc<Snapshot> {
+    let store = Store::new(config.access());
+    let metrics = Arc::new(Metrics::new(&mut Maker::default())); // which nobody reads
+    let rules = Rules {
+        keeps_state: false,
+        ..Rules::of(config)
+    };
+    Reloader::new(Paths::of(config), Arc::clone(&store), metrics, rules).reload();
+    store.snapshot()
 }

@@ -1,4 +1,5 @@
-//! Forgetting what the state directory remembers, and the lock that tells whether a proxy uses it.
+//! Deletes what the state directory remembers. The lock shows whether a proxy uses the directory:
+//! then nothing is deleted, unless it is forced.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -9,31 +10,32 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{learned, state};
 
-/// Held (shared: an old and a new process overlap in a restart) while a proxy uses a state directory.
+/// A lock that a proxy holds while it uses a state directory. It is shared, because an old and a
+/// new process overlap in a restart.
 #[derive(Debug)]
-pub struct InUse(#[allow(dead_code, reason = "held until it is dropped")] File);
+pub(super) struct InUse(#[allow(dead_code, reason = "held until it is dropped")] File);
 
 impl InUse {
     /// Marks the directory as used by this process.
-    pub fn mark(state_dir: &Path) -> io::Result<Self> {
+    pub(super) fn mark(state_dir: &Path) -> io::Result<Self> {
         let file = lock_file(state_dir)?;
         flock(&file, FlockOperation::NonBlockingLockShared)?;
         Ok(Self(file))
     }
 }
 
-/// What was forgotten.
+/// What was deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Forgotten {
-    /// The last good map was there.
-    pub map: bool,
-    /// So many learned certificates were there.
-    pub learned: usize,
+pub(crate) struct Forgotten {
+    /// Whether there was a last good map.
+    pub(crate) map: bool,
+    /// How many learned certificates there were.
+    pub(crate) learned: usize,
 }
 
-/// Removes the last good map and the learned certificates; `None` when a proxy uses the directory and `force`
-/// is not given.
-pub fn forget(state_dir: &Path, force: bool) -> io::Result<Option<Forgotten>> {
+/// Deletes the last good map and the learned certificates. Returns `None`, and deletes nothing, if
+/// a proxy uses the directory and `force` is not given.
+pub(crate) fn forget(state_dir: &Path, force: bool) -> io::Result<Option<Forgotten>> {
     let lock = lock_file(state_dir)?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}

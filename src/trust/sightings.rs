@@ -1,5 +1,6 @@
-//! Which certificate was seen from which node, and when last: what `gnt-cluster verify` can only check now and
-//! then, live. A certificate that two nodes use was copied from one to the other.
+//! Which certificate was seen from which node, and when last. `gnt-cluster verify` checks this now
+//! and then; here it is checked on every admitted connection. A certificate that two nodes use was
+//! copied from one to the other. A sighting never admits or refuses anybody.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use rules::identity::{Digest, PeerIdentity};
 
-/// Certificates that are remembered; beyond, the one seen the longest ago is forgotten.
+/// Most certificates that are remembered. One more displaces the one that was not seen for longest.
 const MOST: usize = 4096;
 
 /// One certificate's sightings.
@@ -33,8 +34,8 @@ pub struct Sighting {
 pub struct Sightings(Mutex<BTreeMap<Digest, Sighting>>);
 
 impl Sightings {
-    /// Remembers an admitted connection, and the node that has the peer's address. When that makes one node
-    /// more, the answer is all of them: the certificate is used by another node.
+    /// Remembers an admitted connection, and the node that has the peer's address. If the
+    /// certificate was seen from other nodes, but not yet from this one, returns all its nodes.
     pub fn saw(&self, peer: &PeerIdentity, node: Option<&str>) -> Option<BTreeSet<Box<str>>> {
         let (now, mut all) = (SystemTime::now(), self.lock());
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
@@ -53,7 +54,8 @@ impl Sightings {
         (seen.address, seen.last_seen) = (peer.address, now);
         seen.connections += 1;
         let more = node.is_some_and(|node| {
-            !seen.nodes.contains(node) && seen.nodes.insert(node.into()) // no copy for the usual case
+            // First without a copy of the name: nearly always it is known.
+            !seen.nodes.contains(node) && seen.nodes.insert(node.into())
         });
         (more && seen.nodes.len() > 1).then(|| seen.nodes.clone())
     }

@@ -1,7 +1,7 @@
 //! Candidate certificates from files: a directory of PEM files and a PEM bundle.
 //!
-//! A file may hold a private key as well: only certificates are read, nothing else is kept. A file that
-//! cannot be read is a fault of its own; the others count.
+//! A file may also hold a private key: it is never kept, only certificates are. A file that cannot
+//! be read is a fault of its own, and the other files still count.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use super::fault::Fault;
 use super::known::{KnownCertificate, Source};
-use crate::node::files::{self, Found, Stamp};
+use crate::node::files::{self, FileContent, Stamp};
 use crate::node::flaw::Flaw;
 use crate::tls::certificates;
 
 /// Largest file that is read, in bytes.
 const MAX_PEM: usize = 16 << 20;
 
-/// Files of the directory that are read.
+/// Most files of the directory that are read.
 const MOST_FILES: usize = 4096;
 
 /// Where the administrator put candidate certificates.
@@ -28,7 +28,7 @@ pub struct Sources {
     pub bundle: Option<PathBuf>,
 }
 
-/// What the files hold, read again only when one of them changed.
+/// The certificates in the files. They are read again only when a file has changed.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     stamps: Option<Vec<(PathBuf, Option<Stamp>)>>,
@@ -84,7 +84,7 @@ impl Files {
 
     fn add(&mut self, path: &Path, source: Source) {
         let flaw = match files::read(path, MAX_PEM) {
-            Found::Content(pem) => match certificates(&pem) {
+            FileContent::Content(pem) => match certificates(&pem) {
                 Ok(list) => {
                     let since = fs::metadata(path).and_then(|data| data.modified()).ok();
                     let known = list.into_iter().map(|info| KnownCertificate {
@@ -97,9 +97,9 @@ impl Files {
                 }
                 Err(error) => Flaw::malformed(error),
             },
-            Found::Absent => Flaw::Absent,
-            Found::TooLarge => Flaw::TooLarge { limit: MAX_PEM },
-            Found::Unreadable(why) => Flaw::Unreadable { why },
+            FileContent::Absent => Flaw::Absent,
+            FileContent::TooLarge => Flaw::TooLarge { limit: MAX_PEM },
+            FileContent::Unreadable(why) => Flaw::Unreadable { why },
         };
         let path = path.to_owned();
         self.faults
@@ -107,8 +107,8 @@ impl Files {
     }
 }
 
-/// The regular files of a directory by name; hidden ones and those being written (`.new`, `.tmp`, `~`) are
-/// left out.
+/// The regular files of a directory, sorted by name. It leaves out hidden files and those that are
+/// being written (`.new`, `.tmp`, `~`).
 fn list(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else {
         return Vec::new();

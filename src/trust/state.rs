@@ -1,15 +1,15 @@
-//! The last good candidate map over restarts: one file in the state directory.
+//! Keeps the last good candidate map over restarts, in one file in the state directory.
 //!
-//! Format: a first line `noded-proxy last good map, version 1, server DIGEST`, then the map as Ganeti writes
-//! it. It is bound to the digest of `server.pem`, so that a restart cannot be used to fall back into
-//! the bootstrap phase, and a node that joins another cluster starts afresh.
+//! Format: a first line `noded-proxy last good map, version 1, server DIGEST`, then the map as
+//! Ganeti writes it. The map is bound to the digest of `server.pem`. So a restart never leads back
+//! into the bootstrap phase, and a node that joins another cluster starts afresh.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::node::files::{self, Found};
+use crate::node::files::{self, FileContent};
 use rules::admission::LastGood;
 use rules::candidates::{MAX_BYTES, MapFile, parse};
 
@@ -20,13 +20,13 @@ pub(super) const NAME: &str = "last-good-map";
 
 /// What the state directory remembers.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Remembered {
+pub(crate) enum SavedMap {
     /// Nothing.
     Nothing,
     /// The last good map.
     Map(LastGood),
-    /// Something was kept and cannot be read back. It says that a map was once seen, so the bootstrap
-    /// phase stays closed until there is a good map again.
+    /// There is a file, but it cannot be read back. It shows that a map was once seen, so the
+    /// bootstrap phase stays closed until there is a good map again.
     Damaged(String),
 }
 
@@ -56,23 +56,23 @@ impl State {
     }
 
     /// Reads what was kept.
-    pub(crate) fn load(&mut self) -> Remembered {
+    pub(crate) fn load(&mut self) -> SavedMap {
         let remembered = match files::read(&self.path, MAX_BYTES + 1024) {
-            Found::Absent => Remembered::Nothing,
-            Found::TooLarge => Remembered::Damaged("it is too large".into()),
-            Found::Unreadable(why) => Remembered::Damaged(why),
-            Found::Content(content) => match decode(&content) {
-                Some(good) => Remembered::Map(good),
-                None => Remembered::Damaged("it is not a state file of this program".into()),
+            FileContent::Absent => SavedMap::Nothing,
+            FileContent::TooLarge => SavedMap::Damaged("it is too large".into()),
+            FileContent::Unreadable(why) => SavedMap::Damaged(why),
+            FileContent::Content(content) => match decode(&content) {
+                Some(good) => SavedMap::Map(good),
+                None => SavedMap::Damaged("it is not a state file of this program".into()),
             },
         };
-        if let Remembered::Map(good) = &remembered {
+        if let SavedMap::Map(good) = &remembered {
             self.written = Some(good.clone());
         }
         remembered
     }
 
-    /// Keeps the last good map, or forgets it; does nothing when that is what the file says already.
+    /// Writes the last good map, or deletes the file. Does nothing if the file is up to date.
     pub(super) fn keep(&mut self, last_good: Option<&LastGood>) -> io::Result<()> {
         if !self.writes || self.written.as_ref() == last_good {
             return Ok(());
@@ -85,7 +85,7 @@ impl State {
         Ok(())
     }
 
-    /// Forgets whatever is there, damaged or not.
+    /// Deletes the file, damaged or not.
     pub(super) fn forget(&mut self) -> io::Result<()> {
         self.written = None;
         if self.writes {
@@ -153,11 +153,11 @@ mod tests {
     fn what_is_kept_is_read_back_and_can_be_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let mut state = State::new(dir.path());
-        assert_eq!(state.load(), Remembered::Nothing);
+        assert_eq!(state.load(), SavedMap::Nothing);
         state.keep(Some(&good(9))).unwrap();
-        assert_eq!(State::new(dir.path()).load(), Remembered::Map(good(9)));
+        assert_eq!(State::new(dir.path()).load(), SavedMap::Map(good(9)));
         state.keep(None).unwrap();
-        assert_eq!(State::new(dir.path()).load(), Remembered::Nothing);
+        assert_eq!(State::new(dir.path()).load(), SavedMap::Nothing);
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
         for cut in [0, 10, HEAD.len() + 59, whole.len() - 5] {
             fs::write(state.path(), &whole[..cut]).unwrap();
             assert!(
-                matches!(State::new(dir.path()).load(), Remembered::Damaged(_)),
+                matches!(State::new(dir.path()).load(), SavedMap::Damaged(_)),
                 "cut at {cut}"
             );
         }

@@ -1,8 +1,10 @@
-//! When to read the files again: inotify on the directories, SIGHUP, and a slow poll behind both.
+//! Decides when to read the files again: inotify on the directories, SIGHUP, and a slow poll as a
+//! fallback. It never reads their content.
 //!
-//! Ganeti usually writes a temporary file and renames it over the old one, but `renew-crypto` copies in
-//! place with scp, so the *directories* are watched and both kinds of event count. Events are gathered
-//! until it is quiet, then there is one reload. One thread does all of it: it owns the [`Reloader`].
+//! Ganeti usually writes a temporary file and renames it over the old one, but `renew-crypto`
+//! copies in place with scp. So the *directories* are watched, and both kinds of event count. When
+//! no more events come for a moment, there is one reload. One thread does all of it: it owns the
+//! [`Reloader`].
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -22,18 +24,18 @@ use super::reload::Reloader;
 use super::{Snapshot, Store};
 use rules::identity::{Digest, PeerIdentity};
 
-/// No event for this long, and the files are read.
+/// The files are read after this long without an event.
 const QUIET: Duration = Duration::from_millis(20);
-/// Events without end do not put the reading off for longer than this.
+/// The files are read after this long at the latest, even if events keep coming.
 const AT_MOST: Duration = Duration::from_millis(60);
-/// Pauses before a faulty file is read again; after the last one the poll takes over.
+/// Pauses before a faulty file is read again. After the last one the poll takes over.
 const AGAIN: [Duration; 4] = [
     Duration::from_millis(30),
     Duration::from_millis(100),
     Duration::from_millis(300),
     Duration::from_secs(1),
 ];
-/// The poll that backs inotify up.
+/// Pause between two polls, which find what inotify missed.
 const POLL: Duration = Duration::from_secs(5);
 
 /// Asks the watching thread for a reload, and hands it certificates to learn.
@@ -43,7 +45,7 @@ pub struct Reloads {
     handed: Handed,
 }
 
-/// Digests of certificates that were handed over and are not known yet.
+/// Digests of certificates that were handed over but are not known yet.
 #[derive(Debug, Clone, Default)]
 struct Handed(Arc<Mutex<BTreeSet<Digest>>>);
 
@@ -59,7 +61,7 @@ enum Wake {
     Changed,
     /// Read now, and say when it is done.
     Now(oneshot::Sender<()>),
-    /// The certificate (DER) of somebody who proved possession.
+    /// The certificate (DER) of a peer that proved possession of its key.
     Learned(Arc<[u8]>),
 }
 
@@ -72,8 +74,8 @@ impl Reloads {
         }
     }
 
-    /// Hands over the certificate of an admitted peer, if it is a candidate's and not known yet. It never
-    /// waits, and hands the same certificate over once.
+    /// Hands over the certificate of an admitted peer, if it is a candidate's and not known yet. It
+    /// never waits, and it hands over each certificate once.
     pub fn learn(&self, peer: &PeerIdentity, snapshot: &Snapshot) {
         let digest = &peer.digest;
         if snapshot.known.get(digest).is_some() || !lists(&snapshot.admission, digest) {
@@ -85,12 +87,12 @@ impl Reloads {
     }
 }
 
-/// Loads once, then watches in a thread of its own until all [`Reloads`] are gone.
-/// Returns the handle and the first snapshot.
+/// Reads the files once, then watches them in a thread of its own until all [`Reloads`] are
+/// dropped. Returns the handle and the first snapshot.
 pub fn spawn(mut reloader: Reloader, store: &Arc<Store>) -> (Reloads, Arc<Snapshot>) {
     let (sender, wakes) = channel();
     let mut watches = Watches::new(&reloader, sender.clone());
-    watches.renew(); // before the first reading, so that no change falls between
+    watches.renew(); // before the first reload, so that no change is missed
     let stamps = reloader.stamps();
     let good = reloader.reload();
     let first = store.snapshot();
@@ -149,14 +151,15 @@ impl Watch {
             if !asked.read && !news {
                 continue;
             }
-            // Stamps before the reading: a change in between is seen by the next poll.
+            // Stamps before the reload, so that the next poll sees a change during it.
             self.stamps = self.reloader.stamps();
             self.failures = if self.reloader.reload() {
                 0
             } else {
                 self.failures + 1
             };
-            self.handed.lock().clear(); // what was learned is known now, what was not may be offered again
+            // What was learned is known now, and what was not may be handed over again.
+            self.handed.lock().clear();
             for done in asked.waiting {
                 let _ = done.send(());
             }
@@ -172,7 +175,8 @@ struct Asked {
     learned: Vec<Arc<[u8]>>,
 }
 
-/// Waits until it is quiet, when files change; takes what is there already, when only certificates came.
+/// Collects what the thread was woken for. If files changed, it waits until no more events come. If
+/// there are only certificates to learn, it does not wait.
 fn gather(first: Wake, wakes: &Receiver<Wake>) -> Asked {
     let end = Instant::now() + AT_MOST;
     let (mut asked, mut next) = (Asked::default(), Some(first));
@@ -199,7 +203,7 @@ fn gather(first: Wake, wakes: &Receiver<Wake>) -> Asked {
 /// The inotify watches on the directories of the files.
 struct Watches {
     watcher: Option<RecommendedWatcher>,
-    /// Each with the inode that is watched.
+    /// Each directory with the inode that is watched.
     directories: Vec<(PathBuf, Option<u64>)>,
 }
 
@@ -224,7 +228,8 @@ impl Watches {
         };
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let wakes = match &event {
-                // Reading (our own too) says nothing; everything else on our names does.
+                // Reads, the proxy's own included, change nothing. Every other event on a watched
+                // name counts.
                 Ok(event) if matches!(event.kind, EventKind::Access(access) if !written(access)) => {
                     false
                 }
@@ -247,7 +252,8 @@ impl Watches {
         }
     }
 
-    /// Watches the directories that are not watched yet; one that was removed and made again is watched anew.
+    /// Watches the directories that are not watched yet, and again those that were removed and made
+    /// anew.
     fn renew(&mut self) {
         let Some(watcher) = &mut self.watcher else {
             return;

@@ -1,6 +1,6 @@
 //! The rule: may this peer command the node daemon now?
 //!
-//! Pure. [`authorise`] is a function of plain values, and its answer is the [`Permit`] without which
+//! Pure. [`authorise`] is a function of plain values. Its answer is a [`Permit`], and without one
 //! `forward` accepts no request. It is asked in the handshake (for the TLS alert), after it, and
 //! again for each request, each time with the facts of that moment.
 
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::admission::{Admission, Nobody};
 use crate::identity::PeerIdentity;
 use crate::named;
+use place::{Cluster, Misfit, misfit};
 
 /// What the administrator decided beyond the candidate map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,8 +35,8 @@ pub enum Mode {
     /// The candidate map.
     #[default]
     Enforce,
-    /// For rolling out: whoever holds a certificate of the cluster is admitted too, as before Ganeti 2.11,
-    /// and what `enforce` would have refused is counted and logged.
+    /// For the roll-out: every holder of a certificate of the cluster is admitted too, as before
+    /// Ganeti 2.11. What `enforce` would have refused is counted and logged.
     Audit,
 }
 
@@ -45,20 +46,21 @@ named!(Mode {
     Audit = "audit",
 });
 
-/// Whether the peer's address must be that of a master candidate, and the one its certificate names.
+/// Whether the peer's address must be that of a master candidate, and the one its certificate
+/// names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BindPeer {
     /// The address does not matter.
     #[default]
     Off,
-    /// It is looked at, and what does not fit is counted and logged.
+    /// An address that does not fit is counted and logged.
     Warn,
-    /// It must fit.
+    /// An address that does not fit is refused.
     Enforce,
 }
 
-/// The facts of a moment, on which the rule works.
+/// The facts of a moment, on which the rule decides.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// Who is admitted.
@@ -71,14 +73,14 @@ pub struct Facts<'a> {
     pub primary_addresses: &'a HashMap<String, IpAddr>,
     /// Common name of `server.pem`.
     pub cluster: Option<&'a str>,
-    /// The certificate is that of `server.pem` or signed by it: what counted before Ganeti 2.11. Only looked
-    /// at in [`Mode::Audit`].
+    /// Whether the certificate is that of `server.pem` or signed by it, which admitted a peer
+    /// before Ganeti 2.11. Only [`Mode::Audit`] looks at it.
     pub of_the_cluster: bool,
     /// Seconds since 1970.
     pub now: i64,
 }
 
-/// Proof that [`authorise`] admitted the peer. It cannot be made anywhere else.
+/// Proof that [`authorise`] admitted the peer. Nothing else can make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Permit {
@@ -100,7 +102,8 @@ impl Permit {
         self.outside_validity
     }
 
-    /// Set when the address does not fit the certificate and [`BindPeer::Warn`] admitted it all the same.
+    /// Set when the address does not fit the certificate and [`BindPeer::Warn`] admitted it all the
+    /// same.
     pub fn misplaced(&self) -> Option<Denied> {
         self.misplaced
     }
@@ -117,7 +120,7 @@ pub enum Denied {
     /// The certificate's digest is not in the candidate map.
     #[error("the certificate's digest is not in the candidate map")]
     UnknownDigest,
-    /// The digest is in the map, but it is known to be another certificate's.
+    /// The digest is in the map, but another certificate is known by it.
     #[error("another certificate is known by this digest: a SHA-1 collision")]
     DigestCollision,
     /// Bootstrap phase, and the certificate is not that of `server.pem`.
@@ -160,7 +163,7 @@ impl Denied {
 /// Admits the peer or says why not.
 pub fn authorise(peer: &PeerIdentity, facts: &Facts<'_>, policy: Policy) -> Result<Permit, Denied> {
     match (policy.mode, enforce(peer, facts, policy)) {
-        // A forged certificate is refused by whatever rule.
+        // Both modes refuse a forged certificate.
         (_, Err(Denied::DigestCollision)) => Err(Denied::DigestCollision),
         (Mode::Audit, Err(would)) if facts.of_the_cluster => Ok(Permit {
             key: "audit".into(),
@@ -188,8 +191,8 @@ fn enforce(peer: &PeerIdentity, facts: &Facts<'_>, policy: Policy) -> Result<Per
     }
     let misplaced = match policy.bind_peer {
         BindPeer::Off => None,
-        BindPeer::Warn => place::misplaced(peer, facts),
-        BindPeer::Enforce => match place::misplaced(peer, facts) {
+        BindPeer::Warn => misplaced(peer, facts),
+        BindPeer::Enforce => match misplaced(peer, facts) {
             Some(why) => return Err(why),
             None => None,
         },
@@ -199,6 +202,19 @@ fn enforce(peer: &PeerIdentity, facts: &Facts<'_>, policy: Policy) -> Result<Per
         outside_validity,
         misplaced,
         audited: None,
+    })
+}
+
+/// How the peer's address does not fit its certificate, if it does not.
+fn misplaced(peer: &PeerIdentity, facts: &Facts<'_>) -> Option<Denied> {
+    let cluster = Cluster {
+        candidates: facts.candidate_addresses,
+        nodes: facts.primary_addresses,
+        name: facts.cluster,
+    };
+    misfit(peer, cluster).map(|misfit| match misfit {
+        Misfit::NotCandidate => Denied::AddressNotCandidate,
+        Misfit::OtherNode => Denied::OtherNodesCertificate,
     })
 }
 

@@ -1,34 +1,53 @@
 //! Does the peer's address fit its certificate? (`bind_peer`)
 //!
-//! Candidates call from their primary address, and `client.pem` names its node (Ganeti 2.12.5 and later).
-//! Pure, and closed: while the lists of addresses are not known, no address fits.
+//! Candidates call from their primary address, and `client.pem` names its node (Ganeti 2.12.5 and
+//! later). Pure, and closed: while the lists of addresses are not known, no address fits.
 
-use super::{Denied, Facts};
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
 use crate::identity::PeerIdentity;
 
-/// What does not fit, if anything.
-pub(super) fn misplaced(peer: &PeerIdentity, facts: &Facts<'_>) -> Option<Denied> {
-    if !facts.candidate_addresses.contains(&peer.address) {
-        return Some(Denied::AddressNotCandidate);
+/// What is known of the cluster's addresses and names.
+#[derive(Clone, Copy)]
+pub(super) struct Cluster<'a> {
+    /// Primary addresses of the master candidates.
+    pub(super) candidates: &'a HashSet<IpAddr>,
+    /// Primary addresses of the nodes by name.
+    pub(super) nodes: &'a HashMap<String, IpAddr>,
+    /// Common name of `server.pem`.
+    pub(super) name: Option<&'a str>,
+}
+
+/// How an address does not fit.
+pub(super) enum Misfit {
+    /// It is not the address of a master candidate.
+    NotCandidate,
+    /// It is not the address of the node that the certificate names.
+    OtherNode,
+}
+
+/// How the peer's address does not fit its certificate; `None` if it does.
+pub(super) fn misfit(peer: &PeerIdentity, cluster: Cluster<'_>) -> Option<Misfit> {
+    if !cluster.candidates.contains(&peer.address) {
+        return Some(Misfit::NotCandidate);
     }
-    // server.pem itself, and client.pem as Ganeti made it up to 2.12.4, have the cluster's name: they name
+    // server.pem, and client.pem as Ganeti made it up to 2.12.4, have the cluster's name. They name
     // no node, so there is nothing to compare.
     let claimed = peer.common_name.as_deref();
-    if claimed.is_some() && claimed == facts.cluster {
+    if claimed.is_some() && claimed == cluster.name {
         return None;
     }
-    let address = claimed.and_then(|name| facts.primary_addresses.get(name));
-    (address != Some(&peer.address)).then_some(Denied::OtherNodesCertificate)
+    let address = claimed.and_then(|name| cluster.nodes.get(name));
+    (address != Some(&peer.address)).then_some(Misfit::OtherNode)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::admission::Admission;
-    use crate::authz::{BindPeer, Policy, authorise};
+    use crate::authz::{BindPeer, Denied, Facts, Policy, authorise};
     use crate::identity::Digest;
-    use std::collections::{HashMap, HashSet};
-    use std::net::IpAddr;
     use std::sync::Arc;
 
     const SERVER: Digest = Digest::from_bytes([9; 20]);

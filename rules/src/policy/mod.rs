@@ -1,8 +1,8 @@
 //! The RPC policy: which procedures an admitted candidate may call. Pure, and by default all.
 //!
-//! Rules name a procedure, a class of them, or with a leading `!` an exception from the other rules of the same
-//! list. What cannot be told is closed: a procedure that is not in the table counts as dangerous, and a peer whose
-//! role cannot be told is no master.
+//! A rule names a procedure or a class of procedures. With a leading `!` it is an exception from
+//! the other rules of its list. The unknown is never trusted: a procedure that is not in the table
+//! counts as dangerous, and a peer of unknown role does not count as the master.
 
 use std::fmt;
 
@@ -21,14 +21,14 @@ pub struct Policy {
     pub deny: Vec<Rule>,
     /// Procedures that only the master may call.
     pub allow_from_master_only: Vec<Rule>,
-    /// Forward what the rules forbid, and only count and log it.
+    /// Forward forbidden calls all the same, and only count and log them.
     pub audit: bool,
 }
 
 /// One rule of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// `!`: what the other rules of the list say is not meant for these.
+    /// `!`: an exception from the other rules of the list.
     except: bool,
     what: What,
 }
@@ -46,7 +46,7 @@ pub enum Role<'a> {
     Master,
     /// The certificate names another node.
     OtherCandidate,
-    /// It cannot be told, and why.
+    /// Its role is not known, and why.
     Unknown(&'a str),
 }
 
@@ -83,9 +83,9 @@ impl fmt::Display for List {
 }
 
 impl<'a> Role<'a> {
-    /// The role of an admitted peer: the common name of its certificate beside the name of the master. Ganeti's
-    /// map says which certificates are candidates', but not whose; only certificates signed by `server.pem`
-    /// (Ganeti 2.12.5 and later) carry the node's name.
+    /// The role of an admitted peer: whether the common name of its certificate is the master's
+    /// name. Ganeti's map says which certificates belong to candidates, but not to which. Only
+    /// certificates signed by `server.pem` (Ganeti 2.12.5 and later) carry the node's name.
     pub fn of(permit: &Permit, peer: &PeerNames<'_>, master: Option<&str>) -> Self {
         let Some(master) = master else {
             return Self::Unknown("ssconf_master_node does not name the master");
@@ -105,7 +105,7 @@ impl<'a> Role<'a> {
     }
 }
 
-/// The names that tell a role.
+/// The names from which the role follows.
 #[derive(Debug, Clone, Copy)]
 pub struct PeerNames<'a> {
     /// Common name of the peer's certificate.
@@ -120,7 +120,8 @@ impl Policy {
         self.deny.is_empty() && self.allow_from_master_only.is_empty()
     }
 
-    /// Says what forbids this call. `audit` changes nothing here; it is for who asks.
+    /// The rule that forbids this call, if there is one. `audit` changes nothing here: the caller
+    /// acts on it.
     pub fn check(&self, procedure: &str, role: Role<'_>) -> Result<(), Forbidden> {
         let forbidden = |list, rule: &Rule, who: String| Forbidden {
             list,
@@ -142,8 +143,9 @@ impl Policy {
         }
     }
 
-    /// Names in the rules that are no procedure of the versions that we know: a slip, or a newer Ganeti.
-    pub fn strangers(&self) -> impl Iterator<Item = &str> {
+    /// Names in the rules that are not procedures of the known versions: typing errors, or
+    /// procedures of a newer Ganeti.
+    pub fn unknown_procedures(&self) -> impl Iterator<Item = &str> {
         let rules = self.deny.iter().chain(&self.allow_from_master_only);
         rules.filter_map(|rule| match &rule.what {
             What::Procedure(name) if procedures::find(name).is_none() => Some(&**name),
@@ -152,7 +154,7 @@ impl Policy {
     }
 }
 
-/// The first rule of the list that means this procedure, unless one excepts it.
+/// The first rule of the list that names this procedure, unless an exception names it.
 fn matching<'a>(list: &'a [Rule], procedure: &str) -> Option<&'a Rule> {
     let means = |rule: &&Rule| match &rule.what {
         What::Procedure(name) => **name == *procedure,

@@ -11,9 +11,9 @@ use super::certificates::{self, Pem, Role};
 use super::finding::Finding;
 use super::map::{self, Map};
 use crate::config::Config;
-use crate::node::files::{Found, read};
+use crate::node::files::{FileContent, read};
 use crate::tls::{Credentials, certificates as pem_certificates};
-use crate::trust::{Remembered, State};
+use crate::trust::{SavedMap, State};
 use rules::candidates::{MAX_BYTES, MapFile, parse};
 
 /// Largest PEM or ssconf file that is read, in bytes.
@@ -30,7 +30,7 @@ pub(super) struct Files {
     role: Role,
     candidates: Option<Vec<String>>,
     state_file: PathBuf,
-    remembered: Remembered,
+    remembered: SavedMap,
     state_dir: Finding,
     candidate_certs: Option<Finding>,
     defaults_path: PathBuf,
@@ -110,10 +110,12 @@ impl Files {
 
 fn pem(path: &Path) -> (Pem, Option<Credentials>) {
     let content = match read(path, MOST) {
-        Found::Absent => return (Pem::Absent, None),
-        Found::TooLarge => return (Pem::Faulty(format!("more than {MOST} bytes")), None),
-        Found::Unreadable(why) => return (Pem::Faulty(format!("cannot be read: {why}")), None),
-        Found::Content(content) => content,
+        FileContent::Absent => return (Pem::Absent, None),
+        FileContent::TooLarge => return (Pem::Faulty(format!("more than {MOST} bytes")), None),
+        FileContent::Unreadable(why) => {
+            return (Pem::Faulty(format!("cannot be read: {why}")), None);
+        }
+        FileContent::Content(content) => content,
     };
     match Credentials::from_pem(&content) {
         Ok(good) => (
@@ -132,19 +134,19 @@ fn mode(path: &Path) -> Option<u32> {
 
 fn candidate_map(path: &Path) -> Map {
     match read(path, MAX_BYTES) {
-        Found::Absent => Map::new(MapFile::Absent, b"", None),
-        Found::TooLarge => Map::new(MapFile::TooLarge, b"", mode(path)),
-        Found::Unreadable(why) => Map::new(MapFile::Unreadable(why), b"", mode(path)),
-        Found::Content(text) => Map::new(parse(&text), &text, mode(path)),
+        FileContent::Absent => Map::new(MapFile::Absent, b"", None),
+        FileContent::TooLarge => Map::new(MapFile::TooLarge, b"", mode(path)),
+        FileContent::Unreadable(why) => Map::new(MapFile::Unreadable(why), b"", mode(path)),
+        FileContent::Content(text) => Map::new(parse(&text), &text, mode(path)),
     }
 }
 
 fn text(path: &Path) -> Result<String, String> {
     match read(path, MOST) {
-        Found::Absent => Err("absent".into()),
-        Found::TooLarge => Err(format!("more than {MOST} bytes")),
-        Found::Unreadable(why) => Err(format!("cannot be read: {why}")),
-        Found::Content(content) => Ok(String::from_utf8_lossy(&content).into_owned()),
+        FileContent::Absent => Err("absent".into()),
+        FileContent::TooLarge => Err(format!("more than {MOST} bytes")),
+        FileContent::Unreadable(why) => Err(format!("cannot be read: {why}")),
+        FileContent::Content(content) => Ok(String::from_utf8_lossy(&content).into_owned()),
     }
 }
 
@@ -208,10 +210,10 @@ fn candidate_certs(dir: &Path, map: &Map) -> Finding {
         .filter(|p| p.is_file())
     {
         let found = match read(&path, MOST) {
-            Found::Content(content) => pem_certificates(&content).map_err(|e| e.to_string()),
-            Found::Unreadable(why) => Err(why),
-            Found::Absent => continue, // gone in between
-            Found::TooLarge => Err(format!("more than {MOST} bytes")),
+            FileContent::Content(content) => pem_certificates(&content).map_err(|e| e.to_string()),
+            FileContent::Unreadable(why) => Err(why),
+            FileContent::Absent => continue, // gone in between
+            FileContent::TooLarge => Err(format!("more than {MOST} bytes")),
         };
         match (found, &map.file) {
             (Ok(found), MapFile::Listed(map)) => {

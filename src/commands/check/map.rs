@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::certificates::{Pem, Role};
 use super::finding::Finding;
-use crate::trust::Remembered;
-use rules::admission::{Admission, BootstrapPolicy, LastGood, Nobody, Server, resolve};
+use crate::trust::SavedMap;
+use rules::admission::{Admission, BootstrapPolicy, LastGood, Nobody, ServerPem, resolve};
 use rules::candidates::MapFile;
 use rules::identity::Digest;
 
@@ -142,22 +142,22 @@ pub(super) fn admission(
     state_file: &Path,
     map: &MapFile,
     server: &Pem,
-    remembered: &Remembered,
+    remembered: &SavedMap,
     policy: BootstrapPolicy,
 ) -> Vec<Finding> {
     let id = "last_good_map";
     let name = state_file.display();
     let (kept, last_good, policy) = match remembered {
-        Remembered::Nothing => (
+        SavedMap::Nothing => (
             Finding::ok(id, format!("{name}: nothing kept yet")),
             None,
             policy,
         ),
-        Remembered::Map(good) => {
+        SavedMap::Map(good) => {
             let text = format!("{name}: {} candidates", good.map.entries());
             (Finding::ok(id, text), Some(good.clone()), policy)
         }
-        Remembered::Damaged(why) => {
+        SavedMap::Damaged(why) => {
             let todo =
                 "the bootstrap phase stays closed; it is written anew with the next good map";
             (
@@ -168,16 +168,16 @@ pub(super) fn admission(
         }
     };
     let server = match server {
-        Pem::Absent => Server::Absent,
-        Pem::Faulty(_) => Server::Faulty,
-        Pem::Good(info, _) => Server::Known(info.digest),
+        Pem::Absent => ServerPem::Absent,
+        Pem::Faulty(_) => ServerPem::Faulty,
+        Pem::Good(info, _) => ServerPem::Known(info.digest),
     };
     vec![kept, outcome(map, server, last_good, policy)]
 }
 
 fn outcome(
     map: &MapFile,
-    server: Server,
+    server: ServerPem,
     last_good: Option<LastGood>,
     policy: BootstrapPolicy,
 ) -> Finding {

@@ -88,37 +88,37 @@ fn who_is_admitted_at_a_start() {
         let MapFile::Listed(map) = map(&[("u", 1)]).file else {
             panic!()
         };
-        Remembered::Map(LastGood {
+        SavedMap::Map(LastGood {
             server: digest(server),
             map: Arc::new(map),
         })
     };
     let listed = || map(&[("u", 1)]).file;
-    let damaged = || Remembered::Damaged("cut".into());
+    let damaged = || SavedMap::Damaged("cut".into());
     let unreadable = || MapFile::Unreadable("EIO".into());
     let table = [
-        (listed(), good(), Remembered::Nothing, Allow, Ok),
-        (listed(), Pem::Absent, Remembered::Nothing, Allow, Warning),
+        (listed(), good(), SavedMap::Nothing, Allow, Ok),
+        (listed(), Pem::Absent, SavedMap::Nothing, Allow, Warning),
         (
             listed(),
             Pem::Faulty("x".into()),
-            Remembered::Nothing,
+            SavedMap::Nothing,
             Allow,
             Error,
         ),
-        (MapFile::Absent, good(), Remembered::Nothing, Allow, Warning),
-        (MapFile::Empty, good(), Remembered::Nothing, Refuse, Error),
+        (MapFile::Absent, good(), SavedMap::Nothing, Allow, Warning),
+        (MapFile::Empty, good(), SavedMap::Nothing, Refuse, Error),
         (MapFile::Empty, good(), kept(9), Refuse, Warning),
         (MapFile::Empty, good(), kept(8), Refuse, Error),
         (MapFile::Empty, good(), damaged(), Allow, Error),
-        (unreadable(), good(), Remembered::Nothing, Allow, Error),
+        (unreadable(), good(), SavedMap::Nothing, Allow, Error),
         (unreadable(), good(), kept(9), Allow, Warning),
     ];
     for (file, server, remembered, policy, expected) in table {
         let case = format!("{file:?} {server:?} {remembered:?} {policy:?}");
         let found = admission("s".as_ref(), &file, &server, &remembered, policy);
         assert_eq!(verdict(&found, "admission"), expected, "{case}");
-        let kept = if matches!(remembered, Remembered::Damaged(_)) {
+        let kept = if matches!(remembered, SavedMap::Damaged(_)) {
             Warning
         } else {
             Ok

@@ -1,17 +1,12 @@
-//! Is noded there, does it answer, and can others reach it behind the proxy's back?
+//! Is noded there, does it answer, and can others reach it behind the proxy's back? It calls
+//! nothing but `version`, which changes nothing on the node.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream as StdStream};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -21,14 +16,11 @@ use super::files::Files;
 use super::finding::{Finding, is_loopback};
 use crate::config::Config;
 use crate::node::sockets::Listener;
+use crate::proxy::upstream::{Error, call_version};
 use crate::tls::{Connector, Profile};
 
 /// Time for noded's answer; a busy node needs some hundred milliseconds.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Largest answer to `version` that is read.
-const MOST: usize = 64 << 10;
-/// What we call ourselves in noded's log.
-const AGENT: &str = concat!("noded-proxy/", env!("CARGO_PKG_VERSION"), " probe");
 /// nobody and nogroup, on every Linux.
 const NOBODY: u32 = 65_534;
 
@@ -93,58 +85,39 @@ pub(super) fn check(
 
 /// Calls `version`, as the proxy itself would.
 async fn version(address: SocketAddr, connector: Option<&Connector>, limit: Duration) -> Call {
-    let tcp = match timeout(limit, TcpStream::connect(address)).await {
+    let mut tcp = match timeout(limit, TcpStream::connect(address)).await {
         Ok(Ok(tcp)) => tcp,
         Ok(Err(error)) => return Call::Unreachable(error.to_string()),
-        Err(_) => return Call::Unreachable(format!("not accepted within {limit:?}")),
+        Err(_) => {
+            let why = format!("not accepted within {} s", limit.as_secs_f64());
+            return Call::Unreachable(why);
+        }
     };
     let call = async {
         match connector {
-            None => ask(tcp, address)
-                .await
-                .map_err(|error| Call::NoAnswer(error.to_string())),
+            None => ask(&mut tcp, address).await,
             Some(connector) => {
-                let stream = connector.connect(tcp).await.map_err(Call::NoTls)?;
-                ask(stream, address)
-                    .await
-                    .map_err(|error| Call::NoAnswer(error.to_string()))
+                let mut stream = connector.connect(tcp).await.map_err(Call::NoTls)?;
+                ask(&mut stream, address).await
             }
         }
     };
     match timeout(PATIENCE, call).await {
         Ok(Ok((status, body))) => Call::Answer(status, body),
         Ok(Err(failure)) => failure,
-        Err(_) => Call::NoAnswer(format!("no answer within {PATIENCE:?}")),
+        Err(_) => Call::NoAnswer(format!("no answer within {} s", PATIENCE.as_secs())),
     }
 }
 
-type Problem = Box<dyn std::error::Error + Send + Sync>;
-
-async fn ask<S>(stream: S, address: SocketAddr) -> Result<(StatusCode, String), Problem>
+async fn ask<S>(stream: &mut S, address: SocketAddr) -> Result<(StatusCode, String), Call>
 where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
-    let request = Request::post("/version")
-        .header(HOST, address.to_string())
-        .header(USER_AGENT, AGENT)
-        .header(CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from_static(b"[]")))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
-    let response = match sender.send_request(request).await {
-        Ok(response) => response,
-        // TLS 1.3: a refused certificate shows only now, and the connection knows why.
-        Err(error) => match connection.await {
-            Ok(Err(cause)) => return Err(cause.into()),
-            _ => return Err(error.into()),
-        },
-    };
-    let status = response.status();
-    let body = Limited::new(response.into_body(), MOST)
-        .collect()
-        .await?
-        .to_bytes();
-    Ok((status, String::from_utf8_lossy(&body).trim().to_owned()))
+    match call_version(stream, address).await {
+        Ok((status, body)) => Ok((status, String::from_utf8_lossy(&body).trim().to_owned())),
+        Err(Error::EmptyReply(why) | Error::CutReply(why)) => Err(Call::NoAnswer(why)),
+        Err(error) => Err(Call::NoAnswer(error.to_string())),
+    }
 }
 
 /// What the call says. `joined`: there is a `server.pem`, without which noded does not run.
@@ -299,22 +272,23 @@ fn guard(upstream: SocketAddr, attempt: &Attempt) -> Finding {
 
 /// `noded-proxy probe ADDR:PORT`: exit status 0 when a connection is accepted, 1 when not.
 pub fn probe(address: SocketAddr) -> ExitCode {
-    match StdStream::connect_timeout(&address, Duration::from_secs(2)) {
-        Err(_) => ExitCode::FAILURE,
-        Ok(stream) => {
-            let _ = ask_and_leave(stream, address); // it is in already
-            ExitCode::SUCCESS
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else {
+        return ExitCode::from(2);
+    };
+    runtime.block_on(async {
+        match timeout(Duration::from_secs(2), TcpStream::connect(address)).await {
+            Ok(Ok(mut tcp)) => {
+                // A connection that closes without a call is a traceback in noded's log.
+                let call = call_version(&mut tcp, address);
+                let _ = timeout(Duration::from_secs(5), call).await; // any answer will do
+                ExitCode::SUCCESS
+            }
+            _ => ExitCode::FAILURE,
         }
-    }
-}
-
-/// An ordinary call of `version`: a connection closed without one is a traceback in noded's log.
-fn ask_and_leave(mut stream: StdStream, address: SocketAddr) -> io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let head = format!("POST /version HTTP/1.1\r\nHost: {address}\r\nUser-Agent: {AGENT}");
-    write!(stream, "{head}\r\nContent-Length: 2\r\n\r\n[]")?;
-    io::copy(&mut stream.take(MOST as u64), &mut io::sink())?;
-    Ok(())
+    })
 }
 
 #[cfg(test)]

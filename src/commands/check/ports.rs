@@ -47,7 +47,7 @@ pub(super) fn check(
 ) -> Vec<Finding> {
     let _inside = runtime.enter(); // sockets register with it
     let taken = |address: SocketAddr| listener::bind(address).err();
-    let held_by = |port: u16| holder(listeners.as_deref(), port);
+    let as_peer = |port: u16| holder(listeners.as_deref(), port);
     let admin = taken(config.admin);
     let running = match admin {
         Some(_) => Running::at(config.admin),
@@ -60,11 +60,11 @@ pub(super) fn check(
             let error = taken(*address);
             let ours = running.as_ref().filter(|proxy| proxy.has(address.port()));
             judge(("listen", "listen"), *address, error.as_ref(), ours, || {
-                held_by(address.port())
+                as_peer(address.port())
             })
         })
         .collect();
-    let held = || held_by(config.admin.port());
+    let held = || as_peer(config.admin.port());
     findings.push(judge(
         ("admin", "admin"),
         config.admin,

@@ -1,49 +1,38 @@
-//! A client as small as it can be: one TLS connection, POST, read the answer. Blocking.
+//! A client of the proxy as small as it can be: one TLS connection, POST, and the answer as text.
+//! Blocking.
+//!
+//! It never checks whom it talks to, so nothing but the demo may use it.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use openssl::ssl::{Ssl, SslContext, SslMethod, SslStream};
-
-use super::pki::Identity;
+use crate::tls::mint::CertifiedKey;
+use crate::tls::{BlockingStream, connect_unverified};
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whom to call, and as whom.
+/// Whom to call over TLS, and as whom.
 pub(super) struct Client<'a> {
     pub(super) address: SocketAddr,
-    pub(super) identity: Option<&'a Identity>,
+    pub(super) identity: Option<&'a CertifiedKey>,
 }
 
 /// An open connection.
 pub(super) struct Connection {
-    stream: BufReader<SslStream<TcpStream>>,
+    stream: BufReader<BlockingStream>,
 }
 
 impl Client<'_> {
     pub(super) fn connect(&self) -> Result<Connection, String> {
-        let context = self.context().map_err(|error| error.to_string())?;
         let tcp = TcpStream::connect_timeout(&self.address, PATIENCE).map_err(|e| e.to_string())?;
         tcp.set_read_timeout(Some(PATIENCE))
             .map_err(|e| e.to_string())?;
-        let ssl = Ssl::new(&context).map_err(|error| error.to_string())?;
-        let stream = ssl
-            .connect(tcp)
-            .map_err(|error| brief(&error.to_string()))?;
+        let stream = connect_unverified(tcp, self.identity).map_err(|error| brief(&error))?;
         Ok(Connection {
             stream: BufReader::new(stream),
         })
-    }
-
-    fn context(&self) -> Result<SslContext, openssl::error::ErrorStack> {
-        let mut context = SslContext::builder(SslMethod::tls_client())?;
-        if let Some(identity) = self.identity {
-            context.set_certificate(&identity.certificate)?;
-            context.set_private_key(&identity.key)?;
-        }
-        Ok(context.build())
     }
 
     /// One RPC on a new connection: `STATUS BODY`, or why it was refused.
@@ -62,7 +51,8 @@ impl Connection {
     }
 
     fn exchange(&mut self, request: &str) -> io::Result<String> {
-        // With TLS 1.3 the refusal may come while the request is still going out.
+        // With TLS 1.3 the refusal may come while the request is still going out: the read reports
+        // it.
         let _ = self.stream.get_mut().write_all(request.as_bytes());
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
@@ -89,11 +79,8 @@ impl Connection {
 
     /// Whether the proxy closes this connection within `limit`.
     pub(super) fn closed_within(&mut self, limit: Duration) -> bool {
-        let _ = self
-            .stream
-            .get_ref()
-            .get_ref()
-            .set_read_timeout(Some(limit));
+        let tcp = self.stream.get_ref().get_ref();
+        let _ = tcp.set_read_timeout(Some(limit));
         match self.stream.fill_buf() {
             Ok(bytes) => bytes.is_empty(),
             Err(error) => !matches!(
@@ -114,14 +101,4 @@ fn brief(error: &str) -> String {
         || error.to_owned(),
         |alert| format!("TLS: {}", alert.to_ascii_lowercase().replace('_', " ")),
     )
-}
-
-/// A plain GET.
-pub(super) fn get(address: SocketAddr, path: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: demo\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }

@@ -1,7 +1,8 @@
 //! `noded-proxy demo`: the main job with throwaway certificates, told line by line.
 //!
-//! The proxy is the real one, in this process; only noded is a stand-in, and the certificates live in a
-//! directory that goes away at the end. Each line says what was tried, what was expected and what came.
+//! The proxy is the real one, in this process; only noded is a stand-in, and the certificates live
+//! in a directory that goes away at the end. Each line says what was tried, what was expected and
+//! what came.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -20,11 +21,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::commands::admin_client;
 use crate::commands::cli::DemoArgs;
 use crate::config::Config;
 use crate::daemon::server::{Outcome, Server};
+use crate::tls::mint::CertifiedKey;
 use client::Client;
-use pki::{Identity, Pki};
+use pki::Pki;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -73,7 +76,7 @@ fn run(args: &DemoArgs) -> Result<usize, Failure> {
 /// Certificates, a stand-in for noded, and the proxy in front of it.
 struct Stage {
     pki: Pki,
-    nodes: [Identity; 3],
+    nodes: [CertifiedKey; 3],
     public: SocketAddr,
     admin: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -132,7 +135,7 @@ impl Stage {
         })
     }
 
-    fn client<'a>(&self, identity: Option<&'a Identity>) -> Client<'a> {
+    fn client<'a>(&self, identity: Option<&'a CertifiedKey>) -> Client<'a> {
         Client {
             address: self.public,
             identity,
@@ -178,7 +181,7 @@ impl Story {
         println!("{} {who:<9} {what}", if good { "ok  " } else { "WRONG" });
     }
 
-    fn expect_answer(&mut self, who: &str, identity: &Identity) {
+    fn expect_answer(&mut self, who: &str, identity: &CertifiedKey) {
         match self.stage.client(Some(identity)).call("version") {
             Ok(answer) => self.line(
                 answer.starts_with("200 [true"),
@@ -189,7 +192,7 @@ impl Story {
         }
     }
 
-    fn expect_refusal(&mut self, who: &str, identity: Option<&Identity>, what: &str) {
+    fn expect_refusal(&mut self, who: &str, identity: Option<&CertifiedKey>, what: &str) {
         match self.stage.client(identity).call("version") {
             Ok(answer) => self.line(false, who, &format!("{what}: answered: {answer}")),
             Err(why) => self.line(true, who, &format!("{what}: refused: {why}")),
@@ -296,7 +299,9 @@ impl Story {
     }
 
     fn metrics(&self) -> Result<String, Failure> {
-        Ok(client::get(self.stage.admin, "/metrics")?)
+        Ok(admin_client::get(self.stage.admin, "/metrics")?
+            .text()
+            .to_owned())
     }
 
     fn numbers(&mut self) -> Result<(), Failure> {
@@ -323,7 +328,7 @@ impl Story {
 const MAP: &str = "ssconf_master_candidates_certs";
 
 /// Writes the candidate map as noded does: a temporary file, then a rename.
-fn write_map(dir: &Path, candidates: &[(&str, &Identity)]) -> Result<(), Failure> {
+fn write_map(dir: &Path, candidates: &[(&str, &CertifiedKey)]) -> Result<(), Failure> {
     let mut text = String::new();
     for (key, identity) in candidates {
         text += &format!("{key}={}\n", identity.digest()?);

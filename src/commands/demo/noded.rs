@@ -1,5 +1,6 @@
-//! A stand-in for noded: one request a connection, plain HTTP, and for unknown procedures it hangs up without a
-//! word, as the real one does. It works nothing and is for the demo alone.
+//! A stand-in for noded: plain HTTP, and one request for each connection. For unknown procedures it
+//! hangs up without a word, as the real one does. It never does anything to the node, and only the
+//! demo uses it.
 
 use std::io;
 use std::net::SocketAddr;

@@ -39,7 +39,7 @@ pub fn explain(
     }
     facts.extend(state(snapshot));
     let from = from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let peer = info.held_by(from.to_canonical());
+    let peer = info.as_peer(from.to_canonical());
     let now = now();
     let decision = snapshot.authorise(&peer, policy, now);
     let mut remedies = Vec::new();
@@ -156,7 +156,7 @@ fn unknown(snapshot: &Snapshot, info: &CertificateInfo) -> &'static str {
         "the node got a new certificate and the map has another one: if the client's \
          /var/lib/ganeti/client.pem is this certificate, gnt-cluster renew-crypto \
          --new-node-certificates"
-    } else if tls.issuer.made(&info.der) {
+    } else if tls.issuer.issued(&info.der) {
         "a node of this cluster that is no master candidate: gnt-node modify \
          --master-candidate=yes NODE, if it shall be one; if it is one already, gnt-cluster \
          redist-conf on the master"

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::daemon::report::{Report, times};
 use crate::proxy::shared::RefusalRecord;
 use crate::tls::{CertificateInfo, certificates};
-use crate::trust::{Snapshot, look, now};
+use crate::trust::{Snapshot, now, snapshot_from_files};
 use rules::Named;
 
 pub use findings::{Explanation, explain, nearest};
@@ -35,7 +35,7 @@ pub fn main(args: &ExplainArgs) -> ExitCode {
         Ok(config) => config,
         Err(found) => return problems(&found),
     };
-    let snapshot = look(&config);
+    let snapshot = snapshot_from_files(&config);
     let done = match (&args.certificate, args.peer) {
         (Some(file), peer) => std::fs::read(file)
             .map_err(|error| error.to_string())

@@ -40,7 +40,7 @@ pub(crate) fn report() -> Report {
             common_name: Some("ganeti.example.com".into()),
             not_after: END,
             expires_in_seconds: END - NOW,
-            shown_to_clients: Shown::Ecdsa,
+            shown_to_clients: ServerCertificate::Ecdsa,
         }),
         client_ca_list: Some(ca_list()),
         certificates_used_by_another_node: Vec::new(),

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sandbox;
 use crate::proxy::shared::{RefusalRecord, Shared};
-use crate::tls::Shown;
+use crate::tls::ServerCertificate;
 use crate::trust::sightings::Sightings;
 use crate::trust::{Tls, now};
 use rules::authz::Mode;
@@ -81,7 +81,7 @@ pub struct ServerPem {
     /// Seconds until then.
     pub expires_in_seconds: i64,
     /// Which certificate clients are shown.
-    pub shown_to_clients: Shown,
+    pub shown_to_clients: ServerCertificate,
 }
 
 /// Client connections of this moment.

@@ -8,9 +8,9 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::connected::Connected;
-use super::fresh::Fresh;
+use super::lazy_tcp::LazyTcp;
 use super::metrics::{Connection, Direction};
+use super::noded_stream::NodedStream;
 use super::pieces::Pieces;
 use super::wire::{self, Head};
 use super::{Error, Reply, Slot, Upstream};
@@ -35,7 +35,7 @@ enum Asked {
     /// The answer is there as a whole.
     Whole(Reply),
     /// A long answer, of which these bytes are there.
-    Long(Connected, Head, BytesMut),
+    Long(NodedStream, Head, BytesMut),
 }
 
 impl Upstream {
@@ -43,12 +43,12 @@ impl Upstream {
     /// taken off noded by a task of its own.
     pub(super) async fn exchange(
         self: Arc<Self>,
-        mut slot: Slot<Connected>,
+        mut slot: Slot<NodedStream>,
         procedure: Box<str>,
         body: Body,
         agent: &'static str,
     ) -> Result<Reply, Error> {
-        let connected = match slot.warm().and_then(Connected::if_open) {
+        let connected = match slot.warm().and_then(NodedStream::if_open) {
             Some(warm) => {
                 self.metrics.connections.of(Connection::Warm).inc();
                 Ok(warm)
@@ -104,7 +104,7 @@ impl Upstream {
     /// Sends the request and takes the answer, up to the end of a short one and to the head of a long one.
     async fn ask(
         &self,
-        mut stream: Connected,
+        mut stream: NodedStream,
         procedure: &str,
         body: Body,
         agent: &str,
@@ -138,21 +138,21 @@ impl Upstream {
         }))
     }
 
-    pub(super) async fn connect(&self) -> Result<Connected, Error> {
+    pub(super) async fn connect(&self) -> Result<NodedStream, Error> {
         let (address, limit) = (self.settings.address, self.settings.connect_timeout);
         self.metrics.connections.of(Connection::Opened).inc();
         let deadline = Instant::now() + limit;
-        let tcp = timeout_at(deadline, Fresh::connect(address))
+        let tcp = timeout_at(deadline, LazyTcp::connect(address))
             .await
             .map_err(|_| Error::ConnectTimeout(limit))?
             .map_err(|error| Error::Connect(error.to_string()))?;
         match self.settings.tls {
-            false => Ok(Connected::Plain(tcp)),
+            false => Ok(NodedStream::Plain(tcp)),
             true => Box::pin(self.shake_hands(tcp, deadline)).await,
         }
     }
 
-    async fn shake_hands(&self, tcp: Fresh, deadline: Instant) -> Result<Connected, Error> {
+    async fn shake_hands(&self, tcp: LazyTcp, deadline: Instant) -> Result<NodedStream, Error> {
         tcp.socket()
             .and_then(|socket| socket.set_tcp_nodelay(true))
             .map_err(|error| Error::Internal(error.to_string()))?;
@@ -165,14 +165,14 @@ impl Upstream {
             .await
             .map_err(|_| Error::ConnectTimeout(self.settings.connect_timeout))?
             .map_err(Error::Tls)?;
-        Ok(Connected::Tls(Box::new(stream)))
+        Ok(NodedStream::Tls(Box::new(stream)))
     }
 
     /// Passes a long answer on as it comes, out of a buffer that the memory budget bounds; once the client has left,
     /// takes it off noded all the same.
     async fn pump(
         &self,
-        stream: &mut Connected,
+        stream: &mut NodedStream,
         length: u64,
         ready: BytesMut,
         chunks: &mpsc::UnboundedSender<Chunk>,
@@ -210,7 +210,11 @@ impl Upstream {
 }
 
 /// Reads more of an answer behind what is there, up to `room` bytes.
-async fn more(stream: &mut Connected, buffer: &mut impl BufMut, room: usize) -> Result<(), Error> {
+async fn more(
+    stream: &mut NodedStream,
+    buffer: &mut impl BufMut,
+    room: usize,
+) -> Result<(), Error> {
     match stream.read_buf(&mut buffer.limit(room)).await {
         Ok(1..) => Ok(()),
         Ok(0) => Err(Error::CutReply("connection closed".into())),

@@ -5,12 +5,13 @@
 //! working then, and takes its slot with it until it has answered or closed.
 
 mod background;
-mod connected;
 mod exchange;
-mod fresh;
+mod lazy_tcp;
 mod metrics;
+mod noded_stream;
 mod pieces;
 mod slots;
+mod version;
 mod warm;
 mod wire;
 
@@ -35,9 +36,10 @@ use rules::procedures::{self, Timeout};
 
 use background::GoesOn;
 
-pub use connected::Connected;
 pub use metrics::Metrics;
+pub use noded_stream::NodedStream;
 pub use slots::{Lane, Load, Slot, Slots};
+pub use version::call_version;
 
 /// Why noded gave no whole answer. The words follow "noded at ADDR:PORT: ", see [`Upstream::describe`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -170,7 +172,7 @@ pub struct Upstream {
     settings: Settings,
     /// The address in the Host field.
     host: String,
-    slots: Arc<Slots<Connected>>,
+    slots: Arc<Slots<NodedStream>>,
     store: Arc<Store>,
     budget: Budget,
     metrics: Arc<Metrics>,
@@ -189,7 +191,7 @@ impl Upstream {
     /// inside a tokio runtime.
     pub fn new(
         settings: Settings,
-        slots: Arc<Slots<Connected>>,
+        slots: Arc<Slots<NodedStream>>,
         store: Arc<Store>,
         budget: Budget,
         metrics: Arc<Metrics>,
@@ -223,7 +225,7 @@ impl Upstream {
     }
 
     /// The slots, for their numbers.
-    pub fn slots(&self) -> &Slots<Connected> {
+    pub fn slots(&self) -> &Slots<NodedStream> {
         &self.slots
     }
 
@@ -303,7 +305,7 @@ impl Upstream {
     /// An exchange that goes on without its client. No async function, which would have room for it, too.
     fn begin(
         self: &Arc<Self>,
-        slot: Slot<Connected>,
+        slot: Slot<NodedStream>,
         procedure: &str,
         body: Body,
     ) -> GoesOn<impl Future<Output = Result<Reply, Error>> + use<>> {

@@ -1,7 +1,8 @@
 //! Known candidate certificates, and the client CA list made of them.
 //!
-//! Pure. The candidate map names certificates by digest alone; what stands in them is known from files or
-//! from a candidate's first call. Only what the map lists counts: a certificate leaves with its digest.
+//! Pure. The candidate map names certificates only by digest. Their content is known from files, or
+//! from a candidate's first call. A certificate never counts without the map: it leaves with its
+//! digest.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,8 +63,8 @@ pub(super) struct Collision {
 pub struct Known(BTreeMap<Digest, Arc<KnownCertificate>>);
 
 impl Known {
-    /// Those of `found` that are admitted; the first one of a digest counts. The other value tells
-    /// collisions: different certificates with one digest.
+    /// Those of `found` that are admitted. If several have one digest, the first counts. Also
+    /// returns the collisions: different certificates with one digest.
     pub(super) fn gather(
         found: impl IntoIterator<Item = Arc<KnownCertificate>>,
         admission: &Admission,
@@ -127,7 +128,7 @@ pub(super) fn lists(admission: &Admission, digest: &Digest) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenIncomplete {
-    /// No name at all, which lets any client offer what it has.
+    /// No name at all. Then any client offers the certificate that it has.
     #[default]
     Empty,
     /// The names that are known.
@@ -162,7 +163,8 @@ serde_by_name!(CaState);
 /// The client CA list that goes into each CertificateRequest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaList {
-    /// The names, ordered, each once; none lets any client offer what it has.
+    /// The names, ordered, each once. If there are none, any client offers the certificate that it
+    /// has.
     pub names: Vec<Name>,
     /// How it came about.
     pub state: CaState,
@@ -171,8 +173,9 @@ pub struct CaList {
 }
 
 impl CaList {
-    /// TLS carries 65535 bytes of names, two more for each name's length (RFC 5246 7.4.4, RFC 8446 4.2.4);
-    /// a GnuTLS client stops at 128 KiB of handshake, OpenSSL's at 100 KiB.
+    /// Longest list that is sent, in bytes. TLS carries 65535 bytes of names, with two more bytes
+    /// for the length of each (RFC 5246 7.4.4, RFC 8446 4.2.4). A GnuTLS client accepts 128 KiB of
+    /// handshake, OpenSSL's 100 KiB.
     const MAX_BYTES: usize = 60_000;
 
     /// The list for a map and the certificates known of it.
@@ -193,7 +196,8 @@ impl CaList {
             (_, WhenIncomplete::Partial) => CaState::Partial,
         };
         let infos = || known.iter().map(|k| &k.info).chain([server]);
-        // A client offers its certificate if its *issuer* is in the list, so if not all names go in, these do.
+        // A client offers its certificate if the *issuer* is in the list. If not all names fit, the
+        // issuers are sent.
         let issuers: BTreeSet<&Name> = infos().map(|info| &info.issuer).collect();
         let mut all: BTreeSet<&Name> = infos().map(|info| &info.subject).collect();
         all.extend(&issuers);
@@ -208,7 +212,7 @@ impl CaList {
         }
     }
 
-    /// Of an acceptor that is not used yet.
+    /// The list of an acceptor that is not used yet.
     pub(super) fn before_the_first() -> Self {
         Self::empty(CaState::Nobody, 0)
     }

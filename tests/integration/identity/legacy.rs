@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use noded_proxy::tls::mint::CertifiedKey;
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::x509::X509;
@@ -43,8 +44,10 @@ fn md5_signed(dir: &Path) -> Identity {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     let read = |path| std::fs::read(path).unwrap();
-    let key = PKey::private_key_from_pem(&read(key)).unwrap();
-    Identity::new(key, X509::from_pem(&read(cert)).unwrap())
+    Identity::new(CertifiedKey {
+        key: PKey::private_key_from_pem(&read(key)).unwrap(),
+        certificate: X509::from_pem(&read(cert)).unwrap(),
+    })
 }
 
 /// One handshake by OpenSSL's client with its own restrictions off; what it says.

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use openssl::asn1::{Asn1Time, Asn1Type};
-use openssl::bn::BigNum;
+use noded_proxy::tls::mint::{CertificateBuilder, rsa_key};
+use openssl::asn1::Asn1Type;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
-use openssl::rsa::Rsa;
-use openssl::x509::{X509, X509Name, X509NameRef};
+use openssl::x509::{X509Name, X509NameRef};
 
-use crate::support::pki::{Identity, rsa};
+use crate::support::pki::{Identity, rsa, signed};
 
 /// The name that every cluster's `server.pem` has.
 pub(super) const CLUSTER: &str = "ganeti.example.com";
@@ -53,27 +51,13 @@ impl Wish<'_> {
     pub(super) fn mint(self) -> Identity {
         let key = match self.bits {
             2048 => rsa(),
-            bits => PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap(),
+            bits => rsa_key(bits).unwrap(),
         };
-        let subject = name(self.cn, self.string_type);
-        let mut cert = X509::builder().unwrap();
-        cert.set_version(self.version - 1).unwrap();
-        let mut serial = BigNum::new().unwrap();
-        serial
-            .rand(64, openssl::bn::MsbOption::MAYBE_ZERO, false)
-            .unwrap();
-        cert.set_serial_number(&serial.to_asn1_integer().unwrap())
-            .unwrap();
-        cert.set_subject_name(&subject).unwrap();
-        cert.set_issuer_name(self.issuer.map_or(&subject, |i| i.cert.subject_name()))
-            .unwrap();
-        let day = |n| Asn1Time::days_from_now(n).unwrap();
-        cert.set_not_before(&day(0)).unwrap();
-        cert.set_not_after(&day(1825)).unwrap();
-        cert.set_pubkey(&key).unwrap();
-        let signer: &PKey<Private> = self.issuer.map_or(&key, |i| &i.key);
-        cert.sign(signer, self.digest).unwrap();
-        Identity::new(key.clone(), cert.build())
+        let builder = CertificateBuilder::new(name(self.cn, self.string_type), key)
+            .x509_version(self.version)
+            .valid_days(0, 1825)
+            .signature_digest(self.digest);
+        signed(builder, self.issuer)
     }
 }
 

@@ -100,7 +100,7 @@ fn server_pem_is_shown_where_it_cannot_sign_or_is_wished_for() {
             "ECDSA itself",
             pki.client_ec("ec").pem,
             "",
-            Some("no RSA certificate"),
+            Some("not an RSA certificate"),
         ),
     ];
     for (what, pem, config, why) in table {

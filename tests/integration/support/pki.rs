@@ -1,27 +1,22 @@
-//! Certificates as Ganeti makes them, minted when they are needed: RSA 2048, X.509 v1, no extensions.
+//! Certificates as Ganeti makes them, minted when they are needed: RSA 2048, X.509 v1, no
+//! extensions.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use openssl::asn1::Asn1Time;
-use openssl::bn::BigNum;
-use openssl::ec::{EcGroup, EcKey};
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
+use noded_proxy::tls::mint::{CertificateBuilder, CertifiedKey, common_name, p256_key, rsa_key};
+use openssl::ec::EcKey;
 use openssl::pkey::{PKey, Private};
-use openssl::rsa::Rsa;
-use openssl::x509::{X509, X509Name};
-use rules::identity::Digest;
+use openssl::x509::X509;
 
 /// Name in every cluster's `server.pem`, ours and foreign ones.
 const CLUSTER: &str = "ganeti.example.com";
-const DAY: i64 = 86_400;
+/// Validity of Ganeti's certificates, in days.
+const VALID: (i64, i64) = (-1, 1825);
 
 /// RSA keys cost a tenth of a second each, so the tests share some. One test sees no key twice.
 static KEYS: [OnceLock<PKey<Private>>; 24] = [const { OnceLock::new() }; 24];
 static NEXT_KEY: AtomicUsize = AtomicUsize::new(0);
-static SERIAL: AtomicU32 = AtomicU32::new(1);
 
 /// One cluster's certificates.
 pub(crate) struct Pki {
@@ -47,7 +42,7 @@ impl Pki {
     /// A new cluster.
     pub(crate) fn new() -> Self {
         Self {
-            server: mint(CLUSTER, rsa(), None, (-DAY, 1825 * DAY)),
+            server: mint(CLUSTER, rsa(), None, VALID),
         }
     }
 
@@ -63,14 +58,12 @@ impl Pki {
 
     /// A node's `client.pem`, signed by `server.pem`.
     pub(crate) fn client(&self, cn: &str) -> Identity {
-        mint(cn, rsa(), Some(&self.server), (-DAY, 1825 * DAY))
+        mint(cn, rsa(), Some(&self.server), VALID)
     }
 
     /// A `client.pem` with a key on P-256.
     pub(crate) fn client_ec(&self, cn: &str) -> Identity {
-        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-        let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
-        mint(cn, key, Some(&self.server), (-DAY, 1825 * DAY))
+        mint(cn, p256_key().unwrap(), Some(&self.server), VALID)
     }
 
     /// A `client.pem` of another cluster whose `server.pem` has the same name as ours.
@@ -80,77 +73,65 @@ impl Pki {
 
     /// A certificate that nobody but itself signed.
     pub(crate) fn self_signed(&self, cn: &str) -> Identity {
-        mint(cn, rsa(), None, (-DAY, 1825 * DAY))
+        mint(cn, rsa(), None, VALID)
     }
 
     /// A `client.pem` that ended a month ago.
     pub(crate) fn expired(&self, cn: &str) -> Identity {
-        mint(cn, rsa(), Some(&self.server), (-400 * DAY, -30 * DAY))
+        mint(cn, rsa(), Some(&self.server), (-400, -30))
     }
 
     /// A `client.pem` that begins in a month.
     pub(crate) fn not_yet_valid(&self, cn: &str) -> Identity {
-        mint(cn, rsa(), Some(&self.server), (30 * DAY, 400 * DAY))
+        mint(cn, rsa(), Some(&self.server), (30, 400))
     }
 
     /// A renewed `server.pem` of this cluster: the same name, another key, ending in `days`.
     pub(crate) fn renewed_server(&self, days: i64) -> Identity {
-        mint(CLUSTER, rsa(), None, (-DAY, days * DAY))
+        mint(CLUSTER, rsa(), None, (-1, days))
     }
 }
 
 pub(crate) fn rsa() -> PKey<Private> {
     let slot = &KEYS[NEXT_KEY.fetch_add(1, Ordering::Relaxed) % KEYS.len()];
-    slot.get_or_init(|| PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap())
-        .clone()
+    slot.get_or_init(|| rsa_key(2048).unwrap()).clone()
 }
 
-/// Mints a certificate, valid from `valid.0` to `valid.1` seconds from now.
-fn mint(cn: &str, key: PKey<Private>, issuer: Option<&Identity>, valid: (i64, i64)) -> Identity {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs() as i64;
-    let at = |offset: i64| Asn1Time::from_unix(now + offset).unwrap();
-    let mut subject = X509Name::builder().unwrap();
-    subject.append_entry_by_nid(Nid::COMMONNAME, cn).unwrap();
-    let subject = subject.build();
-    let serial = BigNum::from_u32(SERIAL.fetch_add(1, Ordering::Relaxed)).unwrap();
-    let mut cert = X509::builder().unwrap();
-    cert.set_version(0).unwrap();
-    cert.set_serial_number(&serial.to_asn1_integer().unwrap())
-        .unwrap();
-    cert.set_subject_name(&subject).unwrap();
-    cert.set_issuer_name(issuer.map_or(&subject, |i| i.cert.subject_name()))
-        .unwrap();
-    cert.set_not_before(&at(valid.0)).unwrap();
-    cert.set_not_after(&at(valid.1)).unwrap();
-    cert.set_pubkey(&key).unwrap();
-    cert.sign(issuer.map_or(&key, |i| &i.key), MessageDigest::sha256())
-        .unwrap();
-    Identity::new(key, cert.build())
+/// Mints a certificate, valid between these days from now.
+fn mint(cn: &str, key: PKey<Private>, issuer: Option<&Identity>, days: (i64, i64)) -> Identity {
+    let builder = CertificateBuilder::new(common_name(cn).unwrap(), key);
+    signed(builder.valid_days(days.0, days.1), issuer)
+}
+
+/// Signs a certificate: by its issuer, or by itself.
+pub(crate) fn signed(builder: CertificateBuilder<'_>, issuer: Option<&Identity>) -> Identity {
+    let issuer = issuer.map(|issuer| CertifiedKey {
+        key: issuer.key.clone(),
+        certificate: issuer.cert.clone(),
+    });
+    let minted = match &issuer {
+        Some(issuer) => builder.signed_by(issuer).mint(),
+        None => builder.mint(),
+    };
+    Identity::new(minted.unwrap())
 }
 
 impl Identity {
     /// From its parts.
-    pub(crate) fn new(key: PKey<Private>, cert: X509) -> Self {
+    pub(crate) fn new(minted: CertifiedKey) -> Self {
         let text = |pem: Vec<u8>| String::from_utf8(pem).unwrap();
-        let cert_pem = text(cert.to_pem().unwrap());
-        let pem = text(key.private_key_to_pem_pkcs8().unwrap()) + &cert_pem;
-        let der = cert.to_der().unwrap();
-        let digest = Digest::of_der(&der).to_string();
         Self {
-            pem,
-            cert_pem,
-            der,
-            digest,
-            key,
-            cert,
+            pem: text(minted.pem().unwrap()),
+            cert_pem: text(minted.certificate.to_pem().unwrap()),
+            der: minted.certificate.to_der().unwrap(),
+            digest: minted.digest().unwrap().to_string(),
+            key: minted.key,
+            cert: minted.certificate,
         }
     }
 
-    /// The same certificate with a key that pretends to be its own: what a thief of the certificate alone can
-    /// make. Both keys are on P-256.
+    /// The same certificate with a key that pretends to be its own: what a thief of the certificate
+    /// alone can make. Both keys are on P-256.
     pub(crate) fn with_key_behind(&self, other: &Self) -> Self {
         let (mine, theirs) = (self.key.ec_key().unwrap(), other.key.ec_key().unwrap());
         let (group, public) = (mine.group(), mine.public_key());

@@ -1,5 +1,6 @@
-//! A TCP connection just begun. On loopback it stands when connect(2) returns, and its first bytes fit into the
-//! kernel's buffers: none of it needs a turn of the event loop.
+//! A TCP connection that joins an event loop only when it must. On loopback it is established when
+//! connect(2) returns, and its first bytes fit into the kernel's buffers. Neither needs a turn of
+//! the event loop. It never blocks.
 
 use std::io::{self, IoSlice, Write};
 use std::net::SocketAddr;
@@ -11,21 +12,22 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The connection. The event loop of the worker that uses it first has it, which need not be the one that opened it.
+/// A TCP connection that is registered with the event loop on first use, so it belongs to the
+/// worker that uses it, not to the one that opened it.
 #[derive(Debug)]
-pub struct Fresh(State);
+pub struct LazyTcp(State);
 
 #[derive(Debug)]
 enum State {
-    /// Nothing was written yet, so there is room.
+    /// Nothing was written yet, so the kernel has room for the first bytes.
     Unused(Socket),
     Used(TcpStream),
-    /// The event loop did not take it.
+    /// The event loop could not register it.
     Lost,
 }
 
-impl Fresh {
-    /// Connects; returns when the connection stands.
+impl LazyTcp {
+    /// Connects, and returns when the connection is established.
     pub(super) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let kind = Type::STREAM.nonblocking();
         let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
@@ -55,7 +57,7 @@ impl Fresh {
         }
     }
 
-    /// The first writing, if the kernel takes some of it.
+    /// The first write, if the kernel accepts some of it.
     fn at_once(
         &mut self,
         write: impl FnOnce(&Socket) -> io::Result<usize>,
@@ -82,7 +84,7 @@ impl Fresh {
     }
 }
 
-impl AsyncRead for Fresh {
+impl AsyncRead for LazyTcp {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -92,7 +94,7 @@ impl AsyncRead for Fresh {
     }
 }
 
-impl AsyncWrite for Fresh {
+impl AsyncWrite for LazyTcp {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -140,7 +142,7 @@ mod tests {
     async fn long_and_short_requests_arrive_whole() {
         for length in [1, 100_000, 30_000_000] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let mut fresh = Fresh::connect(listener.local_addr().unwrap())
+            let mut fresh = LazyTcp::connect(listener.local_addr().unwrap())
                 .await
                 .unwrap();
             let sent: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
@@ -163,7 +165,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let error = Fresh::connect(address).await.unwrap_err();
+        let error = LazyTcp::connect(address).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 
@@ -177,7 +179,7 @@ mod tests {
         let mut standing = Vec::new();
         let waiting = loop {
             assert!(standing.len() < 10, "the backlog does not fill");
-            let mut connecting = Box::pin(Fresh::connect(address));
+            let mut connecting = Box::pin(LazyTcp::connect(address));
             match timeout(Duration::from_millis(200), &mut connecting).await {
                 Ok(fresh) => standing.push(fresh.unwrap()),
                 Err(_) => break connecting,

@@ -1,4 +1,5 @@
-//! A connection to noded, plain or with TLS.
+//! A connection to noded, plain or with TLS. It never interprets the bytes that it carries. It
+//! never interprets the bytes that it carries.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -8,20 +9,20 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_openssl::SslStream;
 
-use super::fresh::Fresh;
+use super::lazy_tcp::LazyTcp;
+use crate::tls::TlsStream;
 
 /// A connection to noded; a new one has carried nothing yet.
 #[derive(Debug)]
-pub enum Connected {
+pub enum NodedStream {
     /// Plain TCP.
-    Plain(Fresh),
+    Plain(LazyTcp),
     /// TLS with `server.pem` on both sides.
-    Tls(Box<SslStream<Fresh>>),
+    Tls(Box<TlsStream<LazyTcp>>),
 }
 
-impl Connected {
+impl NodedStream {
     fn socket(&self) -> io::Result<SockRef<'_>> {
         match self {
             Self::Plain(tcp) => tcp.socket(),
@@ -29,8 +30,8 @@ impl Connected {
         }
     }
 
-    /// What a request needs that is sent in several pieces: no piece waits for another, and the kernel gives up when
-    /// noded takes nothing for so long (RFC 5482, tcp(7)).
+    /// Options for a request sent in several writes: TCP_NODELAY, and TCP_USER_TIMEOUT in case
+    /// noded stops reading (RFC 5482, tcp(7)).
     pub(super) fn prepare_long(&self, send_timeout: Duration) -> io::Result<()> {
         let socket = self.socket()?;
         socket.set_tcp_nodelay(true)?;
@@ -44,8 +45,9 @@ impl Connected {
             .and_then(|socket| socket.set_linger(Some(Duration::ZERO)));
     }
 
-    /// Itself, if noded still holds its end open. Not a byte of an answer is due before a request was sent. TLS 1.3
-    /// session tickets may have come; a read passes over them, and finds what is behind them.
+    /// Returns the connection if noded still holds its end open. No byte of an answer can come
+    /// before a request was sent. TLS 1.3 session tickets can: a read skips them and finds what
+    /// follows.
     pub(super) fn if_open(mut self) -> Option<Self> {
         let open = match &mut self {
             Self::Plain(tcp) => {
@@ -68,7 +70,7 @@ trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
 
-impl Connected {
+impl NodedStream {
     fn duplex(self: Pin<&mut Self>) -> Pin<&mut dyn Duplex> {
         Pin::new(match self.get_mut() {
             Self::Plain(tcp) => tcp,
@@ -77,7 +79,7 @@ impl Connected {
     }
 }
 
-impl AsyncRead for Connected {
+impl AsyncRead for NodedStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -87,7 +89,7 @@ impl AsyncRead for Connected {
     }
 }
 
-impl AsyncWrite for Connected {
+impl AsyncWrite for NodedStream {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
