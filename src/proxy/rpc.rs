@@ -11,7 +11,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use tracing::{info, warn};
 
-use crate::proxy::http::{Body, Refusal, Replies, ReplyBody, discard, explanation, procedure};
+use crate::proxy::http::{Body, Cut, OnEnd, Refusal, ReplyBody, discard, explanation, procedure};
 use crate::proxy::shared::Shared;
 use crate::proxy::upstream::{Error, Timing};
 use rules::authz::Permit;
@@ -136,7 +136,7 @@ impl Record {
         match result {
             Ok(reply) => {
                 self.status = reply.status;
-                let body = reply.body.tell(Box::new(self));
+                let body = reply.body.on_end(Box::new(self));
                 let mut response = Response::new(body);
                 *response.status_mut() = reply.status;
                 response
@@ -168,7 +168,7 @@ impl Record {
         let text = explanation(&self.shared.host, &why);
         self.status = status;
         self.why = Some(why);
-        let mut response = Response::new(ReplyBody::whole(text).tell(Box::new(self)));
+        let mut response = Response::new(ReplyBody::whole(text).on_end(Box::new(self)));
         *response.status_mut() = status;
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(CONTENT_TYPE, json);
@@ -176,8 +176,8 @@ impl Record {
     }
 }
 
-impl Replies for Record {
-    fn ended(self: Box<Self>, sent: u64, complete: bool, error: Option<&Error>) {
+impl OnEnd for Record {
+    fn ended(self: Box<Self>, sent: u64, complete: bool, cut: Option<&Cut>) {
         let total = self.start.elapsed();
         let metrics = &self.shared.metrics;
         let procedure = label(&self.procedure);
@@ -189,14 +189,14 @@ impl Replies for Record {
             .rpc_duration
             .with_label_values(&[procedure])
             .observe(total.as_secs_f64());
-        let outcome = match (complete, error) {
+        let outcome = match (complete, cut) {
             (true, _) => "complete",
             (false, Some(_)) => "cut",
             (false, None) => "client_left",
         };
         let why = self
             .why
-            .or_else(|| error.map(ToString::to_string))
+            .or_else(|| cut.map(ToString::to_string))
             .unwrap_or_default();
         let peer = &self.client.peer;
         macro_rules! line {

@@ -28,7 +28,7 @@ pub struct Shared {
     /// Who is admitted.
     pub store: Arc<Store>,
     /// The local node daemon.
-    pub upstream: Arc<Upstream>,
+    pub upstream: Upstream,
     /// Which procedures may be called.
     pub policy: Policy,
     /// Memory for bodies.

@@ -13,7 +13,7 @@ use hyper::{Method, StatusCode, Uri, Version};
 
 pub use body::{Body, BodyLimits, discard};
 pub use budget::{Budget, Lease};
-pub use reply::{Chunk, Replies, ReplyBody};
+pub use reply::{Chunk, Cut, OnEnd, ReplyBody};
 
 use rules::authz::Denied;
 
