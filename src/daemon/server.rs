@@ -15,19 +15,19 @@ use tracing::{error, info, warn};
 use crate::config::RunArgs;
 use crate::config::{Config, Warm};
 use crate::daemon::admin::Admin;
+use crate::daemon::announce::{Announcer, announce_mode, summary};
 use crate::daemon::{logging, sandbox, systemd};
 use crate::metrics::Metrics;
+use crate::proxy::connection;
 use crate::proxy::http::Budget;
-use crate::proxy::listener::{bind, raise_file_limit};
-use crate::proxy::public::Public;
+use crate::proxy::listener::{Listener, bind, raise_file_limit};
+use crate::proxy::overload::Overload;
 use crate::proxy::shared::{Refusals, Shared};
 use crate::proxy::upstream::{Settings, Slots, Upstream};
 use crate::proxy::workers::{Workers, event_loop};
 use crate::tls;
 use crate::trust::sightings::Sightings;
 use crate::trust::{Paths, Reloader, Reloads, Rules, Store, watch};
-use rules::admission::{Admission, Nobody};
-use rules::authz::Mode;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +114,7 @@ pub struct Server {
     shared: Arc<Shared>,
     admin: Arc<Admin>,
     admin_listener: TcpListener,
-    public: Public,
+    listener: Listener,
     reloads: Reloads,
     workers: Arc<Workers>,
     drain_timeout: Duration,
@@ -142,13 +142,15 @@ impl Server {
         let handles = (Arc::clone(&store), Arc::clone(&metrics));
         let reloader = Reloader::new(Paths::of(config), handles.0, handles.1, Rules::of(config));
         let (reloads, first) = watch(reloader, &store);
-        let shared = share(config, store, metrics, reloads.clone());
-        let admin_listener = open("admin", config.admin)?;
-        let mut public = Public::new(config, files)?;
-        if first.tls.is_some() && !public.inherited {
-            for address in &config.listen {
-                public.open.push(Arc::new(open("listen", *address)?));
-            }
+        let shared = share(config, files, store, metrics, reloads.clone());
+        let admin_listener =
+            bind(config.admin).map_err(|source| cannot_listen("admin", config.admin, source))?;
+        let inherited = systemd::inherited_listeners();
+        let mut listener = Listener::new(config.listen.clone(), inherited)?;
+        if first.tls.is_some() {
+            listener
+                .open()
+                .map_err(|(address, source)| cannot_listen("listen", address, source))?;
         }
         let admin = Admin::new(Arc::clone(&shared));
         let workers = Workers::for_each_processor(tls::prepare_thread)?;
@@ -157,7 +159,7 @@ impl Server {
             shared,
             admin,
             admin_listener,
-            public,
+            listener,
             reloads,
             workers: Arc::new(workers),
             drain_timeout,
@@ -184,12 +186,7 @@ impl Server {
 
     /// Addresses of the public listener (none while there is no `server.pem`) and of the admin listener.
     pub fn addresses(&self) -> (Vec<SocketAddr>, Option<SocketAddr>) {
-        let public = self
-            .public
-            .open
-            .iter()
-            .filter_map(|l| l.local_addr().ok())
-            .collect();
+        let public = self.listener.addresses();
         (public, self.admin_listener.local_addr().ok())
     }
 
@@ -199,7 +196,7 @@ impl Server {
             shared,
             admin,
             admin_listener,
-            public,
+            listener,
             reloads,
             workers,
             drain_timeout,
@@ -211,7 +208,11 @@ impl Server {
         let turning = Arc::clone(&workers);
         tokio::spawn(systemd::watchdog(async move || turning.all_turn().await));
         let reloading = tokio::spawn(reload_on_hangup(hangup, reloads, Arc::clone(&shared)));
-        let accepting = tokio::spawn(public.run(Arc::clone(&shared), Arc::clone(&workers), admin));
+        let mut announcer = Announcer::new(Arc::clone(&shared), admin);
+        let (serving, on) = (Arc::clone(&shared), Arc::clone(&workers));
+        let begin = move |tcp, address| connection::begin(&serving, &on, tcp, address);
+        let tell = move |state| announcer.tell(state);
+        let accepting = tokio::spawn(listener.run(Arc::clone(&shared), begin, tell));
         stop.await;
         reloading.abort(); // the map is still watched; only SIGHUP is not answered any more
         systemd::stopping();
@@ -251,20 +252,10 @@ async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads, shared: Arc<Shar
     }
 }
 
-/// Audit mode is no protection, and says so.
-fn announce_mode(mode: Mode, metrics: &Metrics) {
-    metrics.mode.with_label_values(&[mode.name()]).set(1);
-    match mode {
-        Mode::Enforce => info!(mode = mode.name(), "the candidate map decides"),
-        Mode::Audit => warn!(
-            mode = mode.name(),
-            "AUDIT MODE: any certificate of this cluster is admitted; what enforce would refuse is only counted"
-        ),
-    }
-}
-
+/// The handles that all connections share; `files` is the limit on open files.
 fn share(
     config: &Config,
+    files: u64,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     reloads: Reloads,
@@ -272,6 +263,7 @@ fn share(
     let (tasks, budget) = (TaskTracker::new(), Budget::new(config.limits.memory));
     let drain = CancellationToken::new();
     let up = &config.upstream;
+    let bounds = config.limits.bounds(files, up.max_clients);
     let slots = Slots::new(up.max_clients, up.fast_slots(), up.queue_length);
     let settings = Settings {
         address: up.address,
@@ -296,6 +288,7 @@ fn share(
             .into_owned(),
         store,
         upstream,
+        overload: Overload::new(bounds),
         budget,
         metrics,
         policy: config.policy.clone(),
@@ -309,36 +302,11 @@ fn share(
     })
 }
 
-fn open(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    bind(address).map_err(|source| StartError::Bind {
+/// The error for a port of this configuration key.
+fn cannot_listen(key: &'static str, address: SocketAddr, source: io::Error) -> StartError {
+    StartError::Bind {
         key,
         address,
         source,
-    })
-}
-
-/// The line that `systemctl status` shows.
-pub(crate) fn summary(shared: &Shared) -> String {
-    let snapshot = shared.store.snapshot();
-    let audit = match shared.store.policy().mode {
-        Mode::Audit => "AUDIT MODE, every node is admitted; ",
-        Mode::Enforce => "",
-    };
-    let fault = snapshot
-        .faults
-        .first()
-        .map_or_else(String::new, |fault| format!("; {fault}"));
-    match (&snapshot.tls, &snapshot.admission) {
-        (None, Admission::Nobody(Nobody::NoIdentity)) => {
-            format!("waiting for server.pem: the one that is there is faulty{fault}")
-        }
-        (None, _) => "waiting for server.pem: this node is in no cluster yet".into(),
-        (Some(_), Admission::Listed(map)) => {
-            format!("{audit}{} candidates admitted{fault}", map.entries())
-        }
-        (Some(_), Admission::Bootstrap(_)) => {
-            format!("{audit}bootstrap phase: the certificate of server.pem is admitted{fault}")
-        }
-        (Some(_), Admission::Nobody(why)) => format!("nobody is admitted: {why}{fault}"),
     }
 }

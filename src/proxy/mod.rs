@@ -6,7 +6,6 @@ pub mod connection;
 pub mod http;
 pub mod listener;
 pub mod overload;
-pub mod public;
 pub mod rpc;
 pub mod shared;
 pub mod upstream;

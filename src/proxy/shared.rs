@@ -1,4 +1,4 @@
-//! The handles that all connections share, and the last refusals for `/status`.
+//! The handles that all connections share, and the last refusals for `/status`. Nothing here acts.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -11,16 +11,17 @@ use tokio_util::task::TaskTracker;
 use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::proxy::http::{BodyLimits, Budget};
+use crate::proxy::overload::Overload;
 use crate::proxy::upstream::Upstream;
 use crate::trust::sightings::Sightings;
 use crate::trust::{Reloads, Store};
 use rules::identity::PeerIdentity;
 use rules::policy::Policy;
 
-/// Refusals that are remembered.
+/// Most refusals that are remembered.
 const REFUSALS: usize = 32;
 
-/// What every connection is given.
+/// What every connection gets.
 #[derive(Debug)]
 pub struct Shared {
     /// This node's name, for refusals that a person reads.
@@ -31,11 +32,13 @@ pub struct Shared {
     pub upstream: Upstream,
     /// Which procedures may be called.
     pub policy: Policy,
+    /// Who may hold a connection, and who may shake hands.
+    pub overload: Arc<Overload>,
     /// Memory for bodies.
     pub budget: Budget,
-    /// The numbers.
+    /// The counters.
     pub metrics: Arc<Metrics>,
-    /// Bounds on what clients can take.
+    /// Bounds on what clients may use.
     pub limits: Limits,
     /// Cancelled when the proxy drains.
     pub drain: CancellationToken,
