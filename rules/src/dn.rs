@@ -62,15 +62,15 @@ struct Attribute {
 /// `SEQUENCE OF SET OF SEQUENCE { type OBJECT IDENTIFIER, value }`; stops where it is not that.
 fn attributes(der: &[u8]) -> Vec<Attribute> {
     let mut found = Vec::new();
-    let Some((0x30, mut sets, _)) = element(der) else {
+    let Some((0x30, mut sets, _)) = read_tlv(der) else {
         return found;
     };
-    while let Some((0x31, mut set, rest)) = element(sets) {
+    while let Some((0x31, mut set, rest)) = read_tlv(sets) {
         sets = rest;
-        while let Some((0x30, pair, rest)) = element(set) {
+        while let Some((0x30, pair, rest)) = read_tlv(set) {
             set = rest;
-            if let Some((0x06, kind, value)) = element(pair)
-                && let Some((tag, bytes, _)) = element(value)
+            if let Some((0x06, kind, value)) = read_tlv(pair)
+                && let Some((tag, bytes, _)) = read_tlv(value)
             {
                 found.push(Attribute {
                     label: label(kind),
@@ -84,7 +84,7 @@ fn attributes(der: &[u8]) -> Vec<Attribute> {
 }
 
 /// One DER element: its tag, its content, and what follows it.
-pub fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub fn read_tlv(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {

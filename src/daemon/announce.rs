@@ -66,7 +66,8 @@ pub(super) fn announce_mode(mode: Mode, metrics: &Metrics) {
         Mode::Enforce => info!(mode = mode.name(), "the candidate map decides"),
         Mode::Audit => warn!(
             mode = mode.name(),
-            "AUDIT MODE: any certificate of this cluster is admitted; what enforce would refuse is only counted"
+            "AUDIT MODE: any certificate of this cluster is admitted; what enforce would refuse \
+             is only counted"
         ),
     }
 }

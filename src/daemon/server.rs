@@ -1,4 +1,5 @@
-//! Builds the parts, runs them, reacts to signals, drains: the only room that knows all others.
+//! `noded-proxy run`: builds the parts, runs them, reacts to signals, drains. The only room that
+//! knows all parts; it decides nothing about a connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,14 +35,14 @@ use crate::trust::{Paths, Reloader, Reloads, Rules, Store, watch};
 pub enum Outcome {
     /// Every RPC ended within the drain timeout.
     Drained,
-    /// The drain deadline passed with so many connections or exchanges left.
+    /// The drain deadline has passed, with this many connections and exchanges left.
     Cut(usize),
 }
 
 /// Why a run could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A port cannot be had.
+    /// A port cannot be opened.
     #[error("{key} = {address}: cannot listen there: {source}")]
     Bind {
         /// The configuration key.
@@ -51,10 +52,10 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
-    /// The sandbox cannot be had.
+    /// The sandbox cannot be entered.
     #[error(transparent)]
     Sandbox(#[from] sandbox::Error),
-    /// Signals cannot be caught, or the like.
+    /// Signals cannot be caught, a thread cannot be started, or the like.
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
 }
@@ -105,7 +106,7 @@ fn serve(config: &Config) -> Result<Outcome, StartError> {
         };
         Server::build(config)?.inside(sandbox).run(stop).await
     });
-    runtime.shutdown_background(); // what still runs was given its time
+    runtime.shutdown_background(); // what still runs has had the drain timeout
     outcome
 }
 
@@ -128,10 +129,11 @@ impl Server {
         metrics.legacy.set(i64::from(config.tls.legacy));
         if config.tls.legacy {
             warn!(
-                "tls.legacy: TLS 1.0 and 1.1, RSA key exchange, 1024-bit keys and SHA-1 are taken"
+                "tls.legacy: TLS 1.0 and 1.1, RSA key exchange, 1024-bit keys and SHA-1 are \
+                 accepted"
             );
         }
-        for name in config.policy.strangers() {
+        for name in config.policy.unknown_procedures() {
             warn!(
                 name,
                 "policy: no procedure of Ganeti 2.8 to 3.1 has this name"
@@ -166,7 +168,7 @@ impl Server {
         })
     }
 
-    /// Shows which layers of the sandbox are in force.
+    /// Logs and counts which layers of the sandbox are in force.
     fn inside(self, sandbox: Option<sandbox::Report>) -> Self {
         let Some(sandbox) = sandbox else {
             warn!("sandbox = off");
@@ -184,7 +186,8 @@ impl Server {
         self
     }
 
-    /// Addresses of the public listener (none while there is no `server.pem`) and of the admin listener.
+    /// Addresses of the public listener (none while there is no `server.pem`) and of the admin
+    /// listener.
     pub fn addresses(&self) -> (Vec<SocketAddr>, Option<SocketAddr>) {
         let public = self.listener.addresses();
         (public, self.admin_listener.local_addr().ok())
@@ -214,7 +217,7 @@ impl Server {
         let tell = move |state| announcer.tell(state);
         let accepting = tokio::spawn(listener.run(Arc::clone(&shared), begin, tell));
         stop.await;
-        reloading.abort(); // the map is still watched; only SIGHUP is not answered any more
+        reloading.abort(); // the map is still watched; only SIGHUP is ignored from now on
         systemd::stopping();
         shared.metrics.draining.set(1);
         shared.drain.cancel();
@@ -223,7 +226,7 @@ impl Server {
     }
 }
 
-/// Waits for running RPCs, up to the deadline.
+/// Waits until all connections and exchanges have ended, up to the deadline.
 async fn drain(shared: &Shared, limit: Duration) -> Outcome {
     shared.tasks.close();
     let begun = Instant::now();
@@ -243,6 +246,7 @@ async fn drain(shared: &Shared, limit: Duration) -> Outcome {
     }
 }
 
+/// Reads the files again at each SIGHUP, and tells systemd when that is done.
 async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads, shared: Arc<Shared>) {
     while hangup.recv().await.is_some() {
         info!("SIGHUP: reading candidate map and server.pem again");

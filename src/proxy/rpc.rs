@@ -1,4 +1,9 @@
-//! One RPC's life: may this peer still ask, is it a proper request, does the policy allow it, gather the body, call noded, answer, log.
+//! One RPC's life. May this peer still ask? Is the request proper? Does the policy allow it? Gather
+//! the body, call noded, answer.
+//!
+//! The log line is the last step, and [`answer`] never reaches it: when it returns, the reply has
+//! yet to go to the client. hyper drops the [`ReplyBody`] when the last byte was handed over or the
+//! client has left, and the drop calls [`OnEnd::ended`] of the `Record` that rides on it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -28,7 +33,7 @@ pub struct Client {
     pub peer: PeerIdentity,
 }
 
-/// Answers one request; every outcome becomes a response.
+/// Answers one request. Every outcome is a response, and every response has its log line.
 pub async fn answer(
     shared: Arc<Shared>,
     client: Arc<Client>,
@@ -60,7 +65,8 @@ enum Refused {
     Policy(Forbidden),
 }
 
-/// What the log line and the metrics of one RPC need. Made when the head is there, ended with the answer.
+/// What the log line and the counters of one RPC need. Made when the head is there. Rides on the
+/// answer, and is written when that has ended.
 struct Record {
     shared: Arc<Shared>,
     client: Arc<Client>,
@@ -88,7 +94,7 @@ impl Record {
         }
     }
 
-    /// Whether the peer may still ask, whether this is a proper request, and whether the policy lets it pass.
+    /// Three questions: may the peer still ask, is the request proper, does the policy allow it?
     fn decide(&mut self, head: &Parts) -> Result<Permit, Refused> {
         let authorised = self.shared.store.authorise(&self.client.peer);
         let permit = authorised.map_err(|denied| Refused::Request(Refusal::Denied(denied)))?;
@@ -99,7 +105,7 @@ impl Record {
         Ok(permit)
     }
 
-    /// Whether the RPC policy lets this call pass. In audit mode it always does.
+    /// Whether the RPC policy allows this call. In audit mode it always does.
     fn ask_policy(&self, permit: &Permit) -> Result<(), Forbidden> {
         let policy = &self.shared.policy;
         if policy.is_empty() {
@@ -227,7 +233,7 @@ impl OnEnd for Record {
     }
 }
 
-/// Milliseconds with three decimals, which is all that anybody reads.
+/// Milliseconds with three decimals.
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e3
 }

@@ -10,7 +10,7 @@ use openssl::pkey::{Id, PKey, Private, Public};
 use openssl::x509::{X509, X509Ref};
 
 use super::leaf::Leaf;
-use rules::dn::{Name, element};
+use rules::dn::{Name, read_tlv};
 use rules::identity::{Digest, PeerIdentity};
 
 /// A certificate alone calls from nowhere.
@@ -246,11 +246,11 @@ fn peer_identity_with(
 /// The version of a certificate, which not every link target tells: `[0]` in front of the serial number, and
 /// absent for version 1 (RFC 5280, 4.1).
 fn version(der: &[u8]) -> u8 {
-    let explicit = element(der)
-        .and_then(|(_, certificate, _)| element(certificate))
-        .and_then(|(_, tbs, _)| element(tbs))
+    let explicit = read_tlv(der)
+        .and_then(|(_, certificate, _)| read_tlv(certificate))
+        .and_then(|(_, tbs, _)| read_tlv(tbs))
         .filter(|(tag, _, _)| *tag == 0xa0);
-    match explicit.and_then(|(_, version, _)| element(version)) {
+    match explicit.and_then(|(_, version, _)| read_tlv(version)) {
         Some((0x02, [version], _)) => version.saturating_add(1),
         _ => 1,
     }

@@ -148,7 +148,7 @@ impl Policy {
     }
 
     /// Names in the rules that are no procedure of the versions that we know: a slip, or a newer Ganeti.
-    pub fn strangers(&self) -> impl Iterator<Item = &str> {
+    pub fn unknown_procedures(&self) -> impl Iterator<Item = &str> {
         let rules = self.deny.iter().chain(&self.allow_from_master_only);
         rules.filter_map(|rule| match &rule.what {
             What::Procedure(name) if procedures::find(name).is_none() => Some(&**name),

@@ -1,9 +1,11 @@
 //! One connection's life, from the accept to the last byte: read this file first.
 //!
-//! A place and a worker ([`begin`]). Ping or client? The handshake, in its time. Admitted? Serve its
-//! requests, and ask again for each ([`rpc`]). When the peer is no longer in the candidate map, or
-//! when the proxy drains, finish the request that runs and close. This room admits nobody by itself
-//! and understands no request: `rules`, `tls` and [`rpc`] do.
+//! [`begin`] gives it a place and a worker. There `serve` tells the rest: is it a ping or a client?
+//! Does the handshake end in time? Is the peer admitted? Then its requests are served, and [`rpc`]
+//! asks for each of them whether the peer is still admitted. When the peer leaves the candidate
+//! map, or when the proxy drains, the request that runs is finished and the connection is closed.
+//!
+//! This room admits nobody by itself (`rules` decides) and looks into no request ([`rpc`] does).
 
 mod notes;
 
@@ -38,8 +40,8 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// Most headers of a request; Ganeti's clients send five.
 const MAX_HEADERS: usize = 64;
 
-/// Gives an accepted connection a place and a worker, where [`serve`] goes on. Without a place it is
-/// closed at once.
+/// Gives an accepted connection a place and a worker, where `serve` goes on. Without a place it
+/// is closed at once.
 pub fn begin(shared: &Arc<Shared>, workers: &Workers, tcp: TcpStream, address: SocketAddr) {
     let candidates = &shared.store.current().candidate_addresses;
     let is_candidate = candidates.contains(&address.ip());
@@ -64,8 +66,8 @@ async fn serve(shared: Arc<Shared>, tcp: TcpStream, address: SocketAddr, place: 
     }
 }
 
-/// All that comes before the first request. `None` if the peer is not admitted; that was counted and
-/// logged.
+/// All that comes before the first request. `None` if the peer is not admitted; that was counted
+/// and logged.
 async fn handshake_and_admit(
     shared: &Shared,
     tcp: TcpStream,
@@ -151,7 +153,8 @@ async fn shake_hands(
     }
 }
 
-/// The decision that counts: on the identity that the handshake proved, with the map of this moment.
+/// The decision that counts. The handshake has proved the identity, and the map is that of this
+/// moment. (A refusal during the handshake only gives the client a fitting alert.)
 fn admit(shared: &Shared, accepted: &Accepted, address: SocketAddr) -> Option<Permit> {
     let peer = &accepted.peer;
     match shared.store.authorise(peer) {
@@ -183,14 +186,15 @@ fn admit(shared: &Shared, accepted: &Accepted, address: SocketAddr) -> Option<Pe
     }
 }
 
-/// Serves the requests of an admitted peer until the peer, the map or the drain ends the connection.
+/// Serves the requests of an admitted peer until the peer, the map or the drain ends the
+/// connection.
 async fn serve_requests(
     shared: &Arc<Shared>,
     mut accepted: Accepted,
     address: SocketAddr,
     first: Permit,
 ) {
-    drop(first); // each request asks anew
+    drop(first); // each request asks again
     let mut changes = shared.store.subscribe();
     changes.mark_changed(); // the map may have changed since the decision: look once
     if await_request(shared, &mut accepted, address, &mut changes).await {

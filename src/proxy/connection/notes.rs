@@ -39,10 +39,12 @@ pub(super) fn refuse(
     shared.refusals.add(address, reason, peer);
     match peer {
         Some(peer) if reason == Denied::DigestCollision.reason() => {
-            error!(peer = %address, cn = peer.name(), digest = %peer.digest, reason, why, "refused");
+            error!(peer = %address, cn = peer.name(), digest = %peer.digest, reason, why,
+                "refused");
         }
         Some(peer) => {
-            info!(peer = %address, cn = peer.name(), digest = %peer.digest, reason, why, "refused");
+            info!(peer = %address, cn = peer.name(), digest = %peer.digest, reason, why,
+                "refused");
         }
         None => info!(peer = %address, reason, why, "refused"),
     }
@@ -51,7 +53,7 @@ pub(super) fn refuse(
 /// All places are taken, and this connection is the oldest without a finished handshake. A flood
 /// would fill the log with these lines, so only the counter shows them.
 pub(super) fn gave_way(shared: &Shared, address: SocketAddr) {
-    debug!(peer = %address, "too many connections, and this is the oldest without a finished handshake");
+    debug!(peer = %address, "too many connections: the oldest unfinished one is closed");
     shared.metrics.reject(reason::OVER_LIMIT);
 }
 

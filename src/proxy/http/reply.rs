@@ -24,8 +24,8 @@ pub trait OnEnd: Send + 'static {
     fn ended(self: Box<Self>, sent: u64, complete: bool, cut: Option<&Cut>);
 }
 
-/// The body of an answer. Its length is always known, so hyper always sends Content-Length. A stream
-/// that ends early is an error, so that hyper breaks the connection off.
+/// The body of an answer. Its length is always known, so hyper always sends Content-Length. A
+/// stream that ends early is an error, so that hyper breaks the connection off.
 ///
 /// hyper drops the body when it has handed over the last byte, or when the client has left. That is
 /// the only moment that every answer reaches, so [`OnEnd`] is called in the drop.

@@ -1,8 +1,8 @@
 //! The public listener: listens while there is a `server.pem`, and hands each connection on.
 //!
-//! [`Listener::run`] is its life, `accept_on` the loop. It never reads from a connection, it decides
-//! about no caller, and it knows nothing of TLS. What follows an accept is
-//! [`connection::begin`](crate::proxy::connection::begin).
+//! [`Listener::run`] is its life, and `accept_on` is the loop. It never reads from a connection,
+//! never decides about a caller, and knows nothing of TLS: what follows an accept is
+//! [`connection::begin`](crate::proxy::connection::begin), which `daemon` passes in.
 
 mod descriptors;
 mod socket;
@@ -28,7 +28,7 @@ pub use socket::bind;
 const BIND_AGAIN: Duration = Duration::from_secs(1);
 
 /// Pause after an accept that failed for lack of file descriptors or memory.
-const PAUSE: Duration = Duration::from_millis(10);
+const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
 
 /// How the public listener stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,8 +87,9 @@ impl Listener {
         open.filter_map(|l| l.local_addr().ok()).collect()
     }
 
-    /// Listens while there is a `server.pem`, and only then, until the drain. `hand_over` gets every
-    /// connection. `report` gets the state at first, and after each change of it or of the snapshot.
+    /// Listens while there is a `server.pem`, and only then, until the drain. `hand_over` is called
+    /// with each connection. `report` is called with the first state, and after each change of the
+    /// state or of the snapshot.
     pub async fn run(
         mut self,
         shared: Arc<Shared>,
@@ -125,8 +126,8 @@ impl Listener {
     }
 }
 
-/// Waits for a new snapshot: `true` if it has a `server.pem` as the last one had (`joined`), `false`
-/// if `server.pem` has come or gone, or if the proxy drains.
+/// Waits for the next snapshot. `false` if `server.pem` has come or gone with it (`joined` says
+/// whether there was one), or if the proxy drains.
 async fn unchanged(shared: &Shared, changes: &mut watch::Receiver<u64>, joined: bool) -> bool {
     tokio::select! {
         changed = changes.changed() => {
@@ -136,8 +137,8 @@ async fn unchanged(shared: &Shared, changes: &mut watch::Receiver<u64>, joined: 
     }
 }
 
-/// Accepts for ever, and hands each connection over. It never stands still: without file descriptors
-/// an unfinished connection gives way, or a caller is turned away with the spare descriptor.
+/// Accepts for ever and hands each connection over. A shortage of file descriptors never stops it:
+/// an unfinished connection gives way, or else the caller is turned away with the spare descriptor.
 async fn accept_on(
     listener: Arc<TcpListener>,
     shared: Arc<Shared>,
@@ -160,13 +161,13 @@ async fn accept_on(
                         shared.metrics.reject(reason::OVER_LIMIT);
                     }
                 }
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(ACCEPT_AGAIN).await;
             }
         }
     }
 }
 
-/// `::ffff:192.0.2.1` is 192.0.2.1 to everybody who reads it.
+/// Writes `::ffff:192.0.2.1` as 192.0.2.1, which is how people and ssconf write it.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

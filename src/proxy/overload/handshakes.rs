@@ -1,8 +1,8 @@
 //! Turns for handshakes: a bound on all, a bound for each source, and a reserve for candidates'
 //! addresses.
 //!
-//! A caller that finds no turn waits for one. Nothing here ends the wait: the deadline of the handshake
-//! does.
+//! A caller that finds no turn waits for one. Nothing here ends the wait: the deadline of the
+//! handshake does.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

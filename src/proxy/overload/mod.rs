@@ -1,10 +1,11 @@
-//! Overload: who may hold a connection and who may shake hands while there are more callers than room.
+//! Overload: who may hold a connection, and who may shake hands, when there are more callers than
+//! room.
 //!
-//! It never admits anybody and never refuses anybody for good; it only decides who comes first. A part
-//! of both is reserved for callers from candidates' addresses (and a worker, see
-//! [`crate::proxy::workers`]). Of the other addresses, none gets more than its share of the handshakes.
-//! When all places are taken, the oldest connection without a finished handshake is closed. A genuine
-//! client finishes in milliseconds, so a flood evicts only itself.
+//! It never admits anybody and never refuses anybody for good; it only decides who comes first.
+//! Some connections and some handshakes are reserved for callers from candidates' addresses (and a
+//! worker, see [`crate::proxy::workers`]). No other source gets more than its share of the
+//! handshakes. When all places are taken, the oldest connection without a finished handshake is
+//! closed. A genuine client finishes in milliseconds, so a flood evicts only itself.
 
 mod caller;
 mod handshakes;

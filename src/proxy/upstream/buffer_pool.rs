@@ -1,5 +1,5 @@
-//! The buffers of one long reply, used again and again. Fresh memory costs page faults, which took a
-//! fifth of the CPU of a long reply. The pool never bounds memory: the budget does that.
+//! The buffers of one long reply, used again and again. Fresh memory costs page faults, which took
+//! a fifth of the CPU of a long reply. The pool never bounds memory: the budget does that.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use tokio::time::timeout;
 /// Buffers that may be with the client before the reader waits for one to come back.
 const AHEAD: usize = 16;
 
-/// Longest wait for one to come back. noded should get rid of its reply soon, but a client that keeps
-/// up gets buffers that are still in the processor's cache.
+/// Longest wait for one to come back. noded should get rid of its reply soon, but a client that
+/// keeps up gets buffers that are still in the processor's cache.
 const PATIENCE: Duration = Duration::from_millis(2);
 
 /// Buffers that are filled from noded, lent to the client, and come back.
@@ -47,8 +47,8 @@ impl BufferPool {
         }
     }
 
-    /// Lends a filled buffer, and returns how much memory it takes. It comes back when the last copy
-    /// of it is dropped.
+    /// Lends a filled buffer, and returns how much memory it takes. It comes back when the last
+    /// copy of it is dropped.
     pub(super) fn lend(self: &Arc<Self>, mut buffer: Vec<u8>) -> (usize, Bytes) {
         let mut buffers = self.lock();
         buffers.lent += 1;

@@ -9,8 +9,8 @@ use tokio_util::task::TaskTracker;
 /// A future that runs where it is awaited. If it is dropped before its end, it moves into a task of
 /// its own: when a client leaves, noded works on, and the exchange that holds the slot does too.
 ///
-/// Clients nearly always stay, so nearly always no task is made. With a task from the start every RPC
-/// would pay for it: one more task to schedule, and a wake-up from it when the answer is there.
+/// Clients nearly always stay, so nearly always no task is made. With a task from the start every
+/// RPC would pay for it: one more task to schedule, and a wake-up from it when the answer is there.
 pub(super) struct DetachOnDrop<F: Future + Send + 'static> {
     work: Option<Pin<Box<F>>>,
     tasks: TaskTracker,

@@ -60,7 +60,8 @@ enum Progress {
 }
 
 /// Holds `slot` until noded has answered or closed. Returns when the answer can be passed on; a
-/// task of its own takes a long one off noded. Calls `answered` at the end, if noded answered whole.
+/// task of its own takes a long one off noded. Calls `answered` at the end, if noded answered
+/// whole.
 pub(super) async fn exchange(
     noded: Arc<Noded>,
     mut slot: Slot<Connected>,

@@ -105,8 +105,8 @@ impl Upstream {
         self.noded.down()
     }
 
-    /// Sends one admitted request and waits for the answer. If the future is dropped while it
-    /// waits for a slot, the request leaves the queue. If it is dropped later, the exchange goes on.
+    /// Sends one admitted request and waits for the answer. If the future is dropped while it waits
+    /// for a slot, the request leaves the queue. If it is dropped later, the exchange goes on.
     pub async fn call(
         &self,
         _permit: &Permit,

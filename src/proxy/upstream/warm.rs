@@ -22,7 +22,7 @@ use super::slots::Slots;
 use crate::proxy::http::Body;
 
 /// Pause before a connection is opened in advance, so that the reply goes out first.
-const PAUSE: Duration = Duration::from_millis(3);
+const REPLY_FIRST: Duration = Duration::from_millis(3);
 /// Age at which an unused connection is used up. noded's READ_TIMEOUT is 10 s
 /// (`lib/http/server.py`).
 const USE_UP_AFTER: Duration = Duration::from_secs(8);
@@ -113,7 +113,7 @@ impl Warm {
         // Tracked: the drain waits until open connections were used up. A connection that is
         // closed without a request leaves a traceback in noded's log.
         self.noded.tasks.spawn(async move {
-            sleep(PAUSE).await;
+            sleep(REPLY_FIRST).await;
             this.open_in_advance().await;
             this.opening.store(false, Ordering::Relaxed);
         });

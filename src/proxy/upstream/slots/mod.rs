@@ -1,8 +1,10 @@
-//! Upstream slots: never more connections to noded than it accepts, and a fair queue for them.
+//! Upstream slots: never more connections to noded than it accepts, and a fair queue in front of
+//! them.
 //!
-//! noded forks a child for each connection and stops accepting beyond `--max-clients`. Some slots are
-//! reserved for procedures whose client waits a minute at most (the fast lane), so that hour-long
-//! RPCs cannot starve `version`. A dropped [`Slot`] goes to the request that has waited longest.
+//! noded forks a child for each connection and stops accepting beyond `--max-clients`. Some slots
+//! are reserved for procedures whose client waits a minute at most (the fast lane), so that
+//! hour-long RPCs cannot starve `version`. A dropped [`Slot`] goes to the request that has waited
+//! longest.
 //!
 //! A slot may carry a warm connection: one that was opened in advance and is parked here. A warm
 //! connection counts as a slot in use. It is handed out before a new one is opened, to the request

@@ -65,7 +65,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Error> {
     let mut length = None;
     for field in response.headers {
         if field.name.eq_ignore_ascii_case("Transfer-Encoding") {
-            return Err(bad("it has Transfer-Encoding instead of Content-Length"));
+            return Err(bad("it has no Content-Length, but Transfer-Encoding"));
         }
         if field.name.eq_ignore_ascii_case("Content-Length") {
             let this =
@@ -173,7 +173,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic_and_the_end_is_inside(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        fn no_bytes_panic_and_the_end_is_inside(
+            bytes in prop::collection::vec(any::<u8>(), 0..400),
+        ) {
             let with_start = [&b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"[..], &bytes].concat();
             for bytes in [&bytes, &with_start] {
                 if let Ok(Some((_, end))) = parse(bytes) {

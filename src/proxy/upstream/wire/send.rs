@@ -175,7 +175,7 @@ mod tests {
             for step in steps {
                 let mut slices = [IoSlice::new(&[]); 4];
                 let filled = queue.chunks_vectored(&mut slices);
-                let seen = slices[..filled].iter().flat_map(|s| s.iter().copied()).collect::<Vec<_>>();
+                let seen: Vec<u8> = slices[..filled].iter().flat_map(|s| s.to_vec()).collect();
                 prop_assert_eq!(queue.remaining(), expected.len());
                 prop_assert!(expected.starts_with(&seen));
                 prop_assert_eq!(seen.is_empty(), expected.is_empty());
