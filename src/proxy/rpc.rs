@@ -134,6 +134,7 @@ impl Record {
         Ok(())
     }
 
+    /// Calls noded and passes its answer on.
     async fn forward(mut self, permit: &Permit, body: Body) -> Response<ReplyBody> {
         self.request_bytes = body.length();
         let (upstream, peer) = (&self.shared.upstream, &self.client.peer);
@@ -142,7 +143,7 @@ impl Record {
         match result {
             Ok(reply) => {
                 self.status = reply.status;
-                let body = reply.body.on_end(Box::new(self));
+                let body = reply.body.on_end(Box::new(self)); // there the log line is written
                 let mut response = Response::new(body);
                 *response.status_mut() = reply.status;
                 response
@@ -155,6 +156,7 @@ impl Record {
         }
     }
 
+    /// Answers a request that goes no further.
     fn refuse(self, refusal: Refusal) -> Response<ReplyBody> {
         self.shared
             .metrics
@@ -170,6 +172,7 @@ impl Record {
         response
     }
 
+    /// An answer of our own, in the form that Ganeti shows to its user.
     fn explain(mut self, status: StatusCode, why: String) -> Response<ReplyBody> {
         let text = explanation(&self.shared.host, &why);
         self.status = status;

@@ -43,8 +43,11 @@ const MAX_HEADERS: usize = 64;
 /// Gives an accepted connection a place and a worker, where `serve` goes on. Without a place it
 /// is closed at once.
 pub fn begin(shared: &Arc<Shared>, workers: &Workers, tcp: TcpStream, address: SocketAddr) {
-    let candidates = &shared.store.current().candidate_addresses;
-    let is_candidate = candidates.contains(&address.ip());
+    let is_candidate = shared
+        .store
+        .current()
+        .candidate_addresses
+        .contains(&address.ip());
     let caller = Caller::new(address.ip(), is_candidate);
     let Some(place) = shared.overload.enter(caller) else {
         debug!(peer = %address, "over the limit of connections");

@@ -12,20 +12,15 @@ const MAX_FIELDS: usize = 64;
 
 /// The head of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::proxy::upstream) struct Head {
+pub(crate) struct Head {
     /// The status.
-    pub(in crate::proxy::upstream) status: StatusCode,
+    pub(crate) status: StatusCode,
     /// Length of the body, in bytes.
-    pub(in crate::proxy::upstream) length: u64,
+    pub(crate) length: u64,
 }
 
 /// The head of a request, with no more fields than noded needs.
-pub(in crate::proxy::upstream) fn request(
-    procedure: &str,
-    host: &str,
-    agent: &str,
-    length: u64,
-) -> Bytes {
+pub(crate) fn request(procedure: &str, host: &str, agent: &str, length: u64) -> Bytes {
     format!(
         "POST /{procedure} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {agent}\r\n\
          Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
