@@ -1,4 +1,5 @@
-//! The tracing subscriber: text or JSON on standard error, or systemd's journal.
+//! Where log lines go: as text or JSON to standard error, or to systemd's journal. It writes none
+//! itself.
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::prelude::*;
@@ -6,7 +7,7 @@ use tracing_subscriber::{Registry, fmt};
 
 use crate::config::{LogConfig, LogFormat, LogLevel};
 
-/// Starts logging; once in a process. Fails when the journal was asked for and cannot be reached.
+/// Starts logging. Fails if logging has started before, or if the journal cannot be reached.
 pub fn start(config: &LogConfig) -> Result<(), String> {
     let level = match config.level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -15,7 +16,7 @@ pub fn start(config: &LogConfig) -> Result<(), String> {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    // Only our own events: hyper's and notify's inner life is nobody's business at "debug".
+    // Only our own events: those of hyper and notify would hide ours at "debug".
     let ours = tracing_subscriber::filter::Targets::new().with_target("noded_proxy", level);
     let registry = Registry::default().with(ours);
     let text = fmt::layer().with_writer(std::io::stderr).with_target(false);

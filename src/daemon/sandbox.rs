@@ -1,9 +1,11 @@
-//! What this process may still do once it runs: Landlock and `no_new_privs`, on top of what the unit allows.
+//! The sandbox that the process puts on itself: Landlock and `no_new_privs`. It takes rights away
+//! and never gives any; the systemd unit has its own sandbox around it.
 //!
-//! Entered before there is a second thread, for a thread passes its sandbox on to the threads it starts and to
-//! no others. Landlock knows files by inode, and a directory that is removed and made again (a node leaves and
-//! joins, a package is purged) is another one: so the *parent* of each directory of Ganeti's is opened for
-//! reading, unless that were a top-level one. UDP and local sockets stay as the unit has them.
+//! It is entered before there is a second thread, because only threads that are started later
+//! inherit it. Landlock knows a directory by its inode. A directory that is removed and made again
+//! (a node leaves and joins, a package is purged) has a new inode, and would be out of reach. So
+//! the *parent* of each of Ganeti's directories is made readable, unless the parent is a top-level
+//! directory. UDP and local sockets are not restricted here.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,21 +23,21 @@ use rules::{Named, named};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// As much as the kernel can.
+    /// As much as the kernel offers.
     #[default]
     Auto,
-    /// All layers, or no start.
+    /// All layers, or the proxy does not start.
     Require,
-    /// None.
+    /// No sandbox.
     Off,
 }
 
 /// What stays allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
-    /// Files and directories to read; what does not exist is left out.
+    /// Files and directories to read. Those that do not exist are left out.
     pub read: Vec<PathBuf>,
-    /// Directories to write below.
+    /// Directories to write in.
     pub write: Vec<PathBuf>,
     /// TCP ports to listen on; 0 means any that the kernel chooses.
     pub bind: Vec<u16>,
@@ -46,13 +48,13 @@ pub struct Plan {
 /// What is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Report {
-    /// No program that is started gets more rights than this process.
+    /// No program that this process starts gets more rights than it has.
     pub no_new_privs: bool,
     /// Files outside the plan are out of reach.
     pub filesystem: bool,
     /// TCP ports outside the plan are out of reach (Linux 6.7).
     pub network: bool,
-    /// Signals reach this process alone (Linux 6.12).
+    /// This process can send signals to itself only (Linux 6.12).
     pub signals: bool,
 }
 
@@ -88,7 +90,7 @@ impl Report {
         }
     }
 
-    /// Whether the layers that hold an intruder are all there.
+    /// Whether all layers that confine an intruder are in force.
     pub fn is_complete(self) -> bool {
         self.no_new_privs && self.filesystem && self.network
     }
@@ -111,11 +113,11 @@ impl fmt::Display for Report {
 /// Why there is no sandbox.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The kernel refused something that it should know.
+    /// The kernel refused a call that it should support.
     #[error("Landlock: {0}")]
     Landlock(#[from] RulesetError),
     /// `sandbox = "require"`, and a layer is missing.
-    #[error("sandbox = require, but all there is: {0}")]
+    #[error("sandbox = require, but the kernel offers only: {0}")]
     Incomplete(Report),
 }
 
@@ -131,7 +133,8 @@ pub fn start(config: &Config) -> Result<Option<Report>, Error> {
     Ok(Some(report))
 }
 
-/// Restricts the calling thread and all that it starts to the plan, as far as the kernel can, for good.
+/// Restricts the calling thread, and all threads that it starts, to the plan, for good. Restricts
+/// as much as the kernel supports.
 pub fn enter(plan: &Plan) -> Result<Report, Error> {
     let no_new_privs = rustix::thread::set_no_new_privs(true).is_ok();
     let all = AccessFs::from_all(ABI::V5);
@@ -168,8 +171,8 @@ pub fn enter(plan: &Plan) -> Result<Report, Error> {
     })
 }
 
-/// What every process of this program reads, whatever its configuration: numbers about itself, and the
-/// configuration and modules of a system's OpenSSL.
+/// What every process of this program reads, with any configuration: numbers about itself, and the
+/// configuration and modules of the system's OpenSSL.
 const ALWAYS: [&str; 8] = [
     "/proc",
     "/sys/fs/cgroup",
@@ -194,7 +197,7 @@ impl Plan {
         for directory in directories.into_iter().flatten().chain(holders) {
             read.extend(reachable(directory));
         }
-        // Where a symbolic link leads to is another place.
+        // A file may be a symbolic link to a place outside these directories.
         let targets = files.filter_map(|file| file.canonicalize().ok());
         read.extend(targets);
         read.sort();
@@ -209,7 +212,8 @@ impl Plan {
     }
 }
 
-/// A directory, and its parent for the case that it is made anew; never all of `/etc`, `/var` and the like.
+/// A directory, and its parent in case the directory is made anew; never a top-level directory such
+/// as `/etc` or `/var`.
 fn reachable(directory: &Path) -> Vec<PathBuf> {
     let Ok(directory) = std::path::absolute(directory) else {
         return Vec::new();

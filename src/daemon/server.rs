@@ -1,4 +1,5 @@
-//! Builds the parts, runs them, reacts to signals, drains: the only room that knows all others.
+//! `noded-proxy run`: builds the parts, runs them, reacts to signals, drains. The only room that
+//! knows all parts; it decides nothing about a connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,12 +16,13 @@ use tracing::{error, info, warn};
 use crate::config::RunArgs;
 use crate::config::{Config, Warm};
 use crate::daemon::admin::Admin;
+use crate::daemon::announce::{Announcer, announce_mode, summary};
 use crate::daemon::metrics::Metrics;
-use crate::daemon::report::Admission;
 use crate::daemon::{logging, sandbox, systemd};
+use crate::proxy::connection;
 use crate::proxy::http::Budget;
-use crate::proxy::listener::{bind, raise_file_limit};
-use crate::proxy::public::Public;
+use crate::proxy::listener::{Listener, bind, raise_file_limit};
+use crate::proxy::overload::Overload;
 use crate::proxy::shared::{Refusals, Shared};
 use crate::proxy::upstream::{Settings, Slots, Upstream};
 use crate::proxy::workers::{Workers, event_loop};
@@ -28,21 +30,20 @@ use crate::tls;
 use crate::trust::sightings::Sightings;
 use crate::trust::{Paths, Reloader, Reloads, Rules, Store, watch};
 use rules::Named;
-use rules::authz::Mode;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Every RPC ended within the drain timeout.
     Drained,
-    /// The drain deadline passed with so many connections or exchanges left.
+    /// The drain deadline has passed, with this many connections and exchanges left.
     Cut(usize),
 }
 
 /// Why a run could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A port cannot be had.
+    /// A port cannot be opened.
     #[error("{key} = {address}: cannot listen there: {source}")]
     Bind {
         /// The configuration key.
@@ -52,10 +53,10 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
-    /// The sandbox cannot be had.
+    /// The sandbox cannot be entered.
     #[error(transparent)]
     Sandbox(#[from] sandbox::Error),
-    /// Signals cannot be caught, or the like.
+    /// Signals cannot be caught, a thread cannot be started, or the like.
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
 }
@@ -106,7 +107,7 @@ fn serve(config: &Config) -> Result<Outcome, StartError> {
         };
         Server::build(config)?.inside(sandbox).run(stop).await
     });
-    runtime.shutdown_background(); // what still runs was given its time
+    runtime.shutdown_background(); // what still runs has had the drain timeout
     outcome
 }
 
@@ -116,7 +117,7 @@ pub struct Server {
     metrics: Arc<Metrics>,
     admin: Arc<Admin>,
     admin_listener: TcpListener,
-    public: Public,
+    listener: Listener,
     reloads: Reloads,
     workers: Arc<Workers>,
     drain_timeout: Duration,
@@ -130,7 +131,8 @@ impl Server {
         metrics.legacy.set(i64::from(config.tls.legacy));
         if config.tls.legacy {
             warn!(
-                "tls.legacy: TLS 1.0 and 1.1, RSA key exchange, 1024-bit keys and SHA-1 are taken"
+                "tls.legacy: TLS 1.0 and 1.1, RSA key exchange, 1024-bit keys and SHA-1 are \
+                 accepted"
             );
         }
         for name in config.policy.unknown_procedures() {
@@ -144,13 +146,15 @@ impl Server {
         let handles = (Arc::clone(&store), Arc::clone(&metrics.trust));
         let reloader = Reloader::new(Paths::of(config), handles.0, handles.1, Rules::of(config));
         let (reloads, first) = watch(reloader, &store);
-        let shared = share(config, store, &metrics, reloads.clone());
-        let admin_listener = open("admin", config.admin)?;
-        let mut public = Public::new(config, files)?;
-        if first.tls.is_some() && !public.inherited {
-            for address in &config.listen {
-                public.open.push(Arc::new(open("listen", *address)?));
-            }
+        let shared = share(config, files, store, &metrics, reloads.clone());
+        let admin_listener =
+            bind(config.admin).map_err(|source| cannot_listen("admin", config.admin, source))?;
+        let inherited = systemd::inherited_listeners();
+        let mut listener = Listener::new(config.listen.clone(), inherited)?;
+        if first.tls.is_some() {
+            listener
+                .open()
+                .map_err(|(address, source)| cannot_listen("listen", address, source))?;
         }
         let admin = Admin::new(Arc::clone(&shared), Arc::clone(&metrics));
         let workers = Workers::for_each_processor(tls::prepare_thread)?;
@@ -160,14 +164,14 @@ impl Server {
             metrics,
             admin,
             admin_listener,
-            public,
+            listener,
             reloads,
             workers: Arc::new(workers),
             drain_timeout,
         })
     }
 
-    /// Shows which layers of the sandbox are in force.
+    /// Logs and counts which layers of the sandbox are in force.
     fn inside(self, sandbox: Option<sandbox::Report>) -> Self {
         let Some(sandbox) = sandbox else {
             warn!("sandbox = off");
@@ -186,14 +190,10 @@ impl Server {
         self
     }
 
-    /// Addresses of the public listener (none while there is no `server.pem`) and of the admin listener.
+    /// Addresses of the public listener (none while there is no `server.pem`) and of the admin
+    /// listener.
     pub fn addresses(&self) -> (Vec<SocketAddr>, Option<SocketAddr>) {
-        let public = self
-            .public
-            .open
-            .iter()
-            .filter_map(|l| l.local_addr().ok())
-            .collect();
+        let public = self.listener.addresses();
         (public, self.admin_listener.local_addr().ok())
     }
 
@@ -204,7 +204,7 @@ impl Server {
             metrics,
             admin,
             admin_listener,
-            public,
+            listener,
             reloads,
             workers,
             drain_timeout,
@@ -216,9 +216,13 @@ impl Server {
         let turning = Arc::clone(&workers);
         tokio::spawn(systemd::watchdog(async move || turning.all_turn().await));
         let reloading = tokio::spawn(reload_on_hangup(hangup, reloads, Arc::clone(&shared)));
-        let accepting = tokio::spawn(public.run(Arc::clone(&shared), Arc::clone(&workers), admin));
+        let mut announcer = Announcer::new(Arc::clone(&shared), admin);
+        let (serving, on) = (Arc::clone(&shared), Arc::clone(&workers));
+        let begin = move |tcp, address| connection::begin(&serving, &on, tcp, address);
+        let tell = move |state| announcer.tell(state);
+        let accepting = tokio::spawn(listener.run(Arc::clone(&shared), begin, tell));
         stop.await;
-        reloading.abort(); // the map is still watched; only SIGHUP is not answered any more
+        reloading.abort(); // the map is still watched; only SIGHUP is ignored from now on
         systemd::stopping();
         metrics.draining.set(1);
         shared.drain.cancel();
@@ -227,7 +231,7 @@ impl Server {
     }
 }
 
-/// Waits for running RPCs, up to the deadline.
+/// Waits until all connections and exchanges have ended, up to the deadline.
 async fn drain(shared: &Shared, limit: Duration) -> Outcome {
     shared.tasks.close();
     let begun = Instant::now();
@@ -247,6 +251,7 @@ async fn drain(shared: &Shared, limit: Duration) -> Outcome {
     }
 }
 
+/// Reads the files again at each SIGHUP, and tells systemd when that is done.
 async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads, shared: Arc<Shared>) {
     while hangup.recv().await.is_some() {
         info!("SIGHUP: reading candidate map and server.pem again");
@@ -256,22 +261,18 @@ async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads, shared: Arc<Shar
     }
 }
 
-/// Audit mode is no protection, and says so.
-fn announce_mode(mode: Mode, metrics: &Metrics) {
-    metrics.mode.only(Some(mode));
-    match mode {
-        Mode::Enforce => info!(mode = mode.name(), "the candidate map decides"),
-        Mode::Audit => warn!(
-            mode = mode.name(),
-            "AUDIT MODE: any certificate of this cluster is admitted; what enforce would refuse is only counted"
-        ),
-    }
-}
-
-fn share(config: &Config, store: Arc<Store>, metrics: &Metrics, reloads: Reloads) -> Arc<Shared> {
+/// The handles that all connections share; `files` is the limit on open files.
+fn share(
+    config: &Config,
+    files: u64,
+    store: Arc<Store>,
+    metrics: &Metrics,
+    reloads: Reloads,
+) -> Arc<Shared> {
     let (tasks, budget) = (TaskTracker::new(), Budget::new(config.limits.memory));
     let drain = CancellationToken::new();
     let up = &config.upstream;
+    let bounds = config.limits.bounds(files, up.max_clients);
     let slots = Slots::new(up.max_clients, up.fast_slots(), up.queue_length);
     let settings = Settings {
         address: up.address,
@@ -296,6 +297,7 @@ fn share(config: &Config, store: Arc<Store>, metrics: &Metrics, reloads: Reloads
             .into_owned(),
         store,
         upstream,
+        overload: Overload::new(bounds),
         budget,
         metrics: Arc::clone(&metrics.proxy),
         policy: config.policy.clone(),
@@ -309,16 +311,11 @@ fn share(config: &Config, store: Arc<Store>, metrics: &Metrics, reloads: Reloads
     })
 }
 
-fn open(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    bind(address).map_err(|source| StartError::Bind {
+/// The error for a port of this configuration key.
+fn cannot_listen(key: &'static str, address: SocketAddr, source: io::Error) -> StartError {
+    StartError::Bind {
         key,
         address,
         source,
-    })
-}
-
-/// The line that `systemctl status` shows.
-pub(crate) fn summary(shared: &Shared) -> String {
-    let mode = shared.store.policy().mode;
-    Admission::of(&shared.store.snapshot()).status_line(mode)
+    }
 }

@@ -1,19 +1,20 @@
-//! What systemd is told: ready, reloading, stopping, a status line, the watchdog. Without `$NOTIFY_SOCKET`
-//! all of it does nothing. See sd_notify(3), sd_watchdog_enabled(3).
+//! What systemd is told: ready, reloading, stopping, a status line, the watchdog; and the sockets
+//! that it passes to us. Without systemd all of it does nothing. See sd_notify(3),
+//! sd_watchdog_enabled(3).
 
 use std::net::TcpListener;
 
 use sd_notify::NotifyState;
 use tracing::{debug, warn};
 
-/// Tells systemd; a failure is only worth a debug line.
+/// Tells systemd. A failure is logged at debug, because nothing depends on it.
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         debug!(%error, "sd_notify");
     }
 }
 
-/// Start-up is done (which includes waiting for a `server.pem`).
+/// Start-up is done, even if the proxy still waits for a `server.pem`.
 pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
@@ -36,7 +37,7 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
 }
 
-/// Feeds the watchdog for as long as `turning` comes back; returns at once when there is none.
+/// Feeds the watchdog each time that `turning` has returned; returns at once if there is none.
 pub async fn watchdog(turning: impl AsyncFn()) {
     let Some(limit) = sd_notify::watchdog_enabled() else {
         return;
@@ -56,7 +57,7 @@ pub fn inherited_listeners() -> Vec<TcpListener> {
         .filter_map(|index| match inherited.take_tcp_listener(index) {
             Ok(listener) => listener,
             Err(error) => {
-                warn!(index, %error, "an inherited socket is no TCP listener");
+                warn!(index, %error, "an inherited socket is not a TCP listener");
                 None
             }
         })

@@ -1,4 +1,9 @@
-//! One RPC's life: may this peer still ask, is it a proper request, does the policy allow it, gather the body, call noded, answer, log.
+//! One RPC's life. May this peer still ask? Is the request proper? Does the policy allow it? Gather
+//! the body, call noded, answer.
+//!
+//! The log line is the last step, and [`answer`] never reaches it: when it returns, the reply has
+//! yet to go to the client. hyper drops the [`ReplyBody`] when the last byte was handed over or the
+//! client has left, and the drop calls [`OnEnd::ended`] of the `Record` that rides on it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,7 +16,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use tracing::{info, warn};
 
-use crate::proxy::http::{Body, Refusal, Replies, ReplyBody, discard, explanation, procedure};
+use crate::proxy::http::{Body, Cut, OnEnd, Refusal, ReplyBody, discard, explanation, procedure};
 use crate::proxy::metrics;
 use crate::proxy::shared::Shared;
 use crate::proxy::upstream::{Error, Timing};
@@ -29,7 +34,7 @@ pub struct Client {
     pub peer: PeerIdentity,
 }
 
-/// Answers one request; every outcome becomes a response.
+/// Answers one request. Every outcome is a response, and every response has its log line.
 pub async fn answer(
     shared: Arc<Shared>,
     client: Arc<Client>,
@@ -61,7 +66,8 @@ enum Refused {
     Policy(Forbidden),
 }
 
-/// What the log line and the metrics of one RPC need. Made when the head is there, ended with the answer.
+/// What the log line and the counters of one RPC need. Made when the head is there. Rides on the
+/// answer, and is written when that has ended.
 struct Record {
     shared: Arc<Shared>,
     client: Arc<Client>,
@@ -89,7 +95,7 @@ impl Record {
         }
     }
 
-    /// Whether the peer may still ask, whether this is a proper request, and whether the policy lets it pass.
+    /// Three questions: may the peer still ask, is the request proper, does the policy allow it?
     fn decide(&mut self, head: &Parts) -> Result<Permit, Refused> {
         let authorised = self.shared.store.authorise(&self.client.peer);
         let permit = authorised.map_err(|denied| Refused::Request(Refusal::Denied(denied)))?;
@@ -100,7 +106,7 @@ impl Record {
         Ok(permit)
     }
 
-    /// Whether the RPC policy lets this call pass. In audit mode it always does.
+    /// Whether the RPC policy allows this call. In audit mode it always does.
     fn ask_policy(&self, permit: &Permit) -> Result<(), Forbidden> {
         let policy = &self.shared.policy;
         if policy.is_empty() {
@@ -131,6 +137,7 @@ impl Record {
         Ok(())
     }
 
+    /// Calls noded and passes its answer on.
     async fn forward(mut self, permit: &Permit, body: Body) -> Response<ReplyBody> {
         self.request_bytes = body.length();
         let (upstream, peer) = (&self.shared.upstream, &self.client.peer);
@@ -139,7 +146,7 @@ impl Record {
         match result {
             Ok(reply) => {
                 self.status = reply.status;
-                let body = reply.body.tell(Box::new(self));
+                let body = reply.body.on_end(Box::new(self)); // there the log line is written
                 let mut response = Response::new(body);
                 *response.status_mut() = reply.status;
                 response
@@ -152,6 +159,7 @@ impl Record {
         }
     }
 
+    /// Answers a request that goes no further.
     fn refuse(self, refusal: Refusal) -> Response<ReplyBody> {
         self.shared.metrics.requests.refused.of(&refusal).inc();
         let mut response = self.explain(refusal.status(), refusal.to_string());
@@ -163,11 +171,12 @@ impl Record {
         response
     }
 
+    /// An answer of our own, in the form that Ganeti shows to its user.
     fn explain(mut self, status: StatusCode, why: String) -> Response<ReplyBody> {
         let text = explanation(&self.shared.host, &why);
         self.status = status;
         self.why = Some(why);
-        let mut response = Response::new(ReplyBody::whole(text).tell(Box::new(self)));
+        let mut response = Response::new(ReplyBody::whole(text).on_end(Box::new(self)));
         *response.status_mut() = status;
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(CONTENT_TYPE, json);
@@ -175,20 +184,20 @@ impl Record {
     }
 }
 
-impl Replies for Record {
-    fn ended(self: Box<Self>, sent: u64, complete: bool, error: Option<&Error>) {
+impl OnEnd for Record {
+    fn ended(self: Box<Self>, sent: u64, complete: bool, cut: Option<&Cut>) {
         let total = self.start.elapsed();
         let (procedure, code) = (label(&self.procedure), self.status.as_u16());
         let seconds = total.as_secs_f64();
         self.shared.metrics.count_rpc(procedure, code, seconds);
-        let outcome = match (complete, error) {
+        let outcome = match (complete, cut) {
             (true, _) => "complete",
             (false, Some(_)) => "cut",
             (false, None) => "client_left",
         };
         let why = self
             .why
-            .or_else(|| error.map(ToString::to_string))
+            .or_else(|| cut.map(ToString::to_string))
             .unwrap_or_default();
         let peer = &self.client.peer;
         macro_rules! line {
@@ -219,7 +228,7 @@ impl Replies for Record {
     }
 }
 
-/// Milliseconds with three decimals, which is all that anybody reads.
+/// Milliseconds with three decimals.
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e3
 }

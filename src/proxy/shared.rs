@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Limits;
 use crate::proxy::http::{BodyLimits, Budget};
 use crate::proxy::metrics::Metrics;
+use crate::proxy::overload::Overload;
 use crate::proxy::reason::Reason;
 use crate::proxy::upstream::Upstream;
 use crate::trust::sightings::Sightings;
@@ -21,10 +22,10 @@ use rules::authz::Denied;
 use rules::identity::{Digest, PeerIdentity};
 use rules::policy::Policy;
 
-/// Refusals that are remembered.
+/// Most refusals that are remembered.
 const REFUSALS: usize = 32;
 
-/// What every connection is given.
+/// What every connection gets.
 #[derive(Debug)]
 pub struct Shared {
     /// This node's name, for refusals that a person reads.
@@ -32,14 +33,16 @@ pub struct Shared {
     /// Who is admitted.
     pub store: Arc<Store>,
     /// The local node daemon.
-    pub upstream: Arc<Upstream>,
+    pub upstream: Upstream,
     /// Which procedures may be called.
     pub policy: Policy,
+    /// Who may hold a connection, and who may shake hands.
+    pub overload: Arc<Overload>,
     /// Memory for bodies.
     pub budget: Budget,
-    /// The numbers.
+    /// The counters.
     pub metrics: Arc<Metrics>,
-    /// Bounds on what clients can take.
+    /// Bounds on what clients may use.
     pub limits: Limits,
     /// Cancelled when the proxy drains.
     pub drain: CancellationToken,

@@ -1,9 +1,9 @@
-//! Workers: one thread for each processor, each with an event loop of its own. A connection stays with the worker
-//! that it was given to, so what belongs to it does not wander between processors.
+//! Workers: one thread for each processor, each with an event loop of its own. A connection stays
+//! with its worker, so its memory never moves between processors.
 //!
-//! Accepting, signals, the watchdog and the admin listener have a thread of their own, which nothing holds up. Callers from
-//! addresses that are no candidate's are kept off the first worker: a flood of them always leaves one processor to
-//! the candidates.
+//! Accepting, signals, the watchdog and the admin listener run on the main thread, which no
+//! connection can hold up. The first worker is reserved for candidates' addresses, so that a flood
+//! from other addresses leaves them one processor.
 
 use std::io;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-/// Tasks that a worker runs between two looks at its sockets. tokio's own 61 are meant for tasks of some
+/// Tasks that a worker runs before it looks at its sockets again. tokio's own 61 fit tasks of some
 /// microseconds; a step of a handshake takes up to a millisecond.
 const EVENT_INTERVAL: u32 = 16;
 
-/// Workers at most: a node daemon that answers 20 RPCs at a time keeps no more than this busy.
-const MOST: usize = 16;
+/// Most workers: a node daemon that answers 20 RPCs at a time cannot keep more of them busy.
+const MOST_WORKERS: usize = 16;
 
 /// The event loop of one thread.
 pub fn event_loop() -> io::Result<Runtime> {
@@ -31,7 +31,7 @@ pub fn event_loop() -> io::Result<Runtime> {
         .build()
 }
 
-/// The workers. When they are dropped, they end with what they still run.
+/// The workers. Dropping them ends them and drops all that they still run.
 #[derive(Debug)]
 pub struct Workers {
     all: Vec<Worker>,
@@ -41,16 +41,16 @@ pub struct Workers {
 #[derive(Debug)]
 struct Worker {
     runtime: Handle,
-    /// Connections that it serves.
+    /// Number of connections that it serves.
     open: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Workers {
-    /// A worker for each processor. Each runs `prepare` first.
+    /// One worker for each processor. Each runs `prepare` first.
     pub fn for_each_processor(prepare: fn()) -> io::Result<Self> {
         let processors = available_parallelism().map_or(1, usize::from);
-        Self::start(processors.min(MOST), prepare)
+        Self::start(processors.min(MOST_WORKERS), prepare)
     }
 
     fn start(count: usize, prepare: fn()) -> io::Result<Self> {
@@ -74,12 +74,12 @@ impl Workers {
         Ok(workers)
     }
 
-    /// How many there are.
+    /// Number of workers.
     pub fn count(&self) -> usize {
         self.all.len()
     }
 
-    /// Serves a connection on the worker whose turn it is, as a task of `tasks`.
+    /// Runs `serve` for a connection on the least loaded worker, as a task of `tasks`.
     pub fn serve<F>(
         &self,
         tasks: &TaskTracker,
@@ -94,20 +94,20 @@ impl Workers {
         let Some(worker) = self.all.get(chosen) else {
             return;
         };
-        let seat = Seat::on(worker);
+        let load = LoadGuard::on(worker);
         let moved = tcp.into_std();
         let task = async move {
-            let _seat = seat;
+            let _load = load;
             match moved.and_then(TcpStream::from_std) {
                 Ok(tcp) => serve(tcp).await,
-                Err(error) => warn!(%error, "a connection could not be handed to its worker"),
+                Err(error) => warn!(%error, "a connection could not be moved to its worker"),
             }
         };
         tasks.spawn_on(task, &worker.runtime);
     }
 
-    /// Returns when each worker has had a turn, and never if one has ended: for the watchdog. To a worker that is
-    /// gone every new connection would go, for it has the fewest.
+    /// For the watchdog: returns when each worker has run a task, and never returns if a worker has
+    /// ended. That worker would get every new connection, because it has the fewest.
     pub async fn all_turn(&self) {
         for worker in &self.all {
             let turn = worker.runtime.spawn(std::future::ready(()));
@@ -127,24 +127,25 @@ impl Drop for Workers {
     }
 }
 
-/// A connection's place in the count of its worker.
-struct Seat(Arc<AtomicUsize>);
+/// Counts a connection in its worker's load until it is dropped.
+struct LoadGuard(Arc<AtomicUsize>);
 
-impl Seat {
+impl LoadGuard {
     fn on(worker: &Worker) -> Self {
         worker.open.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(&worker.open))
     }
 }
 
-impl Drop for Seat {
+impl Drop for LoadGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// The worker for a new connection, of workers with so many open ones: the one with the fewest, of several the first, so that
-/// a quiet node wakes no second thread. Strangers leave the first to the candidates if there is another. Pure.
+/// Picks the worker with the fewest open connections, the lowest-numbered on a tie, so that an idle
+/// node wakes one thread only. Worker 1 is reserved for candidates' addresses when there is more
+/// than one. Pure.
 fn choose(open: impl ExactSizeIterator<Item = usize>, is_candidate: bool) -> usize {
     let reserved = usize::from(!is_candidate && open.len() > 1);
     let fewest = open
@@ -163,7 +164,7 @@ mod tests {
     use tokio::sync::mpsc::unbounded_channel;
 
     #[test]
-    fn the_fewest_have_it_and_strangers_leave_the_first_alone() {
+    fn the_fewest_have_it_and_other_addresses_leave_the_first_alone() {
         for (open, is_candidate, expected) in [
             (&[0][..], true, 0),
             (&[9], false, 0),
@@ -214,9 +215,9 @@ mod tests {
                 let by = |(_, name): &&(bool, Option<String>)| name.as_deref() == Some(number);
                 assert_eq!(served.iter().filter(by).count(), 3, "{served:?}");
             }
-            let mut strangers = served.iter().filter(|(is_candidate, _)| !is_candidate);
+            let mut others = served.iter().filter(|(is_candidate, _)| !is_candidate);
             assert!(
-                strangers.all(|(_, name)| name.as_deref() == Some("worker-2")),
+                others.all(|(_, name)| name.as_deref() == Some("worker-2")),
                 "{served:?}"
             );
             drop(clients);

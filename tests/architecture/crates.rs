@@ -19,7 +19,7 @@ const PLACES: [(&str, &[&str]); 9] = [
     (
         "hyper",
         &[
-            "src/proxy/connection.rs",
+            "src/proxy/connection/",
             "src/proxy/rpc.rs",
             "src/proxy/http/",
             "src/proxy/upstream/",

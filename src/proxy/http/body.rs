@@ -1,8 +1,8 @@
 //! Request bodies: gathered before a slot is taken, so that a slow client costs noded nothing.
 //!
-//! Up to `limits.body_in_memory` a body is gathered whole. A longer one whose length is known is passed on as it
-//! comes, at a floor rate; a longer chunked one has no length yet, and noded's reader needs one, so
-//! it is gathered whole too (within `limits.memory`).
+//! A body of up to `limits.body_in_memory` is gathered whole. A longer one with a known length is
+//! passed on as it comes, but not slower than a floor rate. A longer chunked one has no length yet,
+//! and noded needs one, so it is gathered whole too (within `limits.memory`).
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -16,9 +16,9 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::{Budget, Lease, Refusal};
 
-/// Time that every sender has, however slow.
+/// Every sender has this much time, however slow it is.
 const GRACE: Duration = Duration::from_secs(10);
-/// Longest silence once noded listens: noded itself gives up after 10 s.
+/// Longest silence while the body is passed on: noded gives up after 10 s.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// Bounds of a request body, in bytes and bytes a second.
@@ -32,10 +32,10 @@ pub struct BodyLimits {
     pub rate: u64,
 }
 
-/// Silence after which the rest of a refused request is not waited for.
-const PAUSE: Duration = Duration::from_secs(1);
+/// After this silence the client of a refused request waits for the answer.
+const CLIENT_WAITS: Duration = Duration::from_secs(1);
 
-/// A request body with a known length and, so far as it was seen, none but ASCII bytes.
+/// A request body with a known length. All of it that has come is ASCII.
 #[derive(Debug)]
 pub struct Body {
     length: u64,
@@ -53,7 +53,7 @@ struct Rest {
     alarm: Pin<Box<Sleep>>,
 }
 
-/// The floor rate: when the next byte is due at the latest.
+/// The floor rate: by when the next byte must come.
 #[derive(Debug, Clone, Copy)]
 struct Meter {
     start: Instant,
@@ -68,7 +68,7 @@ impl Meter {
 }
 
 impl Body {
-    /// Gathers a body as far as it must be in memory.
+    /// Gathers a body whole, or as much of it as must be in memory before a slot is taken.
     pub async fn gather(
         mut incoming: Incoming,
         limits: BodyLimits,
@@ -79,7 +79,7 @@ impl Body {
             discard(incoming, limits).await;
             return Err(Refusal::BodyTooLarge(limits.most));
         }
-        // Without a length the end is only where the last chunk says so, at the limit too.
+        // Without a length only the last chunk tells where the end is, even at the limit.
         let in_memory = known.map_or(u64::MAX, |_| limits.in_memory);
         let mut meter = Meter {
             start: Instant::now(),
@@ -120,7 +120,7 @@ impl Body {
         Ok(body)
     }
 
-    /// A body that is there as a whole.
+    /// A body that is already complete.
     pub fn whole(data: Bytes) -> Self {
         Self {
             length: data.len() as u64,
@@ -136,7 +136,7 @@ impl Body {
         self.length
     }
 
-    /// Whether the next piece is there already.
+    /// Whether the next piece has already come.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
@@ -164,13 +164,12 @@ impl Body {
     }
 }
 
-/// Takes what still comes of a refused request off the connection, so that a client that first sends all and then
-/// reads finds the refusal there, and not a reset. Bounded by the time and the length of a good request.
+/// Reads the rest of a refused request and throws it away. A client that reads only after it has
+/// sent everything would otherwise get a reset instead of the refusal. Time and length are bounded.
 pub async fn discard(mut incoming: Incoming, limits: BodyLimits) {
     let mut left = limits.most.saturating_mul(4);
     let rest = async {
-        // A client that says nothing for a second waits for the answer already.
-        while let Ok(Some(Ok(frame))) = tokio::time::timeout(PAUSE, incoming.frame()).await {
+        while let Ok(Some(Ok(frame))) = tokio::time::timeout(CLIENT_WAITS, incoming.frame()).await {
             left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64);
             if left == 0 {
                 return;
@@ -180,7 +179,7 @@ pub async fn discard(mut incoming: Incoming, limits: BodyLimits) {
     let _ = tokio::time::timeout(GRACE, rest).await;
 }
 
-/// The data of a frame, checked; `None` at the end. Trailers are dropped.
+/// The data of a frame, checked; `None` at the end. Trailers are ignored.
 fn chunk(frame: Option<hyper::Result<Frame<Bytes>>>) -> Result<Option<Bytes>, Refusal> {
     match frame {
         None => Ok(None),

@@ -1,4 +1,5 @@
-//! One bound on the memory of all bodies together.
+//! One bound on the memory of all bodies together. It counts; the memory itself is never
+//! here.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ pub struct Budget(Arc<Semaphore>);
 pub struct Lease(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 impl Budget {
-    /// A budget of so many bytes.
+    /// A budget of `bytes`.
     pub fn new(bytes: u64) -> Self {
         let steps = usize::try_from(bytes / STEP).unwrap_or(usize::MAX);
         Self(Arc::new(Semaphore::new(
@@ -24,7 +25,7 @@ impl Budget {
         )))
     }
 
-    /// Waits, first come first served, until so many bytes are free.
+    /// Waits until `bytes` are free. The longest waiting comes first.
     pub async fn take(&self, bytes: usize) -> Lease {
         let steps = (bytes as u64).div_ceil(STEP).min(u64::from(u32::MAX)) as u32;
         // The semaphore is never closed.

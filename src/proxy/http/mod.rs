@@ -1,7 +1,8 @@
 //! The HTTP edge: what a request must be (D8), and the one form in which we refuse.
 //!
-//! hyper is the only parser of client bytes. What it understood is checked here, and nothing of the client's
-//! framing goes any further: `upstream` builds a fresh head from the procedure name and the body alone.
+//! hyper is the only parser of client bytes, and its result is checked here. Nothing of the
+//! client's own head goes further: `upstream` makes a new one from the procedure name and the
+//! length of the body.
 
 mod body;
 mod budget;
@@ -13,15 +14,15 @@ use hyper::{Method, StatusCode, Uri, Version};
 
 pub use body::{Body, BodyLimits, discard};
 pub use budget::{Budget, Lease};
-pub use reply::{Chunk, Replies, ReplyBody};
+pub use reply::{Chunk, Cut, OnEnd, ReplyBody};
 
 use rules::authz::Denied;
 use rules::named;
 
-/// Longest procedure name that is taken. The longest of Ganeti's has 32 characters.
+/// Longest procedure name that is accepted. The longest of Ganeti's has 32 characters.
 const MAX_PROCEDURE: usize = 128;
 
-/// Why a request is answered by the proxy itself: the request's or the client's own fault.
+/// Why the proxy itself answers a request. Each is a fault of the request or of the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The peer may not (or no longer) command noded.
@@ -39,13 +40,13 @@ pub enum Refusal {
     /// More than `limits.body`.
     #[error("the body has more than {0} bytes")]
     BodyTooLarge(u64),
-    /// A byte above 127: noded would hang on it for 10 s.
+    /// A byte above 127; noded would wait on such a body for 10 s.
     #[error("the body has bytes outside ASCII; Ganeti escapes them as \\u")]
     NotAscii,
     /// Slower than `limits.body_rate`.
     #[error("the body came too slowly")]
     SlowBody,
-    /// The client stopped in the middle, or its chunks are wrong.
+    /// The client stopped in the middle, or its chunks are malformed.
     #[error("the body is incomplete: {0}")]
     IncompleteBody(String),
     /// `limits.memory` is used up.
@@ -81,7 +82,7 @@ impl Refusal {
     }
 }
 
-/// Checks the head of a request; the answer is the procedure's name.
+/// Checks the head of a request, and returns the name of the procedure.
 pub fn procedure<'a>(
     method: &Method,
     uri: &'a Uri,
@@ -104,8 +105,8 @@ pub fn procedure<'a>(
     if good { Ok(name) } else { Err(Refusal::Path) }
 }
 
-/// The body of an answer of our own: `[false, "noded-proxy on HOST: why"]`, the one form that both of
-/// Ganeti's clients show to their user (`lib/rpc/node.py`, `src/Ganeti/Rpc.hs`).
+/// The body of an answer of our own: `[false, "noded-proxy on HOST: why"]`. Both of Ganeti's
+/// clients show this form to their user (`lib/rpc/node.py`, `src/Ganeti/Rpc.hs`).
 pub fn explanation(host: &str, why: &str) -> Bytes {
     let text = format!("noded-proxy on {host}: {why}");
     Bytes::from(format!("[false, {}]\n", serde_json::Value::String(text)))

@@ -1,13 +1,15 @@
-//! Turns for handshakes: bounded in all and for each source, with a reserve for candidates' addresses.
+//! Turns for handshakes: a bound on all, a bound for each source, and a reserve for candidates'
+//! addresses.
 //!
-//! Who finds no turn waits for one; the handshake's deadline bounds the wait.
+//! A caller that finds no turn waits for one. Nothing here ends the wait: the deadline of the
+//! handshake does.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Caller;
+use super::caller::Caller;
 
 #[derive(Debug)]
 pub(super) struct Handshakes {
@@ -16,17 +18,17 @@ pub(super) struct Handshakes {
     /// Turns for candidates' addresses.
     reserve: Arc<Semaphore>,
     per_source: usize,
-    /// Turns of each source that has or wants one.
+    /// Turns of each source that has one or waits for one.
     sources: Mutex<HashMap<Caller, Arc<Semaphore>>>,
 }
 
 /// The turn to shake hands, given back when dropped.
 #[derive(Debug)]
 pub struct Turn {
-    // Dropped in this order: the source's entry goes when nobody uses it any more.
+    // Dropped in this order: the permits first, so that the entry finds itself unused.
     _in_all: Option<OwnedSemaphorePermit>,
     _of_source: Option<OwnedSemaphorePermit>,
-    _source: Source,
+    _entry: SourceEntry,
 }
 
 impl Handshakes {
@@ -40,9 +42,9 @@ impl Handshakes {
     }
 
     pub(super) async fn turn(this: &Arc<Self>, caller: Caller) -> Turn {
-        let source = Source::of(Arc::clone(this), caller);
+        let entry = SourceEntry::of(Arc::clone(this), caller);
         // The semaphores are never closed, so no acquire fails.
-        let of_source = match source.turns.clone() {
+        let of_source = match entry.turns.clone() {
             Some(turns) => turns.acquire_owned().await.ok(),
             None => None,
         };
@@ -59,7 +61,7 @@ impl Handshakes {
         Turn {
             _in_all: in_all.ok(),
             _of_source: of_source,
-            _source: source,
+            _entry: entry,
         }
     }
 
@@ -68,15 +70,15 @@ impl Handshakes {
     }
 }
 
-/// A source's entry, in use.
+/// A source's entry in the map, in use.
 #[derive(Debug)]
-struct Source {
+struct SourceEntry {
     handshakes: Arc<Handshakes>,
     caller: Caller,
     turns: Option<Arc<Semaphore>>,
 }
 
-impl Source {
+impl SourceEntry {
     fn of(handshakes: Arc<Handshakes>, caller: Caller) -> Self {
         let new = || Arc::new(Semaphore::new(handshakes.per_source));
         let turns = Arc::clone(handshakes.sources().entry(caller).or_insert_with(new));
@@ -88,11 +90,11 @@ impl Source {
     }
 }
 
-impl Drop for Source {
+impl Drop for SourceEntry {
     fn drop(&mut self) {
         let mut sources = self.handshakes.sources();
         drop(self.turns.take());
-        // Only the map's own is left, and under the lock nobody takes another.
+        // Only the map's own handle is left, and under the lock nobody takes another.
         if sources.get(&self.caller).map(Arc::strong_count) == Some(1) {
             sources.remove(&self.caller);
         }
@@ -107,8 +109,8 @@ mod tests {
         Caller::new([192, 0, 2, last].into(), candidate)
     }
 
-    /// A turn if there is one now.
-    async fn now(handshakes: &Arc<Handshakes>, caller: Caller) -> Option<Turn> {
+    /// A turn, if one is free.
+    async fn turn_now(handshakes: &Arc<Handshakes>, caller: Caller) -> Option<Turn> {
         tokio::select! {
             biased;
             turn = Handshakes::turn(handshakes, caller) => Some(turn),
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_source_takes_more_than_its_part_and_strangers_leave_the_reserve() {
+    async fn no_source_takes_more_than_its_part_and_other_addresses_leave_the_reserve() {
         let handshakes = Handshakes::new(6, 2, 3);
         let mut held = Vec::new();
         for (last, candidate, expected) in [
@@ -126,12 +128,12 @@ mod tests {
             (1, false, true),
             (1, false, false), // its part
             (2, false, true),
-            (3, false, false), // all that strangers get
+            (3, false, false), // all that is not reserved
             (9, true, true),
             (9, true, true),
-            (8, true, false), // all there are
+            (8, true, false), // all of them
         ] {
-            let turn = now(&handshakes, caller(last, candidate)).await;
+            let turn = turn_now(&handshakes, caller(last, candidate)).await;
             assert_eq!(
                 turn.is_some(),
                 expected,
@@ -141,15 +143,15 @@ mod tests {
             held.extend(turn);
         }
         held.remove(0); // one of the first source's
-        assert!(now(&handshakes, caller(8, true)).await.is_some());
-        assert!(now(&handshakes, caller(1, false)).await.is_some());
+        assert!(turn_now(&handshakes, caller(8, true)).await.is_some());
+        assert!(turn_now(&handshakes, caller(1, false)).await.is_some());
     }
 
     #[tokio::test]
     async fn a_source_that_is_done_or_gave_up_is_forgotten() {
         let handshakes = Handshakes::new(4, 0, 1);
-        let turn = now(&handshakes, caller(1, false)).await;
-        assert!(now(&handshakes, caller(1, false)).await.is_none());
+        let turn = turn_now(&handshakes, caller(1, false)).await;
+        assert!(turn_now(&handshakes, caller(1, false)).await.is_none());
         assert_eq!(handshakes.sources().len(), 1);
         drop(turn);
         assert!(handshakes.sources().is_empty());

@@ -1,4 +1,4 @@
-//! The books on connections: pure accounting, without clock or socket.
+//! The books on connections: who gets a place and who gives way. Pure: no clock, no socket.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 pub(super) enum Entry<T> {
     /// There was room; its number.
     Room(u64),
-    /// Its number, and what the connection left behind that had to give way.
+    /// Its number, and the token of the connection that had to give way.
     InsteadOf(u64, T),
     /// All places are taken by admitted clients.
     Full,
@@ -19,16 +19,16 @@ pub(super) struct Ledger<T> {
     most: usize,
     reserved: usize,
     next: u64,
-    /// Unfinished connections of strangers and of candidates' addresses.
+    /// Unfinished connections: from other addresses, and from candidates' addresses.
     unfinished: [BTreeMap<u64, T>; 2],
     /// Settled connections, and whether they came from a candidate's address.
     settled: HashMap<u64, bool>,
-    /// Connections of strangers, settled or not.
-    strangers: usize,
+    /// Connections from other addresses than candidates', settled or not.
+    others: usize,
 }
 
 impl<T> Ledger<T> {
-    /// For at most `most` connections, of which `reserved` are kept for candidates' addresses.
+    /// For at most `most` connections, of which `reserved` are reserved for candidates' addresses.
     pub(super) fn new(most: usize, reserved: usize) -> Self {
         Self {
             most,
@@ -36,22 +36,22 @@ impl<T> Ledger<T> {
             next: 0,
             unfinished: [BTreeMap::new(), BTreeMap::new()],
             settled: HashMap::new(),
-            strangers: 0,
+            others: 0,
         }
     }
 
-    /// A new connection; `tell` is handed back when it has to give way.
-    pub(super) fn enter(&mut self, candidate: bool, tell: T) -> Entry<T> {
+    /// A new connection. Its `token` is returned when it has to give way.
+    pub(super) fn enter(&mut self, candidate: bool, token: T) -> Entry<T> {
         let total = self.settled.len() + self.unfinished.iter().map(BTreeMap::len).sum::<usize>();
         let open_to_all = self.most.saturating_sub(self.reserved);
-        let room = total < self.most && (candidate || self.strangers < open_to_all);
+        let room = total < self.most && (candidate || self.others < open_to_all);
         let gone = match (room, candidate) {
             (true, _) => None,
             (false, true) => match self.shed() {
                 None => return Entry::Full,
                 gone => gone,
             },
-            // A stranger never displaces somebody from a candidate's address.
+            // Another address never displaces a candidate's.
             (false, false) => match self.shed_from(false) {
                 None => return Entry::Full,
                 gone => gone,
@@ -59,26 +59,26 @@ impl<T> Ledger<T> {
         };
         let id = self.next;
         self.next += 1;
-        self.unfinished[usize::from(candidate)].insert(id, tell);
-        self.strangers += usize::from(!candidate);
+        self.unfinished[usize::from(candidate)].insert(id, token);
+        self.others += usize::from(!candidate);
         match gone {
             Some(gone) => Entry::InsteadOf(id, gone),
             None => Entry::Room(id),
         }
     }
 
-    /// Takes the oldest unfinished connection off the books, a stranger's before a candidate's.
+    /// Takes the oldest unfinished connection off the books. Candidates' addresses come last.
     pub(super) fn shed(&mut self) -> Option<T> {
         self.shed_from(false).or_else(|| self.shed_from(true))
     }
 
     fn shed_from(&mut self, candidate: bool) -> Option<T> {
-        let (_, tell) = self.unfinished[usize::from(candidate)].pop_first()?;
-        self.strangers -= usize::from(!candidate);
-        Some(tell)
+        let (_, token) = self.unfinished[usize::from(candidate)].pop_first()?;
+        self.others -= usize::from(!candidate);
+        Some(token)
     }
 
-    /// The connection is finished with its handshake and stays; `false` if it had to give way.
+    /// The connection has finished its handshake and stays; `false` if it had to give way.
     pub(super) fn settle(&mut self, id: u64) -> bool {
         for (side, candidate) in [(0, false), (1, true)] {
             if self.unfinished[side].remove(&id).is_some() {
@@ -89,7 +89,7 @@ impl<T> Ledger<T> {
         self.settled.contains_key(&id)
     }
 
-    /// The connection ended; nothing happens if it had given way before.
+    /// The connection ended. Does nothing if it had to give way before.
     pub(super) fn leave(&mut self, id: u64) {
         let candidate = match self.settled.remove(&id) {
             Some(candidate) => candidate,
@@ -97,7 +97,7 @@ impl<T> Ledger<T> {
             None if self.unfinished[1].remove(&id).is_some() => true,
             None => return,
         };
-        self.strangers -= usize::from(!candidate);
+        self.others -= usize::from(!candidate);
     }
 }
 
@@ -109,19 +109,19 @@ mod tests {
     /// Connections are numbered from 0 in the order in which they got a place.
     #[derive(Debug, Clone, Copy)]
     enum Step {
-        Stranger,
+        Other,
         Candidate,
         Settle(u64),
         Leave(u64),
         Shed,
     }
 
-    /// What each step came to: `+` a place, `-N` a place instead of N's, `!` none, `.` nothing.
+    /// The outcome of each step: `+` a place, `-N` the place of N, `!` no place, `.` nothing.
     fn play(most: usize, reserved: usize, steps: &[Step]) -> String {
         let mut ledger = Ledger::new(most, reserved);
         let mut outcome = |step: Step| {
             let entered = match step {
-                Stranger => ledger.enter(false, ledger.next),
+                Other => ledger.enter(false, ledger.next),
                 Candidate => ledger.enter(true, ledger.next),
                 Settle(id) => return String::from(if ledger.settle(id) { "." } else { "gone" }),
                 Leave(id) => {
@@ -151,70 +151,63 @@ mod tests {
                 "the oldest unfinished one gives way",
                 2,
                 0,
-                &[Stranger, Stranger, Stranger, Stranger],
+                &[Other, Other, Other, Other],
                 "+ + -0 -1",
             ),
             (
                 "settled ones do not",
                 2,
                 0,
-                &[Stranger, Settle(0), Stranger, Stranger, Settle(2), Stranger],
+                &[Other, Settle(0), Other, Other, Settle(2), Other],
                 "+ . + -1 . !",
             ),
             (
                 "the reserve is for candidates",
                 3,
                 1,
-                &[Stranger, Stranger, Stranger, Candidate, Candidate],
+                &[Other, Other, Other, Candidate, Candidate],
                 "+ + -0 + -1",
             ),
             (
-                "strangers never displace candidates",
+                "other addresses never displace candidates",
                 2,
                 1,
-                &[Candidate, Candidate, Stranger],
+                &[Candidate, Candidate, Other],
                 "+ + !",
             ),
             (
-                "candidates displace strangers first",
+                "candidates displace other addresses first",
                 2,
                 1,
-                &[Candidate, Stranger, Candidate, Candidate],
+                &[Candidate, Other, Candidate, Candidate],
                 "+ + -1 -0",
             ),
             (
-                "settled strangers leave the reserve alone",
+                "settled other addresses leave the reserve alone",
                 3,
                 1,
-                &[
-                    Stranger,
-                    Settle(0),
-                    Stranger,
-                    Settle(1),
-                    Stranger,
-                    Candidate,
-                ],
+                &[Other, Settle(0), Other, Settle(1), Other, Candidate],
                 "+ . + . ! +",
             ),
             (
                 "a place is free again",
                 1,
                 0,
-                &[Stranger, Leave(0), Stranger, Settle(1), Leave(1), Stranger],
+                &[Other, Leave(0), Other, Settle(1), Leave(1), Other],
                 "+ . + . . +",
             ),
             (
                 "who gave way frees nothing more and is not settled",
                 1,
                 0,
-                &[Stranger, Stranger, Settle(0), Leave(0), Settle(1), Stranger],
+                &[Other, Other, Settle(0), Leave(0), Settle(1), Other],
                 "+ -0 gone . . !",
             ),
             (
-                "shedding takes strangers first, and never settled ones",
+                "shedding takes other addresses first, and never settled ones",
                 4,
                 1,
-                &[Candidate, Stranger, Stranger, Settle(1), Shed, Shed, Shed],
+                &[Candidate, Other, Other, Settle(1), Shed, Shed, Shed],
                 "+ + + . -2 -0 !",
             ),
         ];
@@ -224,12 +217,12 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_strangers_leaves_the_reserve_free() {
+    fn a_flood_from_other_addresses_leaves_the_reserve_free() {
         let mut ledger = Ledger::new(100, 10);
         for _ in 0..1_000 {
             assert_ne!(ledger.enter(false, ()), Entry::Full);
         }
-        assert_eq!(ledger.strangers, 90);
+        assert_eq!(ledger.others, 90);
         for _ in 0..10 {
             assert!(matches!(ledger.enter(true, ()), Entry::Room(_)));
         }

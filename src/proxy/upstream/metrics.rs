@@ -5,7 +5,7 @@
 
 use rules::named;
 
-use super::Error;
+use super::error::Error;
 use crate::metrics::{Counter, Counters, Gauge, Histogram, Maker};
 
 /// What is counted of the connections to noded.

@@ -1,39 +1,44 @@
-//! Warm upstream connections: noded forks and locks its memory for each connection, some 20 ms, so while RPCs
-//! arrive a few connections are opened in advance, and that work is done while the client still shakes hands.
+//! Warm connections: opened in advance while RPCs arrive, because noded needs some 20 ms for each
+//! one (it forks and locks its memory). It does so while the client still shakes hands.
 //!
-//! How many follows from the recent rate of arrivals; none when it is quiet. noded gives an open connection 10 s to
-//! send its request, so one that nobody used is *spent* before: on a `version` call, which noded logs as
-//! an ordinary request, and which tells us that noded is well.
+//! The recent rate of arrivals decides how many; none when it is quiet, and never more than half
+//! the slots. noded gives an open connection 10 s to send its request. One that no RPC took by then
+//! is *used up*: it carries a `version` call, which noded logs as an ordinary request, and which
+//! tells us that noded is well.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
-use super::Upstream;
-use super::exchange::PROBE_AGENT;
+use super::exchange::{Call, PROBE_AGENT, exchange};
+use super::noded::Noded;
+use super::noded_stream::NodedStream;
+use super::slots::Slots;
 use crate::proxy::http::Body;
 
-/// When a connection in advance is opened: not at once, the reply goes out first.
-const PAUSE: Duration = Duration::from_millis(3);
-/// When an unused connection is spent. noded's READ_TIMEOUT is 10 s (`lib/http/server.py`).
-const SPEND_AFTER: Duration = Duration::from_secs(8);
+/// Pause before a connection is opened in advance, so that the reply goes out first.
+const REPLY_FIRST: Duration = Duration::from_millis(3);
+/// Age at which an unused connection is used up. noded's READ_TIMEOUT is 10 s
+/// (`lib/http/server.py`).
+const USE_UP_AFTER: Duration = Duration::from_secs(8);
 /// Time constant of the rate of arrivals, in seconds.
 const MEMORY: f64 = 10.0;
-/// What noded needs to get a connection ready, in seconds, with room for a busy machine.
+/// Time that noded needs to get a connection ready, in seconds, with room for a busy machine.
 const GET_READY: f64 = 0.06;
-/// Fewer expected arrivals in the life of a connection than this, and none is opened.
+/// No connection is opened if fewer arrivals than this are expected in its life.
 const WORTH_IT: f64 = 0.5;
 
 /// The recent rate of arrivals: a count that decays with [`MEMORY`].
 #[derive(Debug, Default)]
-pub(super) struct Arrivals(Mutex<Option<(Instant, f64)>>);
+struct Arrivals(Mutex<Option<(Instant, f64)>>);
 
 impl Arrivals {
-    pub(super) fn note(&self, now: Instant) {
+    fn note(&self, now: Instant) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Some((now, decayed(*last, now) + 1.0));
     }
@@ -52,31 +57,70 @@ fn decayed(last: Option<(Instant, f64)>, now: Instant) -> f64 {
 
 /// How many connections should be warm at this rate of arrivals, at most `most`. Pure.
 fn wanted(per_second: f64, most: usize) -> usize {
-    // A single RPC in a while is 1 in MEMORY seconds: not worth a second connection to noded.
+    // One RPC alone counts as 1 in MEMORY seconds: not worth a second connection to noded.
     let first_alone = 1.0 / MEMORY;
-    let expected = (per_second - first_alone).max(0.0) * SPEND_AFTER.as_secs_f64();
+    let expected = (per_second - first_alone).max(0.0) * USE_UP_AFTER.as_secs_f64();
     if expected < WORTH_IT {
         return 0;
     }
     ((per_second * GET_READY).ceil() as usize).max(1).min(most)
 }
 
-impl Upstream {
-    /// Called after each exchange: opens what should be warm, in a task of its own.
-    pub(super) fn warm_up(self: &Arc<Self>) {
-        if !self.settings.warm || self.opening.load(Ordering::Relaxed) || self.is_closing() {
+/// The warm connections: when to open them, and when to use them up.
+#[derive(Debug)]
+pub(super) struct Warm {
+    noded: Arc<Noded>,
+    slots: Arc<Slots<NodedStream>>,
+    arrivals: Arrivals,
+    /// A task is opening connections in advance.
+    opening: AtomicBool,
+    /// A connection was parked.
+    warm_ready: Notify,
+}
+
+impl Warm {
+    /// Starts the task that uses warm connections up in time, if there are to be any.
+    pub(super) fn start(noded: Arc<Noded>, slots: Arc<Slots<NodedStream>>) -> Arc<Self> {
+        let this = Arc::new(Self {
+            noded,
+            slots,
+            arrivals: Arrivals::default(),
+            opening: AtomicBool::new(false),
+            warm_ready: Notify::new(),
+        });
+        if this.noded.settings.warm {
+            let use_up = Arc::clone(&this).use_up_in_time();
+            this.noded.tasks.spawn(use_up);
+        }
+        this
+    }
+
+    /// An RPC has arrived.
+    pub(super) fn note_arrival(&self, now: Instant) {
+        self.arrivals.note(now);
+    }
+
+    /// Called after each answered RPC: opens what should be warm, in a task of its own.
+    pub(super) fn open_if_wanted(self: &Arc<Self>) {
+        let off = !self.noded.settings.warm;
+        if off || self.opening.load(Ordering::Relaxed) || self.is_closing() {
             return;
         }
         if self.wanted() <= self.slots.warm() || self.opening.swap(true, Ordering::Relaxed) {
             return;
         }
-        let upstream = Arc::clone(self);
-        // Tracked: a drain waits until what is open was used up, or noded's log would show a traceback.
-        self.exchanges.spawn(async move {
-            sleep(PAUSE).await;
-            upstream.open_in_advance().await;
-            upstream.opening.store(false, Ordering::Relaxed);
+        let this = Arc::clone(self);
+        // Tracked: the drain waits until open connections were used up. A connection that is
+        // closed without a request leaves a traceback in noded's log.
+        self.noded.tasks.spawn(async move {
+            sleep(REPLY_FIRST).await;
+            this.open_in_advance().await;
+            this.opening.store(false, Ordering::Relaxed);
         });
+    }
+
+    fn is_closing(&self) -> bool {
+        self.noded.settings.closing.is_cancelled()
     }
 
     fn wanted(&self) -> usize {
@@ -86,15 +130,15 @@ impl Upstream {
         )
     }
 
-    async fn open_in_advance(self: &Arc<Self>) {
+    async fn open_in_advance(&self) {
         while self.wanted() > self.slots.warm() && !self.is_closing() {
             let Some(slot) = self.slots.spare() else {
                 return;
             };
-            match self.connect().await {
+            match self.noded.connect().await {
                 Ok(stream) => {
-                    self.slots.lay_ready(slot, stream);
-                    self.laid.notify_one();
+                    self.slots.park(slot, stream);
+                    self.warm_ready.notify_one();
                 }
                 Err(error) => {
                     debug!(%error, "no connection in advance");
@@ -103,31 +147,36 @@ impl Upstream {
             }
         }
         if self.is_closing() {
-            self.spend(Instant::now());
+            self.use_up(Instant::now());
         }
     }
 
     /// Uses warm connections up before noded gives up on them, until the proxy closes.
-    pub(super) async fn spend_in_time(self: Arc<Self>) {
+    async fn use_up_in_time(self: Arc<Self>) {
         loop {
             let oldest = self.slots.oldest_warm();
-            let due = oldest.map_or_else(Instant::now, |since| since + SPEND_AFTER);
+            let due = oldest.map_or_else(Instant::now, |since| since + USE_UP_AFTER);
             tokio::select! {
-                () = self.laid.notified(), if oldest.is_none() => {}
-                () = sleep_until(due), if oldest.is_some() => self.spend(due - SPEND_AFTER),
-                () = self.settings.closing.cancelled() => break,
+                () = self.warm_ready.notified(), if oldest.is_none() => {}
+                () = sleep_until(due), if oldest.is_some() => self.use_up(due - USE_UP_AFTER),
+                () = self.noded.settings.closing.cancelled() => break,
             }
         }
-        self.spend(Instant::now());
+        self.use_up(Instant::now());
     }
 
-    /// Spends what was laid ready then or before.
-    fn spend(self: &Arc<Self>, since: Instant) {
+    /// Uses up what was parked then or before.
+    fn use_up(&self, since: Instant) {
         while let Some(slot) = self.slots.take_back(since) {
-            let body = Body::whole(Bytes::from_static(b"[]"));
-            self.metrics.warm_spent.inc();
-            let probe = Arc::clone(self).exchange(slot, "version".into(), body, PROBE_AGENT);
-            self.exchanges.spawn(probe);
+            let probe = Call {
+                procedure: "version".into(),
+                body: Body::whole(Bytes::from_static(b"[]")),
+                agent: PROBE_AGENT,
+            };
+            self.noded.count_used_up();
+            // A probe is no arrival, so nothing is opened in advance after it.
+            let probe = exchange(Arc::clone(&self.noded), slot, probe, || {});
+            self.noded.tasks.spawn(probe);
         }
     }
 }

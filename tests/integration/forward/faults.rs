@@ -92,7 +92,7 @@ fn noded_does_not_accept() {
         .upstream(address);
     let proxy = proxy.config("upstream.connect_timeout = '300ms'").start();
     let answer = crate::support::client::rpc(proxy.addr(), &client, "version", "[]").unwrap();
-    assert_refusal(&answer, 504, "did not accept the connection within 300ms");
+    assert_refusal(&answer, 504, "did not accept the connection within 0.3 s");
     assert!(answer.text().contains(&address.to_string()));
     assert_eq!(
         proxy.metric("noded_proxy_upstream_errors_total{kind=\"connect_timeout\"}"),

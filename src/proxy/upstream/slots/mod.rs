@@ -1,11 +1,14 @@
-//! Upstream slots: never more connections to noded than it takes, first in first out in front of them.
+//! Upstream slots: never more connections to noded than it accepts, and a fair queue in front of
+//! them.
 //!
-//! noded forks a child for each connection and stops accepting beyond `--max-clients`. A part of the slots is
-//! kept for procedures whose client waits a minute at most (the fast lane), so that hour-long RPCs cannot
-//! starve `version`. A [`Slot`] is given back when it is dropped, and goes to whoever waits longest.
+//! noded forks a child for each connection and stops accepting beyond `--max-clients`. Some slots
+//! are reserved for procedures whose client waits a minute at most (the fast lane), so that
+//! hour-long RPCs cannot starve `version`. A dropped [`Slot`] goes to the request that has waited
+//! longest.
 //!
-//! A slot may carry a warm connection: one that was opened in advance and waits here to be used. Warm connections
-//! count as slots in use, are handed out before anything is opened anew, and go to those who wait first.
+//! A slot may carry a warm connection: one that was opened in advance and is parked here. A warm
+//! connection counts as a slot in use. It is handed out before a new one is opened, to the request
+//! that has waited longest.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,14 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::Error;
+use super::error::Error;
 
 /// Which slots a request may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     /// All of them.
     Fast,
-    /// Those that are not kept for the fast lane.
+    /// Those that are not reserved for the fast lane.
     Slow,
 }
 
@@ -40,7 +43,7 @@ struct Inner<C> {
     next_ticket: u64,
     fast: VecDeque<Waiting<C>>,
     slow: VecDeque<Waiting<C>>,
-    /// Since when and which, oldest first; each counts in `in_use`.
+    /// Parked connections and since when, oldest first; each counts in `in_use`.
     warm: VecDeque<(Instant, C)>,
 }
 
@@ -64,6 +67,7 @@ pub struct Load {
 }
 
 /// The right to have one connection to noded.
+/// The right to one connection to noded, given back on drop.
 #[derive(Debug)]
 pub struct Slot<C> {
     slots: Arc<Slots<C>>,
@@ -72,14 +76,15 @@ pub struct Slot<C> {
     warm: Option<C>,
 }
 
-/// Gives up the place in the queue when the waiting future is dropped.
-struct Place<'a, C> {
+/// A place in the queue, given up when the waiting future is dropped.
+struct QueuePlace<'a, C> {
     slots: &'a Slots<C>,
     ticket: u64,
 }
 
 impl<C> Slots<C> {
-    /// `most` slots, of which `fast` are kept for the fast lane, and a queue of `longest_queue` places.
+    /// `most` slots, of which `fast` are reserved for the fast lane, and a queue of `longest_queue`
+    /// places.
     pub fn new(most: usize, fast: usize, longest_queue: usize) -> Arc<Self> {
         let most_slow = most.saturating_sub(fast).max(1);
         let inner = Inner {
@@ -109,7 +114,7 @@ impl<C> Slots<C> {
         }
     }
 
-    /// Warm connections that wait to be used.
+    /// Warm connections that are parked.
     pub fn warm(&self) -> usize {
         self.lock().warm.len()
     }
@@ -119,7 +124,7 @@ impl<C> Slots<C> {
         self.most
     }
 
-    /// Waits for a slot until `deadline`. Dropping the future gives up the place.
+    /// Waits for a slot until `deadline`. Dropping the future gives up the place in the queue.
     pub async fn take(self: &Arc<Self>, lane: Lane, deadline: Instant) -> Result<Slot<C>, Error> {
         let (waited, ticket) = {
             let mut inner = self.lock();
@@ -139,7 +144,7 @@ impl<C> Slots<C> {
             inner.queue(lane).push_back(Waiting { ticket, hand_over });
             (waited, ticket)
         };
-        let _place = Place {
+        let _place = QueuePlace {
             slots: self,
             ticket,
         };
@@ -155,7 +160,7 @@ impl<C> Slots<C> {
         }
     }
 
-    /// A slot for a connection in advance, if one is free that nobody waits for.
+    /// A slot for a connection in advance, if one is free and nobody waits.
     pub fn spare(self: &Arc<Self>) -> Option<Slot<C>> {
         let mut inner = self.lock();
         let waited_for = !inner.fast.is_empty() || !inner.slow.is_empty();
@@ -170,19 +175,19 @@ impl<C> Slots<C> {
         })
     }
 
-    /// Lays a warm connection ready under the slot it was opened for.
-    pub fn lay_ready(self: &Arc<Self>, slot: Slot<C>, connection: C) {
+    /// Parks a warm connection, with the slot that it was opened for.
+    pub fn park(self: &Arc<Self>, slot: Slot<C>, connection: C) {
         self.lock().warm.push_back((Instant::now(), connection));
         slot.stays_in_use();
         self.serve(self.lock());
     }
 
-    /// Since when the oldest warm connection waits to be used.
+    /// Since when the oldest warm connection is parked.
     pub fn oldest_warm(&self) -> Option<Instant> {
         self.lock().warm.front().map(|(since, _)| *since)
     }
 
-    /// Takes the oldest warm connection back, if it waits since then or longer.
+    /// Takes the oldest warm connection back, if it was parked at `since` or before.
     pub fn take_back(self: &Arc<Self>, since: Instant) -> Option<Slot<C>> {
         let mut inner = self.lock();
         if inner.warm.front()?.0 > since {
@@ -212,9 +217,9 @@ impl<C> Slots<C> {
         })
     }
 
-    /// Hands free slots to those who wait, the longest waiting first among those who may have one.
+    /// Hands free slots to the requests that may have one, the longest waiting first.
     fn serve(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner<C>>) {
-        let mut refused = Vec::new(); // slots whose taker has left: dropped outside the lock
+        let mut refused = Vec::new(); // the request has left: dropped outside the lock
         loop {
             let first = |queue: &VecDeque<Waiting<C>>| queue.front().map(|w| w.ticket);
             let (fast, slow) = (first(&inner.fast), first(&inner.slow));
@@ -273,16 +278,16 @@ impl<C> Slot<C> {
         self.warm.take()
     }
 
-    /// The connection under this slot lives on among the warm ones: nothing is given back.
+    /// The connection stays open, so its slot stays in use.
     fn stays_in_use(mut self) {
         self.warm = None;
         let mut inner = self.slots.lock();
-        inner.in_use += 1; // evens out the drop below, under one lock or two
+        inner.in_use += 1; // the drop at the end of this function takes it off again
         drop(inner);
     }
 }
 
-impl<C> Drop for Place<'_, C> {
+impl<C> Drop for QueuePlace<'_, C> {
     fn drop(&mut self) {
         let mut inner = self.slots.lock();
         inner.fast.retain(|w| w.ticket != self.ticket);

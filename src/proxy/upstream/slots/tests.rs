@@ -93,9 +93,9 @@ async fn the_queue_is_bounded_and_who_leaves_gives_up_the_place() {
 async fn warm_connections_count_as_slots_and_yield_to_requests() {
     let slots = slots(2, 0, 10);
     let start = Instant::now();
-    slots.lay_ready(slots.spare().unwrap(), "first");
+    slots.park(slots.spare().unwrap(), "first");
     tokio::time::advance(Duration::from_secs(1)).await;
-    slots.lay_ready(slots.spare().unwrap(), "second");
+    slots.park(slots.spare().unwrap(), "second");
     assert_eq!(slots.oldest_warm(), Some(start));
     assert!(slots.spare().is_none(), "never above the slots");
     assert_eq!((load(&slots), slots.warm()), ((2, 0), 2));
@@ -125,7 +125,7 @@ async fn a_connection_that_gets_ready_goes_to_who_waits() {
     });
     tokio::task::yield_now().await;
     assert!(slots.spare().is_none(), "not while somebody waits");
-    slots.lay_ready(opening, "ready");
+    slots.park(opening, "ready");
     assert_eq!(waiting.await.unwrap().unwrap(), Some("ready"));
     assert_eq!(load(&slots), (0, 0));
 }
@@ -134,7 +134,7 @@ async fn a_connection_that_gets_ready_goes_to_who_waits() {
 async fn a_full_slow_lane_leaves_warm_connections_to_the_fast_one() {
     let slots = slots(2, 1, 10);
     let _slow = slots.take(Lane::Slow, soon()).await.unwrap();
-    slots.lay_ready(slots.spare().unwrap(), "warm");
+    slots.park(slots.spare().unwrap(), "warm");
     let late = slots
         .take(Lane::Slow, Instant::now() + Duration::from_millis(5))
         .await;

@@ -1,4 +1,4 @@
-//! Work that goes on when nobody waits for it any more.
+//! Work that outlives whoever waits for it, and never needs a task as long as somebody does.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,16 +6,18 @@ use std::task::{Context, Poll, ready};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-/// A future that runs where it is awaited, and moves into a task of its own when it is dropped before its end:
-/// noded goes on working for a client that left, and so does what holds its slot. As long as the client stays,
-/// which is nearly always, no task is made.
-pub(super) struct GoesOn<F: Future + Send + 'static> {
+/// A future that runs where it is awaited. If it is dropped before its end, it moves into a task of
+/// its own: when a client leaves, noded works on, and the exchange that holds the slot does too.
+///
+/// Clients nearly always stay, so nearly always no task is made. With a task from the start every
+/// RPC would pay for it: one more task to schedule, and a wake-up from it when the answer is there.
+pub(super) struct DetachOnDrop<F: Future + Send + 'static> {
     work: Option<Pin<Box<F>>>,
     tasks: TaskTracker,
 }
 
-impl<F: Future + Send + 'static> GoesOn<F> {
-    /// `work`, which `tasks` takes over if need be.
+impl<F: Future + Send + 'static> DetachOnDrop<F> {
+    /// Wraps `work`; `tasks` takes it over if it is dropped early.
     pub(super) fn new(work: F, tasks: &TaskTracker) -> Self {
         Self {
             work: Some(Box::pin(work)),
@@ -24,7 +26,7 @@ impl<F: Future + Send + 'static> GoesOn<F> {
     }
 }
 
-impl<F: Future + Send + 'static> Future for GoesOn<F> {
+impl<F: Future + Send + 'static> Future for DetachOnDrop<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
@@ -37,9 +39,9 @@ impl<F: Future + Send + 'static> Future for GoesOn<F> {
     }
 }
 
-impl<F: Future + Send + 'static> Drop for GoesOn<F> {
+impl<F: Future + Send + 'static> Drop for DetachOnDrop<F> {
     fn drop(&mut self) {
-        // A panic in the work is its end, and so is that of the runtime.
+        // Work that has panicked cannot go on, and without a runtime nothing can.
         if std::thread::panicking() {
             return;
         }
@@ -58,7 +60,7 @@ mod tests {
     use tokio::time::{sleep, timeout};
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_awaited_to_its_end_goes_on() {
+    async fn work_that_is_dropped_early_goes_on() {
         let tasks = TaskTracker::new();
         let (done, mut told) = unbounded_channel();
         for patience in [1, 10] {
@@ -68,7 +70,11 @@ mod tests {
                 done.send(patience).unwrap();
                 patience
             };
-            let output = timeout(Duration::from_secs(patience), GoesOn::new(work, &tasks)).await;
+            let output = timeout(
+                Duration::from_secs(patience),
+                DetachOnDrop::new(work, &tasks),
+            )
+            .await;
             assert_eq!(output.ok(), (patience == 10).then_some(10));
             let told = timeout(Duration::from_secs(60), told.recv()).await;
             assert_eq!(told, Ok(Some(patience)));

@@ -1,0 +1,182 @@
+//! The public listener: listens while there is a `server.pem`, and hands each connection on.
+//!
+//! [`Listener::run`] is its life, and `accept_on` is the loop. It never reads from a connection,
+//! never decides about a caller, and knows nothing of TLS: what follows an accept is
+//! [`connection::begin`](crate::proxy::connection::begin), which `daemon` passes in.
+
+mod descriptors;
+mod socket;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{debug, error};
+
+use crate::proxy::reason::Reason;
+use crate::proxy::shared::Shared;
+use descriptors::{SpareDescriptor, is_out_of_descriptors};
+
+pub use descriptors::raise_file_limit;
+pub use socket::bind;
+
+/// Pause before a port that is taken is tried again. At the start a taken port is an error instead.
+const BIND_AGAIN: Duration = Duration::from_secs(1);
+
+/// Pause after an accept that failed for lack of file descriptors or memory.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
+
+/// How the public listener stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It listens on these addresses.
+    Listening(Vec<SocketAddr>),
+    /// There is no `server.pem`. Sockets of systemd stay open, and their callers are refused.
+    Waiting,
+    /// The proxy drains.
+    Closed,
+}
+
+/// The public listener's sockets.
+#[derive(Debug)]
+pub struct Listener {
+    addresses: Vec<SocketAddr>,
+    open: Vec<Arc<TcpListener>>,
+    /// systemd holds the ports, so they stay open whatever happens here.
+    inherited: bool,
+}
+
+impl Listener {
+    /// A listener for these addresses. If there are sockets of systemd, it uses those alone.
+    pub fn new(
+        addresses: Vec<SocketAddr>,
+        inherited: Vec<std::net::TcpListener>,
+    ) -> io::Result<Self> {
+        let mut open = Vec::new();
+        for listener in inherited {
+            open.push(Arc::new(socket::adopt(listener)?));
+        }
+        Ok(Self {
+            addresses,
+            inherited: !open.is_empty(),
+            open,
+        })
+    }
+
+    /// Opens the ports, all or none, unless they are open. The error names the port.
+    pub fn open(&mut self) -> Result<(), (SocketAddr, io::Error)> {
+        if !self.open.is_empty() {
+            return Ok(());
+        }
+        let mut open = Vec::new();
+        for address in &self.addresses {
+            let listener = bind(*address).map_err(|error| (*address, error))?;
+            open.push(Arc::new(listener));
+        }
+        self.open = open;
+        Ok(())
+    }
+
+    /// The addresses that are open now.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let open = self.open.iter();
+        open.filter_map(|l| l.local_addr().ok()).collect()
+    }
+
+    /// Listens while there is a `server.pem`, and only then, until the drain. `hand_over` is called
+    /// with each connection. `report` is called with the first state, and after each change of the
+    /// state or of the snapshot.
+    pub async fn run(
+        mut self,
+        shared: Arc<Shared>,
+        hand_over: impl Fn(TcpStream, SocketAddr) + Clone + Send + 'static,
+        mut report: impl FnMut(State),
+    ) {
+        let mut changes = shared.store.subscribe();
+        while !shared.drain.is_cancelled() {
+            let joined = shared.store.current().tls.is_some();
+            if joined && let Err((address, error)) = self.open() {
+                error!(%address, %error, "cannot listen there, trying again");
+                tokio::time::sleep(BIND_AGAIN).await;
+                continue;
+            }
+            if !joined && !self.inherited {
+                self.open.clear();
+            }
+            let state = || match joined {
+                true => State::Listening(self.addresses()),
+                false => State::Waiting,
+            };
+            report(state());
+            let mut loops = JoinSet::new();
+            for listener in &self.open {
+                let listener = Arc::clone(listener);
+                loops.spawn(accept_on(listener, Arc::clone(&shared), hand_over.clone()));
+            }
+            while unchanged(&shared, &mut changes, joined).await {
+                report(state());
+            }
+            loops.shutdown().await;
+        }
+        report(State::Closed);
+    }
+}
+
+/// Waits for the next snapshot. `false` if `server.pem` has come or gone with it (`joined` says
+/// whether there was one), or if the proxy drains.
+async fn unchanged(shared: &Shared, changes: &mut watch::Receiver<u64>, joined: bool) -> bool {
+    tokio::select! {
+        changed = changes.changed() => {
+            changed.is_ok() && shared.store.current().tls.is_some() == joined
+        }
+        () = shared.drain.cancelled() => false,
+    }
+}
+
+/// Accepts for ever and hands each connection over. A shortage of file descriptors never stops it:
+/// an unfinished connection gives way, or else the caller is turned away with the spare descriptor.
+async fn accept_on(
+    listener: Arc<TcpListener>,
+    shared: Arc<Shared>,
+    hand_over: impl Fn(TcpStream, SocketAddr),
+) {
+    let mut spare = SpareDescriptor::of(&listener);
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                hand_over(stream, canonical(address));
+                spare.shortage_ended();
+            }
+            Err(error) if is_of_the_connection(&error) => debug!(%error, "accept"),
+            Err(error) => {
+                spare.shortage(&error);
+                if is_out_of_descriptors(&error) && !shared.overload.shed() {
+                    // Every open connection is admitted and stays: let callers know at once.
+                    if let Some(address) = spare.turn_one_away(&listener).await {
+                        debug!(peer = %address, "no file descriptor for it");
+                        shared.metrics.reject(Reason::OverLimit);
+                    }
+                }
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Writes `::ffff:192.0.2.1` as 192.0.2.1, which is how people and ssconf write it.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// The connection failed before it was accepted; the listener is well.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}

@@ -1,0 +1,100 @@
+//! What can go wrong between us and noded, and what the client is told of it.
+//!
+//! An error names whose fault it is: noded's, the client's ([`Error::Client`]) or ours. It is never
+//! retried: noded may have begun to work.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+
+use crate::proxy::http::Refusal;
+use rules::named;
+
+/// Why noded gave no whole answer. The words follow "noded at ADDR:PORT: ".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The queue in front of the slots is full.
+    #[error("busy: {in_use} RPCs running, {waiting} waiting, the queue is full")]
+    QueueFull {
+        /// Requests that wait.
+        waiting: usize,
+        /// Slots in use.
+        in_use: usize,
+    },
+    /// No slot became free in time.
+    #[error("busy: no slot came free in time ({in_use} RPCs running, {waiting} waiting)")]
+    QueueTimeout {
+        /// Requests that wait.
+        waiting: usize,
+        /// Slots in use.
+        in_use: usize,
+    },
+    /// The connection was refused or failed.
+    #[error("cannot be reached: {0}")]
+    Connect(String),
+    /// noded did not accept the connection in time.
+    #[error("did not accept the connection within {} s", .0.as_secs_f64())]
+    ConnectTimeout(Duration),
+    /// The TLS handshake with noded failed, or there is no `server.pem` for it.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The request could not be sent whole.
+    #[error("the request could not be sent: {0}")]
+    Send(String),
+    /// noded took no more of the request for `send_timeout`.
+    #[error("did not read the request in time")]
+    SendTimeout,
+    /// noded closed without a byte of an answer, as it does for unknown procedures.
+    #[error("closed the connection without an answer ({0}); it does so for unknown procedures")]
+    EmptyReply(String),
+    /// noded closed in the middle of its answer.
+    #[error("closed the connection in the middle of its answer ({0})")]
+    CutReply(String),
+    /// The answer is not what noded sends.
+    #[error("its answer is not understood: {0}")]
+    BadReply(String),
+    /// The client broke off while its request was passed on, or was demoted before that.
+    #[error("{0}")]
+    Client(Refusal),
+    /// Our own fault.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+// The kind's name, as in the label of `noded_proxy_upstream_errors_total`.
+named!(Error {
+    QueueFull { waiting: 0, in_use: 0 } = "queue_full",
+    QueueTimeout { waiting: 0, in_use: 0 } = "queue_timeout",
+    Connect(String::new()) = "connect",
+    ConnectTimeout(Duration::ZERO) = "connect_timeout",
+    Tls(String::new()) = "tls",
+    Send(String::new()) = "send",
+    SendTimeout = "send_timeout",
+    EmptyReply(String::new()) = "empty_reply",
+    CutReply(String::new()) = "cut_reply",
+    BadReply(String::new()) = "bad_reply",
+    Client(Refusal::Method) = "client",
+    Internal(String::new()) = "internal",
+});
+
+impl Error {
+    /// Whether noded cannot be reached at all.
+    pub(super) fn is_down(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect(..) | Self::ConnectTimeout(..) | Self::Tls(..)
+        )
+    }
+
+    /// The HTTP status of the answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::QueueFull { .. } | Self::QueueTimeout { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Connect(..) | Self::Tls(..) | Self::Send(_) => StatusCode::BAD_GATEWAY,
+            Self::EmptyReply(_) | Self::CutReply(_) | Self::BadReply(_) => StatusCode::BAD_GATEWAY,
+            Self::ConnectTimeout(..) | Self::SendTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Client(refusal) => refusal.status(),
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
