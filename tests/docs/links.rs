@@ -65,7 +65,9 @@ fn normal(path: &Path) -> Option<PathBuf> {
 /// What is wrong with the links of a text.
 fn faults(text: &Text) -> Vec<String> {
     let (links, own) = links_and_anchors(&text.content);
-    let folder = Path::new(&text.name).parent().unwrap_or_else(|| Path::new(""));
+    let folder = Path::new(&text.name)
+        .parent()
+        .unwrap_or_else(|| Path::new(""));
     let lost = |link: &String| {
         if link.contains("://") || link.starts_with("mailto:") {
             return false;
