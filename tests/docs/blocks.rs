@@ -214,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_block_is_read_with_what_it_expects() {
-        let text = "# T\n\n```sh run=node status=7 last\nfalse\n```\n\nsays:\n\n```text expect\na ... c\n```\n";
+        let text = "# T\n\n```sh run=node status=7 last\nfalse\n```\n\nsays:\n\n\
+                    ```text expect\na ... c\n```\n";
         let expected = Block {
             line: 3,
             place: Place::Node,

@@ -72,7 +72,8 @@ fn the_walks_of_the_architecture_name_functions_that_exist() {
 
 #[test]
 fn a_step_that_is_lost_is_noticed() {
-    let text = "- `no`: not of a walk\n\n## The walk of a test\n\n- `src/main.rs` `main`: good\n- `src/no.rs` `main`: no file\n\
+    let text = "- `no`: not of a walk\n\n## The walk of a test\n\n\
+                - `src/main.rs` `main`: good\n- `src/no.rs` `main`: no file\n\
                 - `src/main.rs` `no`: no function\n- `src/main.rs`: no function named\n";
     let (steps, faults) = walk_faults(text);
     assert_eq!((steps, faults.len()), (3, 3), "{faults:?}");
@@ -145,7 +146,8 @@ fn a_threat_without_a_test_is_noticed() {
     let text = "# S\n\n## Threats\n\n| who | what | tests |\n| --- | --- | --- |\n\
                 | a | b | `guard::only_root_and_the_proxy_reach_noded_while_the_guard_is_loaded` |\n\
                 | a | b | `guard::expected` |\n| a | b | `nothing::at_all` |\n\
-                | a | b | `step_nothing` |\n| a | b | |\n| a | b | no test: why |\n\n## Else\n\n| x | y |\n";
+                | a | b | `step_nothing` |\n| a | b | |\n| a | b | no test: why |\n\n\
+                ## Else\n\n| x | y |\n";
     let (tests, faults) = threat_faults(text);
     assert_eq!((tests, faults.len()), (4, 4), "{faults:?}");
 }
