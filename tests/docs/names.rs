@@ -70,6 +70,26 @@ fn the_walks_of_the_architecture_name_functions_that_exist() {
     );
 }
 
+/// Names of the folders in the drawing of a text, top down.
+fn drawn(text: &str) -> Vec<&str> {
+    let drawing = text.split("```").nth(1).unwrap_or_default();
+    let lines = drawing
+        .lines()
+        .skip(1)
+        .map(|line| line.trim_start_matches("//!"));
+    lines
+        .filter_map(|line| line.split_whitespace().next())
+        .collect()
+}
+
+#[test]
+fn the_architecture_has_the_drawing_of_the_sources() {
+    let (text, lib) = ("docs/development/architecture.md", "src/lib.rs");
+    let (text, lib) = (source(text).unwrap(), source(lib).unwrap());
+    assert!(drawn(&lib).len() > 5, "no drawing in src/lib.rs");
+    assert_eq!(drawn(&text), drawn(&lib));
+}
+
 #[test]
 fn a_step_that_is_lost_is_noticed() {
     let text = "- `no`: not of a walk\n\n## The walk of a test\n\n\
