@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Seconds for each fuzz target in `make fuzz`.
 FUZZ_SECONDS ?= 20
 SHELL_SCRIPTS = tests/lab/setup tests/lab/noded tests/lab/node tests/lab/cluster tests/lab/check-units \
-	tests/e2e/run tests/integration/guard.sh .ci/run $(wildcard benches/install)
+	tests/stages tests/docs-on-node tests/e2e/run tests/integration/guard.sh .ci/run $(wildcard benches/install)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test e2e bench bench-noded fuzz lint ci
@@ -22,14 +22,14 @@ build: setup ## target/release/noded-proxy
 demo: setup ## the proxy at work in a minute, with throwaway certificates and a stand-in for noded
 	$(CARGO) run --release --locked -- demo
 
-test: setup ## all tests, those with the real node daemon too
-	NODED_PROXY_REQUIRE_LAB=1 $(CARGO) test --locked
+test: setup ## all tests stage by stage, those with the real node daemon too
+	@NODED_PROXY_REQUIRE_LAB=1 CARGO=$(CARGO) tests/stages
 
-e2e: setup ## a real three-node cluster under systemd, as root; about nine minutes
+e2e: setup ## a real three-node cluster under systemd, as root; about ten minutes
 	@tests/lab/setup --e2e
 	tests/e2e/run
 
-bench: setup ## the numbers of the README
+bench: setup ## the numbers of docs/measured.md
 	benches/run
 
 bench-noded: setup ## the proxy in front of the real node daemon, beside that daemon alone; as root
@@ -46,12 +46,13 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (needs a nightly toolchain and cargo-
 		$(CARGO) +nightly fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(FUZZ_SECONDS) -timeout=10; \
 	done
 
-lint: ## format, clippy, doc, licences and sources, shell scripts, units
+lint: ## format, clippy, doc, links, licences and sources, shell scripts, units
 	@tests/lab/setup --lint
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
-	$(CARGO) deny --log-level error check bans licenses sources
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+	$(CARGO) test --locked -p noded-proxy --test docs links::
+	$(CARGO) deny --workspace --log-level error check bans licenses sources
 	shellcheck -S warning -x -P SCRIPTDIR $(SHELL_SCRIPTS)
 	tests/lab/check-units
 

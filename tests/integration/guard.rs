@@ -43,3 +43,28 @@ fn only_root_and_the_proxy_reach_noded_while_the_guard_is_loaded() {
     assert_eq!(said, parts.map(expected).concat(), "{errors}");
     assert!(output.status.success(), "{errors}");
 }
+
+/// The unit loads the file where the install texts put it, and has no way to be skipped in silence:
+/// a missing file fails its check before nft starts.
+#[test]
+fn a_missing_rules_file_fails_the_unit() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let unit =
+        std::fs::read_to_string(format!("{root}/systemd/noded-proxy-guard.service")).unwrap();
+    let skips = |line: &&str| line.starts_with("Condition") || line.starts_with("ExecStartPre=-");
+    assert_eq!(unit.lines().find(skips), None);
+    let rules = "/etc/noded-proxy/noded-proxy-guard.nft";
+    let check = format!("ExecStartPre=/usr/sbin/nft --check -f {rules}");
+    assert!(unit.lines().any(|line| line == check), "{unit}");
+    for text in ["README.md", "tests/e2e/run"] {
+        let text = std::fs::read_to_string(format!("{root}/{text}")).unwrap();
+        assert!(text.contains(rules), "{text}");
+    }
+    let absent = Command::new("nft")
+        .args(["--check", "-f", "/nonexistent/noded-proxy-guard.nft"])
+        .output();
+    match absent {
+        Ok(output) => assert!(!output.status.success()),
+        Err(why) => eprintln!("SKIPPED: nft itself: {why}"),
+    }
+}

@@ -7,6 +7,7 @@
 //! | `access` | who is admitted as time goes by: bootstrap phase, latch, restart |
 //! | `demotion` | a candidate that is demoted, whatever it is doing at that moment |
 //! | `session` | what TLS never does here: resume, renegotiate, HTTP/2, old versions |
+//! | `identity` | certificates: the client CA list, learning, renewal, audit mode, `bind_peer` |
 //! | `limits` | connections that come to nothing: pings, silence, slowness, too many |
 //! | `reload` | the map and `server.pem` changing under the running proxy |
 //! | `threats` | the threats that the proxy is there for, row by row |

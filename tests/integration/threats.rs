@@ -1,7 +1,8 @@
 //! The threats that the proxy is there for, each attacked end to end. One test is one row of the table.
 //!
-//! Two rows are not here: certificates made to collide in SHA-1 (no proxy can tell them apart by the
-//! candidate map alone), and local users at noded's loopback port (see `tests/lab`).
+//! `docs/security.md` has the table. Two of its rows are tested elsewhere: certificates made to
+//! collide in SHA-1 (`identity::rules`, `rules::authz`), and local users at noded's loopback port
+//! (`guard`, `tests/e2e/run`).
 
 use std::io::{Read, Write};
 

@@ -1,0 +1,22 @@
+//! README and `docs/`: what they say is tried. Commands run, links lead somewhere, and what they
+//! name exists. No text is ever changed from here.
+//!
+//! | module | what it shows |
+//! | --- | --- |
+//! | `blocks` | the marks of code blocks, and what their output must have |
+//! | `run` | every block that is marked for it runs and says what the text says |
+//! | `links` | every relative link and anchor leads somewhere |
+//! | `names` | tests, functions and reasons that the texts name exist |
+//! | `texts` | the files |
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "in a test both are what one wants"
+)]
+
+mod blocks;
+mod links;
+mod names;
+mod run;
+mod texts;
