@@ -4,6 +4,11 @@
 //! `tests/architecture/proof.rs` shows that each rule fails on a small source that breaks it.
 //! `cargo test --test architecture -- --nocapture sizes` prints the sizes.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot read its sources has failed"
+)]
+
 #[path = "architecture/arrows.rs"]
 mod arrows;
 #[path = "architecture/circles.rs"]

@@ -198,14 +198,13 @@ fn gather(
                     }
                 }
             }
-            Item::Mod(inline) => match &inline.content {
-                Some((_, items)) => {
+            Item::Mod(inline) => {
+                if let Some((_, items)) = &inline.content {
                     let mut inner = module.path.to_vec();
                     inner.push(inline.ident.to_string());
                     gather(items, &inner, is_test, names, &mut BTreeMap::new());
                 }
-                None => {}
-            },
+            }
             other => inline_paths(other.to_token_stream(), module, names),
         }
     }
