@@ -1,9 +1,4 @@
 //! The candidates' certificates, as `/certs` and `noded-proxy certs list` show them.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what the subcommand is for"
-)]
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::commands::cli::CertsListArgs;
-use crate::commands::print::{get, problems};
+use crate::commands::exit;
+use crate::commands::status::get;
 use crate::config::Config;
 use crate::tls::CertificateInfo;
 use crate::trust::sightings::Sightings;
@@ -108,9 +104,9 @@ fn seconds(time: SystemTime) -> u64 {
 /// `noded-proxy certs list`: from the running proxy if one answers, else from the files. Exit status 0 when each
 /// candidate's certificate is known, 1 otherwise.
 pub fn list(args: &CertsListArgs) -> ExitCode {
-    let config = match Config::load(&args.run) {
+    let config = match Config::load(&args.file, &args.overrides()) {
         Ok(config) => config,
-        Err(found) => return problems(&found),
+        Err(problems) => return exit::wrong_configuration(&problems),
     };
     let running = (!args.files)
         .then(|| get(config.admin, "/certs").ok())
@@ -123,7 +119,8 @@ pub fn list(args: &CertsListArgs) -> ExitCode {
                 config.admin
             );
         }
-        document(&look(&config), None)
+        let snapshot = look(config.paths(), config.reload_settings(), config.access());
+        document(&snapshot, None)
     });
     if args.json {
         println!("{document:#}");

@@ -1,11 +1,17 @@
-//! What was configured: defaults, then the file, then the flags, to a [`Config`] that cannot be wrong.
+//! What was configured: defaults, then the file, then the flags, to a [`Config`] that cannot be wrong, and from
+//! there to the settings of each part ([`Config::proxy_settings`] and its neighbours).
 //!
-//! No IO beyond reading the file. Every problem is one line that names the key, the value and what was
-//! expected, and all problems of the values are reported together.
+//! It reads the configuration file and does nothing else: no other file, no socket, no log line. Only `daemon`
+//! and `commands` name it; the parts below have settings of their own and know no key. Every problem is one line
+//! that names the key, the value and what was expected, and all problems of the values are reported together.
 
 mod file;
 mod flags;
+mod limits;
+mod problem;
 mod sections;
+mod settings;
+mod upstream;
 mod value;
 
 use std::net::SocketAddr;
@@ -14,23 +20,23 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::daemon::sandbox;
-use rules::authz::Policy;
+use problem::Checks;
 use rules::policy;
 use value::duration;
 
-pub use file::Problem;
-pub use flags::RunArgs;
-pub use sections::{
-    AdmissionConfig, ClientCaListConfig, Limits, LogConfig, LogFormat, LogLevel, TlsConfig,
-    UpstreamConfig, Warm,
+pub use flags::{
+    AdminArgs, BundleArgs, FileArgs, ListenArgs, ModeArgs, Overrides, ServiceArgs, StateArgs,
+    TrustArgs, UpstreamArgs,
 };
+pub use limits::LimitsConfig;
+pub use problem::Problem;
+pub use sections::{
+    AdmissionConfig, ClientCaListConfig, LogConfig, LogFormat, LogLevel, SandboxMode, TlsConfig,
+};
+pub use upstream::{UpstreamConfig, Warm};
 
 /// Where the configuration is looked for when `--config` is not given. It may be absent.
 pub const DEFAULT_FILE: &str = "/etc/noded-proxy/noded-proxy.toml";
-
-/// Files that are open beside connections: listeners, watches, runtime, log, admin clients.
-const OTHER_FILES: usize = 64;
 
 /// Everything `noded-proxy run` can be told. `config/noded-proxy.toml` shows each key with its default.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -56,7 +62,7 @@ pub struct Config {
     #[serde(deserialize_with = "duration")]
     pub drain_timeout: Duration,
     /// Landlock and `no_new_privs` for this process.
-    pub sandbox: sandbox::Mode,
+    pub sandbox: SandboxMode,
     /// Who is admitted.
     pub admission: AdmissionConfig,
     /// The names that clients are told to choose their certificate by.
@@ -66,7 +72,7 @@ pub struct Config {
     /// The local node daemon.
     pub upstream: UpstreamConfig,
     /// Bounds on what clients can take.
-    pub limits: Limits,
+    pub limits: LimitsConfig,
     /// The TLS side of the listener.
     pub tls: TlsConfig,
     /// Logging.
@@ -85,12 +91,12 @@ impl Default for Config {
             candidate_bundle: None,
             state_dir: "/var/lib/noded-proxy".into(),
             drain_timeout: Duration::from_secs(60),
-            sandbox: sandbox::Mode::Auto,
+            sandbox: SandboxMode::Auto,
             admission: AdmissionConfig::default(),
             client_ca_list: ClientCaListConfig::default(),
             policy: policy::Policy::default(),
             upstream: UpstreamConfig::default(),
-            limits: Limits::default(),
+            limits: LimitsConfig::default(),
             tls: TlsConfig::default(),
             log: LogConfig::default(),
         }
@@ -104,167 +110,28 @@ impl Config {
         self.candidate_map.clone().unwrap_or_else(default)
     }
 
-    /// The part of the configuration that the access rule sees.
-    pub fn access(&self) -> Policy {
-        Policy {
-            reject_expired: self.admission.reject_expired,
-            bind_peer: self.admission.bind_peer,
-            mode: self.admission.mode,
-        }
-    }
-
     /// Defaults, file and flags together, with all values checked.
-    pub fn load(args: &RunArgs) -> Result<Self, Vec<Problem>> {
-        let mut config = match &args.config {
+    pub fn load(file: &FileArgs, flags: &[&dyn Overrides]) -> Result<Self, Vec<Problem>> {
+        let mut config = match &file.config {
             Some(path) => file::read(path)?,
             None => file::read_if_present(DEFAULT_FILE.as_ref())?,
         };
-        config.apply(args);
+        flags.iter().for_each(|group| group.apply(&mut config));
         let problems = config.problems();
-        if problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(problems)
+        match problems.is_empty() {
+            true => Ok(config),
+            false => Err(problems),
         }
-    }
-
-    /// Flags win over the file.
-    fn apply(&mut self, args: &RunArgs) {
-        fn set<T: Clone>(key: &mut T, flag: &Option<T>) {
-            if let Some(value) = flag {
-                *key = value.clone();
-            }
-        }
-        if !args.listen.is_empty() {
-            self.listen.clone_from(&args.listen);
-        }
-        set(&mut self.admin, &args.admin);
-        set(&mut self.server_pem, &args.server_pem);
-        set(&mut self.ssconf_dir, &args.ssconf_dir);
-        set(&mut self.state_dir, &args.state_dir);
-        set(&mut self.upstream.address, &args.upstream);
-        set(&mut self.upstream.max_clients, &args.max_clients);
-        set(&mut self.upstream.warm, &args.warm);
-        set(&mut self.admission.mode, &args.mode);
-        set(&mut self.log.format, &args.log_format);
-        set(&mut self.log.level, &args.log_level);
-        self.upstream.tls |= args.upstream_tls;
-        let file = self.candidate_map.take();
-        self.candidate_map = args.candidate_map.clone().or(file);
-        let file = self.candidate_bundle.take();
-        self.candidate_bundle = args.candidate_bundle.clone().or(file);
-        let file = self.candidate_certs.take();
-        self.candidate_certs = args.candidate_certs.clone().or(file);
     }
 
     /// What is wrong with the values, each in one line.
     fn problems(&self) -> Vec<Problem> {
-        let mut found = Vec::new();
-        let mut check = |good: bool, key: &str, value: &dyn std::fmt::Display, expected: &str| {
-            if !good {
-                found.push(Problem::value(key, value, expected));
-            }
-        };
-        let (up, lim) = (&self.upstream, &self.limits);
-        check(
-            !self.listen.is_empty(),
-            "listen",
-            &"[]",
-            "at least one ADDR:PORT",
-        );
-        let public = self
-            .listen
-            .iter()
-            .any(|l| l.port() != 0 && *l == up.address);
-        check(
-            !public,
-            "upstream.address",
-            &up.address,
-            "another address than listen's own",
-        );
-        check(
-            up.address.port() != 0,
-            "upstream.address",
-            &up.address,
-            "a port other than 0",
-        );
-        let clients = 1..=10_000;
-        check(
-            clients.contains(&up.max_clients),
-            "upstream.max_clients",
-            &up.max_clients,
-            "1 to 10000",
-        );
-        let fast = self.upstream.fast_slots();
-        check(
-            fast < up.max_clients.max(1),
-            "upstream.fast_slots",
-            &fast,
-            "less than upstream.max_clients",
-        );
-        check(
-            up.queue_length >= 1,
-            "upstream.queue_length",
-            &up.queue_length,
-            "at least 1",
-        );
-        check(
-            lim.connections >= 1,
-            "limits.connections",
-            &lim.connections,
-            "at least 1",
-        );
-        check(
-            lim.handshakes >= 1,
-            "limits.handshakes",
-            &lim.handshakes,
-            "at least 1",
-        );
-        check(
-            lim.handshakes_per_source >= 1,
-            "limits.handshakes_per_source",
-            &lim.handshakes_per_source,
-            "at least 1",
-        );
-        check(
-            lim.reserved() < lim.connections.min(lim.handshakes).max(1),
-            "limits.reserved",
-            &lim.reserved(),
-            "less than limits.connections and limits.handshakes",
-        );
-        check(
-            lim.body >= 1 << 20,
-            "limits.body",
-            &lim.body,
-            "at least 1 MiB",
-        );
-        let expected = "at least 64 KiB, at most limits.body";
-        let in_memory = (64 << 10..=lim.body).contains(&lim.body_in_memory);
-        check(
-            in_memory,
-            "limits.body_in_memory",
-            &lim.body_in_memory,
-            expected,
-        );
-        let expected = "at least 8 times limits.body_in_memory, at most 1 TiB";
-        let memory = (lim.body_in_memory.saturating_mul(8)..=1 << 40).contains(&lim.memory);
-        check(memory, "limits.memory", &lim.memory, expected);
-        check(
-            lim.body_rate >= 1,
-            "limits.body_rate",
-            &lim.body_rate,
-            "at least 1 byte a second",
-        );
-        for (key, value) in [
-            ("upstream.connect_timeout", up.connect_timeout),
-            ("upstream.send_timeout", up.send_timeout),
-            ("upstream.queue_timeout", up.queue_timeout),
-            ("limits.handshake_timeout", lim.handshake_timeout),
-            ("limits.header_timeout", lim.header_timeout),
-        ] {
-            let good = (Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&value);
-            check(good, key, &humantime::format_duration(value), "1ms to 1day");
-        }
+        let mut checks = Checks::of("");
+        let listens = !self.listen.is_empty();
+        checks.expect("listen", "[]", listens, "at least one ADDR:PORT");
+        let mut found = checks.done();
+        found.extend(self.upstream.problems(&self.listen));
+        found.extend(self.limits.problems());
         found
     }
 }

@@ -12,22 +12,8 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, LandlockStatus, NetPort, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
-use serde::Deserialize;
 
-use crate::config::Config;
-
-/// Key `sandbox`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// As much as the kernel can.
-    #[default]
-    Auto,
-    /// All layers, or no start.
-    Require,
-    /// None.
-    Off,
-}
+use crate::config::{Config, SandboxMode};
 
 /// What stays allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -102,11 +88,11 @@ pub enum Error {
 
 /// Enters the sandbox that the configuration asks for, if it asks for one.
 pub fn start(config: &Config) -> Result<Option<Report>, Error> {
-    if config.sandbox == Mode::Off {
+    if config.sandbox == SandboxMode::Off {
         return Ok(None);
     }
     let report = enter(&Plan::of(config))?;
-    if config.sandbox == Mode::Require && !report.is_complete() {
+    if config.sandbox == SandboxMode::Require && !report.is_complete() {
         return Err(Error::Incomplete(report));
     }
     Ok(Some(report))

@@ -8,6 +8,9 @@ pub mod listener;
 pub mod overload;
 pub mod public;
 pub mod rpc;
+mod settings;
 pub mod shared;
 pub mod upstream;
 pub mod workers;
+
+pub use settings::Settings;

@@ -9,13 +9,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
-use crate::config::Config;
 use crate::daemon::admin::Admin;
 use crate::daemon::server::{StartError, summary};
 use crate::daemon::systemd;
 use crate::proxy::connection;
 use crate::proxy::listener::{self, bind};
-use crate::proxy::overload::{Overload, Place};
+use crate::proxy::overload::{Bounds, Overload, Place};
 use crate::proxy::shared::Shared;
 use crate::proxy::workers::Workers;
 
@@ -32,7 +31,7 @@ pub(crate) struct Public {
 }
 
 impl Public {
-    pub(crate) fn new(config: &Config, files: u64) -> Result<Self, StartError> {
+    pub(crate) fn new(addresses: Vec<SocketAddr>, bounds: Bounds) -> Result<Self, StartError> {
         let mut open = Vec::new();
         for listener in systemd::inherited_listeners() {
             listener.set_nonblocking(true)?;
@@ -41,12 +40,11 @@ impl Public {
             open.push(Arc::new(listener));
         }
         let inherited = !open.is_empty();
-        let overload = Overload::new(config.limits.bounds(files, config.upstream.max_clients));
         Ok(Self {
-            addresses: config.listen.clone(),
+            addresses,
             open,
             inherited,
-            overload,
+            overload: Overload::new(bounds),
         })
     }
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Limits;
 use crate::metrics::Metrics;
-use crate::proxy::http::{BodyLimits, Budget};
+use crate::proxy::Settings;
+use crate::proxy::http::Budget;
 use crate::proxy::upstream::Upstream;
 use crate::trust::sightings::Sightings;
 use crate::trust::{Reloads, Store};
@@ -35,8 +35,8 @@ pub struct Shared {
     pub budget: Budget,
     /// The numbers.
     pub metrics: Arc<Metrics>,
-    /// Bounds on what clients can take.
-    pub limits: Limits,
+    /// Times and sizes that a client is held to.
+    pub settings: Settings,
     /// Cancelled when the proxy drains.
     pub drain: CancellationToken,
     /// Connections, and exchanges with noded: what a drain waits for.
@@ -52,16 +52,6 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// The bounds of a request body.
-    pub fn body_limits(&self) -> BodyLimits {
-        let limits = &self.limits;
-        BodyLimits {
-            most: limits.body,
-            in_memory: limits.body_in_memory,
-            rate: limits.body_rate,
-        }
-    }
-
     /// Time since the start.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()

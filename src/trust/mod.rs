@@ -23,7 +23,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch as notice;
 
-use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::node::ssconf::Ssconf;
 use crate::tls::{Acceptor, CertificateInfo, Connector, Issuer, Shown};
@@ -32,7 +31,7 @@ use rules::authz::{Denied, Facts, Mode, Permit, Policy, authorise};
 use rules::identity::PeerIdentity;
 
 pub use known::{CaList, Known, KnownCertificate, Source, WhenIncomplete};
-pub use paths::{Paths, Rules};
+pub use paths::{Paths, ReloadSettings};
 pub use reload::Reloader;
 pub use reset::{Forgotten, InUse, forget};
 pub use sources::Sources;
@@ -195,14 +194,14 @@ impl Store {
     }
 }
 
-/// The snapshot that a proxy with this configuration would publish now. Nothing is written.
-pub fn look(config: &Config) -> Arc<Snapshot> {
-    let (store, metrics) = (Store::new(config.access()), Arc::new(Metrics::new()));
-    let rules = Rules {
+/// The snapshot that a proxy with these settings would publish now. Nothing is written.
+pub fn look(paths: Paths, settings: ReloadSettings, policy: Policy) -> Arc<Snapshot> {
+    let (store, metrics) = (Store::new(policy), Arc::new(Metrics::new()));
+    let settings = ReloadSettings {
         keeps_state: false,
-        ..Rules::of(config)
+        ..settings
     };
-    Reloader::new(Paths::of(config), Arc::clone(&store), metrics, rules).reload();
+    Reloader::new(paths, Arc::clone(&store), metrics, settings).reload();
     store.snapshot()
 }
 

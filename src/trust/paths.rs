@@ -1,10 +1,10 @@
-//! Which files there are, and how what they say is taken: the part of the configuration that trust sees.
+//! Which files trust reads, and how it takes what they say. `config` fills both; nothing here reads a
+//! configuration file or a flag.
 
 use std::path::PathBuf;
 
 use super::known::WhenIncomplete;
 use super::sources::Sources;
-use crate::config::Config;
 use crate::node::files::Stamp;
 use crate::node::ssconf;
 use crate::tls::{Profile, Shown};
@@ -29,20 +29,6 @@ pub struct Paths {
 pub(super) type Stamps = Vec<(PathBuf, Option<Stamp>)>;
 
 impl Paths {
-    /// What the configuration says.
-    pub fn of(config: &Config) -> Self {
-        Self {
-            map: config.map_path(),
-            server_pem: config.server_pem.clone(),
-            state_dir: config.state_dir.clone(),
-            ssconf_dir: config.ssconf_dir.clone(),
-            sources: Sources {
-                directory: config.candidate_certs.clone(),
-                bundle: config.candidate_bundle.clone(),
-            },
-        }
-    }
-
     /// The single files to watch.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let ssconf = ssconf::FILES.map(|name| self.ssconf_dir.join(name));
@@ -67,7 +53,7 @@ impl Paths {
 
 /// How a [`super::Reloader`] takes what it reads.
 #[derive(Debug, Clone, Copy)]
-pub struct Rules {
+pub struct ReloadSettings {
     /// Whether an absent or empty map opens the bootstrap phase.
     pub bootstrap: BootstrapPolicy,
     /// How strict TLS is.
@@ -78,21 +64,4 @@ pub struct Rules {
     pub when_incomplete: WhenIncomplete,
     /// Whether the state directory is this process's own. Else it is read and never written.
     pub keeps_state: bool,
-}
-
-impl Rules {
-    /// What the configuration says, for the daemon.
-    pub fn of(config: &Config) -> Self {
-        Self {
-            bootstrap: config.admission.bootstrap,
-            profile: if config.tls.legacy {
-                Profile::Legacy
-            } else {
-                Profile::Modern
-            },
-            shown: config.tls.certificate,
-            when_incomplete: config.client_ca_list.when_incomplete,
-            keeps_state: true,
-        }
-    }
 }

@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use super::known::{CaList, Known, Source};
 use super::learned::Learned;
-use super::paths::{Paths, Rules, Stamps};
+use super::paths::{Paths, ReloadSettings, Stamps};
 use super::reset::InUse;
 use super::sources::Files;
 use super::state::{Remembered, State};
@@ -27,7 +27,7 @@ pub struct Reloader {
     paths: Paths,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
-    rules: Rules,
+    settings: ReloadSettings,
     gate: Gate,
     state: State,
     _in_use: Option<InUse>,
@@ -60,9 +60,14 @@ struct Reading {
 
 impl Reloader {
     /// A reloader that has read nothing yet but its own state.
-    pub fn new(paths: Paths, store: Arc<Store>, metrics: Arc<Metrics>, rules: Rules) -> Self {
+    pub fn new(
+        paths: Paths,
+        store: Arc<Store>,
+        metrics: Arc<Metrics>,
+        settings: ReloadSettings,
+    ) -> Self {
         let mut state = State::new(&paths.state_dir);
-        if !rules.keeps_state {
+        if !settings.keeps_state {
             state = state.read_only();
         }
         let (last_good, latch_damaged) = match state.load() {
@@ -85,15 +90,15 @@ impl Reloader {
         Self {
             store,
             metrics,
-            rules,
+            settings,
             gate,
             state,
-            _in_use: rules.keeps_state.then(in_use).flatten(),
+            _in_use: settings.keeps_state.then(in_use).flatten(),
             latch_damaged,
             last_good,
             identity: None,
             files: Files::default(),
-            learned: Learned::load(&paths.state_dir, rules.keeps_state),
+            learned: Learned::load(&paths.state_dir, settings.keeps_state),
             ssconf: Ssconf::default(),
             reported: None,
             reported_list: None,
@@ -128,7 +133,7 @@ impl Reloader {
         let policy = if self.latch_damaged {
             BootstrapPolicy::Refuse
         } else {
-            self.rules.bootstrap
+            self.settings.bootstrap
         };
         let resolved = resolve(map, server, self.last_good.take(), policy);
         if resolved.stale {
@@ -184,13 +189,18 @@ impl Reloader {
             return;
         };
         let tls = &mut identity.tls;
-        let list = CaList::new(admission, known, &tls.server, self.rules.when_incomplete);
+        let list = CaList::new(admission, known, &tls.server, self.settings.when_incomplete);
         if list.names == tls.client_cas.names {
             tls.client_cas = list; // what is sent stays the same
             return;
         }
         let gate = Arc::clone(&self.gate);
-        match Acceptor::new(&identity.credentials, self.rules.profile, gate, &list.names) {
+        match Acceptor::new(
+            &identity.credentials,
+            self.settings.profile,
+            gate,
+            &list.names,
+        ) {
             Ok(acceptor) => {
                 tls.acceptor = acceptor;
                 tls.client_cas = list;
@@ -244,7 +254,7 @@ impl Reloader {
     fn build(&self, pem: Vec<u8>) -> Result<Identity, crate::tls::CredentialsError> {
         let mut credentials = Credentials::from_pem(&pem)?;
         let shown = self.add_leaf(&mut credentials);
-        let (profile, gate) = (self.rules.profile, Arc::clone(&self.gate));
+        let (profile, gate) = (self.settings.profile, Arc::clone(&self.gate));
         let tls = Tls {
             acceptor: Acceptor::new(&credentials, profile, gate, &[])?,
             connector: Connector::new(&credentials, profile)?,
@@ -262,7 +272,7 @@ impl Reloader {
 
     /// Adds the certificate that clients are shown to the server's own, if there is to be one.
     fn add_leaf(&self, credentials: &mut Credentials) -> Shown {
-        if self.rules.shown == Shown::ServerPem {
+        if self.settings.shown == Shown::ServerPem {
             return Shown::ServerPem;
         }
         let host = rustix::system::uname();

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::{Finding, is_loopback};
-use crate::commands::print;
+use crate::commands::status;
 use crate::config::Config;
 use crate::node::sockets::{Listener, holder};
 use crate::proxy::listener;
@@ -43,7 +43,7 @@ pub(super) fn check(
     let held_by = |port: u16| holder(listeners.as_deref(), port);
     let admin = taken(config.admin);
     let running = match admin {
-        Some(_) => print::get(config.admin, "/status")
+        Some(_) => status::get(config.admin, "/status")
             .ok()
             .and_then(|d| Running::parse(&d)),
         None => None,

@@ -1,9 +1,4 @@
 //! `noded-proxy explain`: what would be decided about a certificate now, why, and what to do about it.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what it is for"
-)]
 
 mod findings;
 
@@ -15,7 +10,8 @@ use serde_json::Value;
 
 use crate::commands::certs::date;
 use crate::commands::cli::ExplainArgs;
-use crate::commands::print::{get, problems};
+use crate::commands::exit;
+use crate::commands::status::get;
 use crate::config::Config;
 use crate::tls::{CertificateInfo, certificates};
 use crate::trust::{Snapshot, look};
@@ -25,11 +21,11 @@ pub use findings::{Explanation, explain, nearest, remedy};
 /// Exit status 0 when the certificate is admitted, 1 when it is refused or nothing is known of the address, 64
 /// for a wrong configuration.
 pub fn main(args: &ExplainArgs) -> ExitCode {
-    let config = match Config::load(&args.run) {
+    let config = match Config::load(&args.file, &args.overrides()) {
         Ok(config) => config,
-        Err(found) => return problems(&found),
+        Err(problems) => return exit::wrong_configuration(&problems),
     };
-    let snapshot = look(&config);
+    let snapshot = look(config.paths(), config.reload_settings(), config.access());
     let done = match (&args.certificate, args.peer) {
         (Some(file), peer) => std::fs::read(file)
             .map_err(|error| error.to_string())
@@ -42,10 +38,7 @@ pub fn main(args: &ExplainArgs) -> ExitCode {
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(why) => {
-            eprintln!("noded-proxy: {why}");
-            ExitCode::FAILURE
-        }
+        Err(why) => exit::failure(why),
     }
 }
 

@@ -172,18 +172,24 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// Time without progress while a request is sent.
     pub send_timeout: Duration,
+    /// Connections to it at a time.
+    pub slots: usize,
+    /// Of these, kept for procedures whose client is in a hurry.
+    pub fast_slots: usize,
+    /// Requests that may wait for a slot.
+    pub queue_length: usize,
     /// Longest wait for a slot.
     pub queue_timeout: Duration,
     /// Open connections in advance while RPCs arrive.
     pub warm: bool,
-    /// Cancelled when no connection is to be opened in advance any more.
-    pub closing: CancellationToken,
 }
 
 /// The local node daemon.
 #[derive(Debug)]
 pub struct Upstream {
     settings: Settings,
+    /// Cancelled when no connection is to be opened in advance any more.
+    closing: CancellationToken,
     /// The address in the Host field.
     host: String,
     slots: Arc<Slots<Connected>>,
@@ -205,7 +211,7 @@ impl Upstream {
     /// inside a tokio runtime.
     pub fn new(
         settings: Settings,
-        slots: Arc<Slots<Connected>>,
+        closing: CancellationToken,
         store: Arc<Store>,
         budget: Budget,
         metrics: Arc<Metrics>,
@@ -213,10 +219,17 @@ impl Upstream {
     ) -> Arc<Self> {
         metrics.upstream_up.set(1);
         let (arrivals, health) = (warm::Arrivals::default(), Mutex::default());
+        let Settings {
+            slots,
+            fast_slots,
+            queue_length,
+            ..
+        } = settings;
         let this = Arc::new(Self {
             host: settings.address.to_string(),
             settings,
-            slots,
+            closing,
+            slots: Slots::new(slots, fast_slots, queue_length),
             store,
             budget,
             metrics,
@@ -258,7 +271,7 @@ impl Upstream {
     }
 
     fn is_closing(&self) -> bool {
-        self.settings.closing.is_cancelled()
+        self.closing.is_cancelled()
     }
 
     /// noded's health follows from each contact; one log line at each change.

@@ -115,7 +115,7 @@ impl Upstream {
             tokio::select! {
                 () = self.laid.notified(), if oldest.is_none() => {}
                 () = sleep_until(due), if oldest.is_some() => self.spend(due - SPEND_AFTER),
-                () = self.settings.closing.cancelled() => break,
+                () = self.closing.cancelled() => break,
             }
         }
         self.spend(Instant::now());
