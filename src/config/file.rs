@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::Config;
+use super::keys::Config;
 use super::problem::Problem;
 
 /// Reads a configuration file that must exist.

@@ -10,7 +10,9 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rules::authz::Mode;
 
-use super::{Config, LogFormat, LogLevel, Warm};
+use super::keys::Config;
+use super::sections::{LogFormat, LogLevel};
+use super::upstream::Warm;
 
 /// Flags that were typed, and that win over the file.
 pub trait Overrides {

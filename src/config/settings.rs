@@ -3,7 +3,8 @@
 //! The only place where a key meets a part's own settings. It copies values and decides nothing: what a value
 //! means is the part's business, and what it must fit to (open files, for example) is the daemon's.
 
-use super::{Config, Warm};
+use super::keys::Config;
+use super::upstream::Warm;
 use crate::proxy;
 use crate::proxy::http::BodyLimits;
 use crate::proxy::overload::Bounds;

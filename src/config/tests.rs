@@ -35,7 +35,7 @@ fn the_sample_file_equals_the_defaults() {
 fn the_sample_file_names_every_key() {
     let sample = include_str!("../../config/noded-proxy.toml");
     let source = concat!(
-        include_str!("mod.rs"),
+        include_str!("keys.rs"),
         include_str!("sections.rs"),
         include_str!("upstream.rs"),
         include_str!("limits.rs")
