@@ -24,12 +24,11 @@ use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_ma
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Uri, Version};
 use noded_proxy::config::Config;
-use noded_proxy::config::RunArgs;
 use noded_proxy::daemon::metrics::Metrics;
 use noded_proxy::daemon::server::Server;
 use noded_proxy::proxy::http::procedure;
 use noded_proxy::tls::{Acceptor, Buffered, Credentials, Profile};
-use noded_proxy::trust::{Paths, Reloader, Rules, Store};
+use noded_proxy::trust::{Reloader, Store};
 use openssl::ssl::{Ssl, SslContext, SslFiletype, SslMethod, SslStream};
 use rules::admission::Admission;
 use rules::authz::{Facts, Policy, authorise};
@@ -112,7 +111,7 @@ fn snapshot_build(c: &mut Criterion) {
             state_dir: dir.path().to_path_buf(),
             ..Config::default()
         };
-        let (paths, rules) = (Paths::of(&config), Rules::of(&config));
+        let (paths, rules) = (config.paths(), config.reload_settings());
         let texts = [map_text(size, 0), map_text(size, 1)];
         let (store, metrics) = (Store::new(Policy::default()), Metrics::new().trust);
         let map = paths.map.clone();
@@ -218,17 +217,16 @@ fn proxy() -> (TempDir, SocketAddr) {
     let dir = tempfile::tempdir().expect("folder");
     pki::certs(dir.path(), 1);
     let (upstream, address) = (noded(), free_port());
-    let args = RunArgs {
+    let mut config = Config {
         listen: vec![address],
-        upstream: Some(upstream),
-        server_pem: Some(dir.path().join("server.pem")),
+        server_pem: dir.path().join("server.pem"),
         candidate_map: Some(dir.path().join("map")),
-        ssconf_dir: Some(dir.path().to_path_buf()),
-        state_dir: Some(dir.path().to_path_buf()),
-        admin: Some(free_port()),
-        ..RunArgs::default()
+        ssconf_dir: dir.path().to_path_buf(),
+        state_dir: dir.path().to_path_buf(),
+        admin: free_port(),
+        ..Config::default()
     };
-    let config = Config::load(&args).expect("configuration");
+    config.upstream.address = upstream;
     thread::spawn(move || {
         let runtime = Builder::new_multi_thread()
             .enable_all()

@@ -5,19 +5,17 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use noded_proxy::config::RunArgs;
-use noded_proxy::config::Config;
+use noded_proxy::config::{Config, FileArgs};
 
 static FILE: LazyLock<PathBuf> =
     LazyLock::new(|| std::env::temp_dir().join(format!("noded-proxy-fuzz-{}", std::process::id())));
 
 fuzz_target!(|text: &[u8]| {
     std::fs::write(&*FILE, text).expect("a file for the configuration");
-    let args = RunArgs {
+    let file = FileArgs {
         config: Some(FILE.clone()),
-        ..RunArgs::default()
     };
-    match Config::load(&args) {
+    match Config::load(&file, &[]) {
         Ok(config) => {
             assert!(!config.listen.is_empty());
             let up = &config.upstream;

@@ -1,18 +1,13 @@
 //! `noded-proxy certs list`: what is known of the candidates' certificates.
 //!
 //! It reads and shows. It must never write: nothing is learned or forgotten by looking.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what the subcommand is for"
-)]
 
 use std::process::ExitCode;
 
 use super::admin_client::{self, Error};
 use super::table::{Table, terminal_width};
 use crate::commands::cli::CertsListArgs;
-use crate::commands::print::problems;
+use crate::commands::exit;
 use crate::config::Config;
 use crate::daemon::report::{Certificate, Certificates, KnownCandidate, Name, times};
 use crate::trust::sightings::Sighting;
@@ -22,9 +17,9 @@ use rules::Named;
 /// `noded-proxy certs list`: from the running proxy if one answers, else from the files. Exit
 /// status 0 when each candidate's certificate is known, 1 otherwise.
 pub fn list(args: &CertsListArgs) -> ExitCode {
-    let config = match Config::load(&args.run) {
+    let config = match Config::load(&args.file, &args.overrides()) {
         Ok(config) => config,
-        Err(found) => return problems(&found),
+        Err(problems) => return exit::wrong_configuration(&problems),
     };
     let certificates = match args.files {
         true => of_files(&config),
@@ -52,7 +47,10 @@ fn of_proxy(config: &Config) -> Result<Certificates, Error> {
 }
 
 fn of_files(config: &Config) -> Certificates {
-    Certificates::of(&snapshot_from_files(config), None)
+    Certificates::of(
+        &snapshot_from_files(config.paths(), config.reload_settings(), config.access()),
+        None,
+    )
 }
 
 /// Why the running proxy does not tell.

@@ -1,16 +1,21 @@
-//! What was typed: the command line, source of `--help`, the man page and the completions.
+//! What is typed: the command line, and the one source of `--help`, the man pages and the completions.
+//!
+//! Each command takes the flags that it uses and no others. Nothing is read or decided here.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::RunArgs;
+use crate::config::{
+    AdminArgs, BundleArgs, FileArgs, ListenArgs, ModeArgs, Overrides, ServiceArgs, StateArgs,
+    TrustArgs, UpstreamArgs,
+};
 
 /// Mutual TLS proxy in front of Ganeti's node daemon.
 ///
-/// It owns the node's RPC port (TCP 1811), admits only clients whose certificate is in Ganeti's
-/// candidate map, and forwards their RPCs to the unmodified ganeti-noded on loopback.
+/// noded-proxy owns the node's RPC port (TCP 1811). It admits only clients whose certificate is in
+/// Ganeti's candidate map, and forwards their RPCs to the unmodified ganeti-noded on loopback.
 #[derive(Debug, Parser)]
 #[command(name = "noded-proxy", version, about, max_term_width = 100)]
 pub struct Cli {
@@ -24,26 +29,38 @@ pub struct Cli {
 pub enum Command {
     /// Run the proxy in the foreground.
     ///
-    /// SIGTERM and SIGINT drain: no new connections, running RPCs finish. SIGHUP reads the candidate map
-    /// and server.pem again. Exit status: 0 drained, 1 the drain deadline passed or a fault, 64 wrong
+    /// SIGTERM and SIGINT drain the proxy: it takes no new connections, and running RPCs finish.
+    /// SIGHUP reads the candidate map and server.pem again. Each flag wins over its key in the
+    /// configuration file.
+    ///
+    /// Exit status: 0 all RPCs finished, 1 the drain timeout passed or a fault, 64 wrong
     /// configuration.
     Run(RunArgs),
-    /// Find everything that can be found wrong before a start.
+    /// Check configuration, files, ports and node daemon before a start.
     ///
-    /// Takes the options of `run`. Exit status: 0 all good (warnings allowed), 1 something would fail, 64
-    /// wrong configuration.
+    /// It changes nothing. It takes those flags of `run` that change what it finds.
+    ///
+    /// Exit status: 0 no errors (warnings are allowed), 1 something would fail, 64 wrong
+    /// configuration.
     Check(CheckArgs),
-    /// Print the digest of certificates as the candidate map has it.
+    /// Print the digest of certificates, in the form of the candidate map.
+    ///
+    /// One file: its digest alone. Several files: one line with digest and file name for each.
+    ///
+    /// Exit status: 0 every file has a certificate, 1 some file has none.
     Digest(DigestArgs),
     /// Show the status of a running proxy.
-    Status(StatusArgs),
-    /// Say what would be decided about a certificate now, why, and what to do about it.
     ///
-    /// With a certificate: from the files and the state directory, as a proxy would. With --peer alone: the
-    /// last refusals of that address, as the running proxy remembers them. Exit status: 0 admitted, 1 refused,
-    /// 64 wrong configuration.
+    /// Exit status: 0 it is ready and not degraded, 1 otherwise.
+    Status(StatusArgs),
+    /// Explain whether a certificate is admitted, why, and what to do.
+    ///
+    /// With a certificate: what a proxy would decide now, from the files and the state directory.
+    /// With --peer alone: the last refusals of that address, as the running proxy remembers them.
+    ///
+    /// Exit status: 0 admitted, 1 refused or unknown, 64 wrong configuration.
     Explain(ExplainArgs),
-    /// What is known of the candidates' certificates.
+    /// Show what is known of the candidates' certificates.
     Certs {
         /// What to do.
         #[command(subcommand)]
@@ -51,10 +68,17 @@ pub enum Command {
     },
     /// Forget the last good candidate map and the learned certificates.
     ///
-    /// The next start begins as on a new node: an absent or empty candidate map is the bootstrap phase then,
-    /// in which the certificate of server.pem is admitted.
+    /// The next start is then like that on a new node: while the candidate map is absent or empty,
+    /// the node is in the bootstrap phase, in which the certificate of server.pem is admitted.
+    ///
+    /// Exit status: 0 all is forgotten, 1 a proxy uses the state directory or a fault, 64 wrong
+    /// configuration.
     Reset(ResetArgs),
-    /// Show the main job with throwaway certificates and an embedded stand-in for noded.
+    /// Show the proxy at work, with throwaway certificates.
+    ///
+    /// It needs no Ganeti: a stand-in plays the node daemon.
+    ///
+    /// Exit status: 0 every step came out as expected, 1 otherwise.
     Demo(DemoArgs),
     /// Exit with 0 if a TCP connection to ADDR:PORT is accepted (`check` runs it as another user).
     #[command(hide = true)]
@@ -62,31 +86,102 @@ pub enum Command {
         /// The address.
         address: SocketAddr,
     },
-    /// Print the man page (roff) on standard output.
+    /// Print the man pages of the commands (roff), or write all man pages to a directory.
     #[command(hide = true)]
-    Man,
-    /// Print shell completions on standard output.
+    Man(ManArgs),
+    /// Print completions for a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
 }
 
+/// Options of `run`: everything that can be overridden.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RunArgs {
+    /// Where the configuration file is.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Where clients come in.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// Where the node daemon is.
+    #[command(flatten)]
+    pub upstream: UpstreamArgs,
+    /// What decides who is admitted.
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    /// Further certificates.
+    #[command(flatten)]
+    pub bundle: BundleArgs,
+    /// What is kept over restarts.
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// Which rule decides.
+    #[command(flatten)]
+    pub mode: ModeArgs,
+    /// Where operators look.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// What only a running proxy uses.
+    #[command(flatten)]
+    pub service: ServiceArgs,
+}
+
+impl RunArgs {
+    /// All groups that override keys.
+    pub fn overrides(&self) -> [&dyn Overrides; 8] {
+        [
+            &self.listen,
+            &self.upstream,
+            &self.trust,
+            &self.bundle,
+            &self.state,
+            &self.mode,
+            &self.admin,
+            &self.service,
+        ]
+    }
+}
+
 /// Options of `check`.
 #[derive(Debug, Clone, Args)]
 pub struct CheckArgs {
-    /// What would be run.
+    /// Where the configuration file is.
     #[command(flatten)]
-    pub run: RunArgs,
+    pub file: FileArgs,
+    /// Ports that must be free.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// The node daemon to ask.
+    #[command(flatten)]
+    pub upstream: UpstreamArgs,
+    /// Files to look at.
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    /// The directory that must be writable.
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// A port that must be free.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// File in which Ganeti's NODED_ARGS are set
+    #[arg(long, value_name = "FILE", default_value = "/etc/default/ganeti")]
+    pub noded_defaults: PathBuf,
+    /// Try no port and do not ask the node daemon
+    #[arg(long)]
+    pub offline: bool,
     /// Print one JSON document instead of text
     #[arg(long)]
     pub json: bool,
-    /// Where Ganeti's NODED_ARGS are set
-    #[arg(long, value_name = "FILE", default_value = "/etc/default/ganeti")]
-    pub noded_defaults: PathBuf,
-    /// Only what needs no other process: no port is tried and the node daemon is not asked
-    #[arg(long)]
-    pub offline: bool,
+}
+
+impl CheckArgs {
+    /// All groups that override keys.
+    pub fn overrides(&self) -> [&dyn Overrides; 5] {
+        let (listen, upstream) = (&self.listen, &self.upstream);
+        [listen, upstream, &self.trust, &self.state, &self.admin]
+    }
 }
 
 /// Options of `digest`.
@@ -103,7 +198,7 @@ pub struct StatusArgs {
     /// Admin listener of the running proxy
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9811")]
     pub admin: SocketAddr,
-    /// Print the JSON document as it comes
+    /// Print the JSON document of the proxy instead of text
     #[arg(long)]
     pub json: bool,
 }
@@ -122,18 +217,43 @@ pub struct ExplainArgs {
     /// PEM file; its first certificate counts, keys are skipped
     #[arg(value_name = "CERT", required_unless_present = "peer")]
     pub certificate: Option<PathBuf>,
-    /// The address from which the certificate is shown; alone: explain the last refusals of this address
+    /// Address from which the certificate is shown; alone: explain the last refusals of this address
     #[arg(long, value_name = "ADDRESS")]
     pub peer: Option<IpAddr>,
-    /// What is or would be run.
+    /// Where the configuration file is.
     #[command(flatten)]
-    pub run: RunArgs,
+    pub file: FileArgs,
+    /// What decides who is admitted.
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    /// Further certificates.
+    #[command(flatten)]
+    pub bundle: BundleArgs,
+    /// What the proxy remembers.
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// Which rule decides.
+    #[command(flatten)]
+    pub mode: ModeArgs,
+    /// The running proxy to ask.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+impl ExplainArgs {
+    /// All groups that override keys.
+    pub fn overrides(&self) -> [&dyn Overrides; 5] {
+        let (trust, bundle) = (&self.trust, &self.bundle);
+        [trust, bundle, &self.state, &self.mode, &self.admin]
+    }
 }
 
 /// What `certs` can do.
 #[derive(Debug, Subcommand)]
 pub enum CertsCommand {
     /// List the candidates with what is known of their certificates.
+    ///
+    /// The running proxy is asked; if none answers, the files and the state directory are read.
     ///
     /// Exit status: 0 each candidate's certificate is known, 1 some is not, 64 wrong configuration.
     List(CertsListArgs),
@@ -142,27 +262,54 @@ pub enum CertsCommand {
 /// Options of `certs list`.
 #[derive(Debug, Clone, Args)]
 pub struct CertsListArgs {
-    /// Do not ask the running proxy: read the files and the state directory
+    /// Read the files and the state directory, do not ask the running proxy
     #[arg(long)]
     pub files: bool,
     /// Print one JSON document instead of text
     #[arg(long)]
     pub json: bool,
-    /// What is or would be run.
+    /// Where the configuration file is.
     #[command(flatten)]
-    pub run: RunArgs,
+    pub file: FileArgs,
+    /// What decides who is admitted.
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    /// Further certificates.
+    #[command(flatten)]
+    pub bundle: BundleArgs,
+    /// What the proxy remembers.
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// The running proxy to ask.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+impl CertsListArgs {
+    /// All groups that override keys.
+    pub fn overrides(&self) -> [&dyn Overrides; 4] {
+        [&self.trust, &self.bundle, &self.state, &self.admin]
+    }
 }
 
 /// Options of `reset`.
 #[derive(Debug, Clone, Args)]
 pub struct ResetArgs {
-    /// Configuration file [default: /etc/noded-proxy/noded-proxy.toml, if there is one]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// The state directory [default: /var/lib/noded-proxy]
-    #[arg(long, value_name = "DIR")]
-    pub state_dir: Option<PathBuf>,
-    /// Also while a proxy uses it
+    /// Where the configuration file is.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// The directory to clear.
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// Do it even while a proxy uses the directory; restart that proxy afterwards
     #[arg(long)]
     pub force: bool,
+}
+
+/// Options of `man`.
+#[derive(Debug, Clone, Args)]
+pub struct ManArgs {
+    /// Write one page for each command and one for the configuration file to this directory
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }

@@ -1,28 +1,19 @@
-//! `noded-proxy reset`: forget what the state directory remembers, and say what that means.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what it is for"
-)]
+//! `noded-proxy reset`: forgets what the state directory remembers, and says what that means.
+//!
+//! It never touches Ganeti's files, and without `--force` nothing that a running proxy uses.
 
 use std::process::ExitCode;
 
 use crate::commands::cli::ResetArgs;
-use crate::commands::print::problems;
+use crate::commands::exit;
 use crate::config::Config;
-use crate::config::RunArgs;
 use crate::trust::forget;
 
 /// Exit status 0 when there is nothing left, 1 when a proxy uses the directory or it cannot be changed.
 pub fn main(args: &ResetArgs) -> ExitCode {
-    let run = RunArgs {
-        config: args.config.clone(),
-        state_dir: args.state_dir.clone(),
-        ..RunArgs::default()
-    };
-    let config = match Config::load(&run) {
+    let config = match Config::load(&args.file, &[&args.state]) {
         Ok(config) => config,
-        Err(found) => return problems(&found),
+        Err(problems) => return exit::wrong_configuration(&problems),
     };
     let directory = config.state_dir.display();
     match forget(&config.state_dir, args.force) {
@@ -44,16 +35,10 @@ pub fn main(args: &ResetArgs) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Ok(None) => {
-            eprintln!(
-                "noded-proxy: {directory}: a proxy uses it and has it in memory too. Stop the proxy first \
-                 (systemctl stop noded-proxy), or give --force and restart it afterwards."
-            );
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("noded-proxy: {directory}: {error}");
-            ExitCode::FAILURE
-        }
+        Ok(None) => exit::failure(format_args!(
+            "{directory}: a proxy uses it and has it in memory too. Stop the proxy first \
+             (systemctl stop noded-proxy), or give --force and restart it afterwards."
+        )),
+        Err(error) => exit::failure(format_args!("{directory}: {error}")),
     }
 }

@@ -1,11 +1,6 @@
 //! `noded-proxy status`: what a running proxy knows, for people.
 //!
 //! It shows what the proxy said and asks nobody else: no file is read, nothing is judged again.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what it is for"
-)]
 
 use std::process::ExitCode;
 

@@ -1,20 +1,11 @@
 //! The configuration file: TOML text to a [`Config`], or one line that says what is wrong.
+//!
+//! It reads that one file and no other, and does not judge values: [`Config::load`] does.
 
-use std::fmt;
 use std::path::Path;
 
-use super::Config;
-
-/// One thing that is wrong with the configuration, in one line.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Problem(String);
-
-impl Problem {
-    pub(super) fn value(key: &str, value: &dyn fmt::Display, expected: &str) -> Self {
-        Self(format!("{key} = {value}: expected {expected}"))
-    }
-}
+use super::keys::Config;
+use super::problem::Problem;
 
 /// Reads a configuration file that must exist.
 pub(super) fn read(path: &Path) -> Result<Config, Vec<Problem>> {

@@ -32,25 +32,14 @@ fn the_sample_file_equals_the_defaults() {
 }
 
 #[test]
-fn connections_leave_files_for_everything_else() {
-    let limits = Limits::default();
-    for (files, connections, reserved) in [
-        (u64::MAX, 4096, 64),
-        (65_536, 4096, 64),
-        (1024, 940, 64),
-        (64, 16, 4),
-        (1, 1, 0),
-    ] {
-        let bounds = limits.bounds(files, 20);
-        let found = (bounds.connections, bounds.reserved);
-        assert_eq!(found, (connections, reserved), "{files}");
-    }
-}
-
-#[test]
 fn the_sample_file_names_every_key() {
     let sample = include_str!("../../config/noded-proxy.toml");
-    let source = concat!(include_str!("mod.rs"), include_str!("sections.rs"));
+    let source = concat!(
+        include_str!("keys.rs"),
+        include_str!("sections.rs"),
+        include_str!("upstream.rs"),
+        include_str!("limits.rs")
+    );
     let keys = source.lines().filter_map(|line| {
         let (name, _) = line.strip_prefix("    pub ")?.split_once(':')?;
         name.chars()

@@ -1,4 +1,4 @@
-//! Values as people write them: `"10s"`, `"64MiB"`.
+//! Values as people write them: `"10s"`, `"64MiB"`. It knows no key and no bounds.
 
 use std::time::Duration;
 

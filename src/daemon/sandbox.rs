@@ -16,21 +16,8 @@ use landlock::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::config::{Config, SandboxMode};
 use rules::{Named, named};
-
-/// Key `sandbox`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// As much as the kernel offers.
-    #[default]
-    Auto,
-    /// All layers, or the proxy does not start.
-    Require,
-    /// No sandbox.
-    Off,
-}
 
 /// What stays allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -123,11 +110,11 @@ pub enum Error {
 
 /// Enters the sandbox that the configuration asks for, if it asks for one.
 pub fn start(config: &Config) -> Result<Option<Report>, Error> {
-    if config.sandbox == Mode::Off {
+    if config.sandbox == SandboxMode::Off {
         return Ok(None);
     }
     let report = enter(&Plan::of(config))?;
-    if config.sandbox == Mode::Require && !report.is_complete() {
+    if config.sandbox == SandboxMode::Require && !report.is_complete() {
         return Err(Error::Incomplete(report));
     }
     Ok(Some(report))

@@ -1,9 +1,9 @@
-//! `noded-proxy run`: builds the parts, runs them, reacts to signals, drains. The only room that
-//! knows all parts; it decides nothing about a connection.
+//! Builds the parts, runs them, reacts to signals, drains: the only room that knows all others.
+//!
+//! It decides about no peer, knows no exit status, and prints nothing: it speaks through tracing.
 
 use std::io;
 use std::net::SocketAddr;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,23 +13,25 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::config::RunArgs;
-use crate::config::{Config, Warm};
+use crate::config::Config;
 use crate::daemon::admin::Admin;
 use crate::daemon::announce::{Announcer, announce_mode, summary};
 use crate::daemon::metrics::Metrics;
-use crate::daemon::{logging, sandbox, systemd};
+use crate::daemon::{sandbox, systemd};
 use crate::proxy::connection;
 use crate::proxy::http::Budget;
 use crate::proxy::listener::{Listener, bind, raise_file_limit};
-use crate::proxy::overload::Overload;
+use crate::proxy::overload::{Bounds, Overload};
 use crate::proxy::shared::{Refusals, Shared};
-use crate::proxy::upstream::{Settings, Slots, Upstream};
+use crate::proxy::upstream::Upstream;
 use crate::proxy::workers::{Workers, event_loop};
 use crate::tls;
 use crate::trust::sightings::Sightings;
-use crate::trust::{Paths, Reloader, Reloads, Rules, Store, watch};
+use crate::trust::{Reloader, Reloads, Store, watch};
 use rules::Named;
+
+/// Files that are open beside connections: listeners, watches, runtime, log, admin clients.
+const OTHER_FILES: usize = 64;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,39 +63,9 @@ pub enum StartError {
     Io(#[from] io::Error),
 }
 
-/// Exit status for a wrong configuration (EX_USAGE of sysexits.h).
-pub const EXIT_CONFIG: u8 = 64;
-
-/// `noded-proxy run`, to the exit status: 0 drained, 1 cut or failed, 64 wrong configuration.
-#[allow(
-    clippy::print_stderr,
-    reason = "before logging starts there is only standard error"
-)]
-pub fn main(args: &RunArgs) -> ExitCode {
-    let config = match Config::load(args) {
-        Ok(config) => config,
-        Err(problems) => {
-            problems
-                .iter()
-                .for_each(|problem| eprintln!("noded-proxy: {problem}"));
-            return ExitCode::from(EXIT_CONFIG);
-        }
-    };
-    if let Err(why) = logging::start(&config.log) {
-        eprintln!("noded-proxy: {why}");
-        return ExitCode::FAILURE;
-    }
-    match serve(&config) {
-        Ok(Outcome::Drained) => ExitCode::SUCCESS,
-        Ok(Outcome::Cut(_)) => ExitCode::FAILURE,
-        Err(error) => {
-            error!("{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn serve(config: &Config) -> Result<Outcome, StartError> {
+/// Runs a proxy until SIGTERM or SIGINT, then drains. Call it before there is a second thread: the sandbox holds
+/// this thread and those that it starts.
+pub(crate) fn serve(config: &Config) -> Result<Outcome, StartError> {
     let sandbox = sandbox::start(config)?; // before there is any other thread
     let runtime = event_loop()?;
     let outcome = runtime.block_on(async {
@@ -126,7 +98,7 @@ pub struct Server {
 impl Server {
     /// Loads the files and opens the ports. Must be called inside a tokio runtime.
     pub fn build(config: &Config) -> Result<Self, StartError> {
-        let files = raise_file_limit();
+        let bounds = fitting(config, raise_file_limit());
         let metrics = Arc::new(Metrics::new());
         metrics.legacy.set(i64::from(config.tls.legacy));
         if config.tls.legacy {
@@ -144,9 +116,10 @@ impl Server {
         let store = Store::new(config.access());
         announce_mode(config.admission.mode, &metrics);
         let handles = (Arc::clone(&store), Arc::clone(&metrics.trust));
-        let reloader = Reloader::new(Paths::of(config), handles.0, handles.1, Rules::of(config));
+        let (paths, settings) = (config.paths(), config.reload_settings());
+        let reloader = Reloader::new(paths, handles.0, handles.1, settings);
         let (reloads, first) = watch(reloader, &store);
-        let shared = share(config, files, store, &metrics, reloads.clone());
+        let shared = share(config, bounds, store, &metrics, reloads.clone());
         let admin_listener =
             bind(config.admin).map_err(|source| cannot_listen("admin", config.admin, source))?;
         let inherited = systemd::inherited_listeners();
@@ -261,35 +234,60 @@ async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads, shared: Arc<Shar
     }
 }
 
-/// The handles that all connections share; `files` is the limit on open files.
+/// The bounds on connections for a process that may open `files` files: what was asked for, or less.
+fn fitting(config: &Config, files: u64) -> Bounds {
+    let asked = config.bounds();
+    let bounds = lowered(asked, files, config.upstream.max_clients);
+    if bounds != asked {
+        warn!(
+            connections = bounds.connections,
+            configured = asked.connections,
+            files,
+            "limits.connections is lowered to what the limit on open files allows (LimitNOFILE=)"
+        );
+    }
+    bounds
+}
+
+/// A connection that is accepted and cannot be served for lack of files helps nobody.
+fn lowered(asked: Bounds, files: u64, upstream: usize) -> Bounds {
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    let left = files.saturating_sub(upstream + OTHER_FILES).max(files / 4);
+    let connections = asked.connections.min(left).max(1);
+    match connections < asked.connections {
+        true => Bounds {
+            connections,
+            reserved: asked.reserved.min(connections / 4),
+            ..asked
+        },
+        false => asked,
+    }
+}
+
 fn share(
     config: &Config,
-    files: u64,
+    bounds: Bounds,
     store: Arc<Store>,
     metrics: &Metrics,
     reloads: Reloads,
 ) -> Arc<Shared> {
-    let (tasks, budget) = (TaskTracker::new(), Budget::new(config.limits.memory));
-    let drain = CancellationToken::new();
-    let up = &config.upstream;
-    let bounds = config.limits.bounds(files, up.max_clients);
-    let slots = Slots::new(up.max_clients, up.fast_slots(), up.queue_length);
-    let settings = Settings {
-        address: up.address,
-        tls: up.tls,
-        connect_timeout: up.connect_timeout,
-        send_timeout: up.send_timeout,
-        queue_timeout: up.queue_timeout,
-        warm: up.warm == Warm::Auto,
-        closing: drain.clone(),
-    };
+    let settings = config.proxy_settings();
+    let (tasks, budget) = (TaskTracker::new(), Budget::new(settings.memory));
+    let (drain, noded) = (CancellationToken::new(), config.upstream_settings());
     let handles = (
         Arc::clone(&store),
         budget.clone(),
         Arc::clone(&metrics.upstream),
         tasks.clone(),
     );
-    let upstream = Upstream::new(settings, slots, handles.0, handles.1, handles.2, handles.3);
+    let upstream = Upstream::new(
+        noded,
+        drain.clone(),
+        handles.0,
+        handles.1,
+        handles.2,
+        handles.3,
+    );
     Arc::new(Shared {
         host: rustix::system::uname()
             .nodename()
@@ -301,7 +299,7 @@ fn share(
         budget,
         metrics: Arc::clone(&metrics.proxy),
         policy: config.policy.clone(),
-        limits: config.limits.clone(),
+        settings,
         drain,
         tasks,
         refusals: Refusals::default(),
@@ -317,5 +315,26 @@ fn cannot_listen(key: &'static str, address: SocketAddr, source: io::Error) -> S
         key,
         address,
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_everything_else() {
+        let asked = Config::default().bounds();
+        for (files, connections, reserved) in [
+            (u64::MAX, 4096, 64),
+            (65_536, 4096, 64),
+            (1024, 940, 64),
+            (64, 16, 4),
+            (1, 1, 0),
+        ] {
+            let bounds = lowered(asked, files, 20);
+            let found = (bounds.connections, bounds.reserved);
+            assert_eq!(found, (connections, reserved), "{files}");
+        }
     }
 }

@@ -14,8 +14,10 @@ mod metrics;
 pub mod overload;
 pub mod reason;
 pub mod rpc;
+mod settings;
 pub mod shared;
 pub mod upstream;
 pub mod workers;
 
 pub use metrics::Metrics;
+pub use settings::Settings;

@@ -45,7 +45,7 @@ pub async fn answer(
     let permit = match record.decide(&head) {
         Ok(permit) => permit,
         Err(refused) => {
-            discard(incoming, record.shared.body_limits()).await;
+            discard(incoming, record.shared.settings.body).await;
             return Ok(match refused {
                 Refused::Request(refusal) => record.refuse(refusal),
                 Refused::Policy(why) => record.explain(StatusCode::FORBIDDEN, why.to_string()),
@@ -53,7 +53,7 @@ pub async fn answer(
         }
     };
     let shared = &record.shared;
-    let body = match Body::gather(incoming, shared.body_limits(), &shared.budget).await {
+    let body = match Body::gather(incoming, shared.settings.body, &shared.budget).await {
         Ok(body) => body,
         Err(refusal) => return Ok(record.refuse(refusal)),
     };

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Limits;
-use crate::proxy::http::{BodyLimits, Budget};
+use crate::proxy::http::Budget;
 use crate::proxy::metrics::Metrics;
 use crate::proxy::overload::Overload;
 use crate::proxy::reason::Reason;
+use crate::proxy::settings::Settings;
 use crate::proxy::upstream::Upstream;
 use crate::trust::sightings::Sightings;
 use crate::trust::{Reloads, Store};
@@ -42,8 +42,8 @@ pub struct Shared {
     pub budget: Budget,
     /// The counters.
     pub metrics: Arc<Metrics>,
-    /// Bounds on what clients may use.
-    pub limits: Limits,
+    /// Times and sizes that a client is held to.
+    pub settings: Settings,
     /// Cancelled when the proxy drains.
     pub drain: CancellationToken,
     /// Connections, and exchanges with noded: what a drain waits for.
@@ -59,16 +59,6 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// The bounds of a request body.
-    pub fn body_limits(&self) -> BodyLimits {
-        let limits = &self.limits;
-        BodyLimits {
-            most: limits.body,
-            in_memory: limits.body_in_memory,
-            rate: limits.body_rate,
-        }
-    }
-
     /// Time since the start.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()

@@ -38,7 +38,7 @@ pub use fault::Fault;
 pub use known::{CaList, CaState, Known, KnownCertificate, Source, WhenIncomplete};
 pub(crate) use metrics::Certificate;
 pub use metrics::Metrics;
-pub use paths::{Paths, Rules};
+pub use paths::{Paths, ReloadSettings};
 pub use reload::{Reloader, snapshot_from_files};
 pub(crate) use reset::forget;
 pub use sources::Sources;

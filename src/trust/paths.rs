@@ -1,11 +1,10 @@
-//! Which files there are, and how their content is used: the part of the configuration that trust
-//! sees. It never reads the content of a file.
+//! Which files trust reads, and how it takes what they say. `config` fills both; nothing here reads a
+//! configuration file or a flag.
 
 use std::path::PathBuf;
 
 use super::known::WhenIncomplete;
 use super::sources::Sources;
-use crate::config::Config;
 use crate::node::files::Stamp;
 use crate::node::ssconf;
 use crate::tls::{Profile, ServerCertificate};
@@ -30,20 +29,6 @@ pub struct Paths {
 pub(super) type Stamps = Vec<(PathBuf, Option<Stamp>)>;
 
 impl Paths {
-    /// What the configuration says.
-    pub fn of(config: &Config) -> Self {
-        Self {
-            map: config.map_path(),
-            server_pem: config.server_pem.clone(),
-            state_dir: config.state_dir.clone(),
-            ssconf_dir: config.ssconf_dir.clone(),
-            sources: Sources {
-                directory: config.candidate_certs.clone(),
-                bundle: config.candidate_bundle.clone(),
-            },
-        }
-    }
-
     /// The single files to watch.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let ssconf = ssconf::FILES.map(|name| self.ssconf_dir.join(name));
@@ -68,7 +53,7 @@ impl Paths {
 
 /// How a [`super::Reloader`] uses what it reads.
 #[derive(Debug, Clone, Copy)]
-pub struct Rules {
+pub struct ReloadSettings {
     /// Whether an absent or empty map opens the bootstrap phase.
     pub bootstrap: BootstrapPolicy,
     /// How strict TLS is.
@@ -80,21 +65,4 @@ pub struct Rules {
     /// Whether this process owns the state directory. If not, it reads the directory and never
     /// writes to it.
     pub keeps_state: bool,
-}
-
-impl Rules {
-    /// What the configuration says, for the daemon.
-    pub fn of(config: &Config) -> Self {
-        Self {
-            bootstrap: config.admission.bootstrap,
-            profile: if config.tls.legacy {
-                Profile::Legacy
-            } else {
-                Profile::Modern
-            },
-            shown: config.tls.certificate,
-            when_incomplete: config.client_ca_list.when_incomplete,
-            keeps_state: true,
-        }
-    }
 }

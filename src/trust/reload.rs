@@ -10,19 +10,19 @@ use super::fault::Fault;
 use super::known::{CaList, Known, Source};
 use super::learned::Learned;
 use super::metrics::{Certificate, File, Metrics};
-use super::paths::{Paths, Rules, Stamps};
+use super::paths::{Paths, ReloadSettings, Stamps};
 use super::reset::InUse;
 use super::server_pem::{Identity, IdentityBuilder};
 use super::sources::Files;
 use super::state::{SavedMap, State};
 use super::{Snapshot, Store, Tls};
-use crate::config::Config;
 use crate::metrics::Maker;
 use crate::node::files::{self, FileContent};
 use crate::node::flaw::Flaw;
 use crate::node::ssconf::Ssconf;
 use rules::Named;
 use rules::admission::{Admission, BootstrapPolicy, LastGood, Resolved, ServerPem, resolve};
+use rules::authz::Policy;
 use rules::candidates::{MAX_BYTES, MapFile, MapState, parse};
 
 /// Largest `server.pem` that is read, in bytes.
@@ -33,7 +33,7 @@ pub struct Reloader {
     paths: Paths,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
-    rules: Rules,
+    settings: ReloadSettings,
     identities: IdentityBuilder,
     state: State,
     _in_use: Option<InUse>,
@@ -58,10 +58,15 @@ struct Reading {
 }
 
 impl Reloader {
-    /// A reloader that has read nothing yet except its own state.
-    pub fn new(paths: Paths, store: Arc<Store>, metrics: Arc<Metrics>, rules: Rules) -> Self {
+    /// A reloader that has read nothing yet but its own state.
+    pub fn new(
+        paths: Paths,
+        store: Arc<Store>,
+        metrics: Arc<Metrics>,
+        settings: ReloadSettings,
+    ) -> Self {
         let mut state = State::new(&paths.state_dir);
-        if !rules.keeps_state {
+        if !settings.keeps_state {
             state = state.read_only();
         }
         let (last_good, latch_damaged) = match state.load() {
@@ -76,17 +81,17 @@ impl Reloader {
         };
         let in_use = || InUse::mark(&paths.state_dir).ok();
         Self {
-            identities: IdentityBuilder::new(&store, rules.profile, rules.shown),
+            identities: IdentityBuilder::new(&store, settings.profile, settings.shown),
             store,
             metrics,
-            rules,
+            settings,
             state,
-            _in_use: rules.keeps_state.then(in_use).flatten(),
+            _in_use: settings.keeps_state.then(in_use).flatten(),
             latch_damaged,
             last_good,
             identity: None,
             files: Files::default(),
-            learned: Learned::load(&paths.state_dir, rules.keeps_state),
+            learned: Learned::load(&paths.state_dir, settings.keeps_state),
             ssconf: Ssconf::default(),
             reported: None,
             reported_list: None,
@@ -122,7 +127,7 @@ impl Reloader {
         let policy = if self.latch_damaged {
             BootstrapPolicy::Refuse
         } else {
-            self.rules.bootstrap
+            self.settings.bootstrap
         };
         let resolved = resolve(map, server, self.last_good.take(), policy);
         if resolved.stale {
@@ -172,7 +177,7 @@ impl Reloader {
         let Some(identity) = &mut self.identity else {
             return;
         };
-        let policy = self.rules.when_incomplete;
+        let policy = self.settings.when_incomplete;
         let list = CaList::new(admission, known, &identity.tls.server, policy);
         if let Err(error) = self.identities.set_client_cas(identity, list) {
             let why = error.to_string();
@@ -345,14 +350,18 @@ impl Reloader {
     }
 }
 
-/// The snapshot that a proxy with this configuration would publish now. It writes nothing.
-pub fn snapshot_from_files(config: &Config) -> Arc<Snapshot> {
-    let store = Store::new(config.access());
+/// The snapshot that a proxy with these settings would publish now. It writes nothing.
+pub fn snapshot_from_files(
+    paths: Paths,
+    settings: ReloadSettings,
+    policy: Policy,
+) -> Arc<Snapshot> {
+    let store = Store::new(policy);
     let metrics = Arc::new(Metrics::new(&mut Maker::default())); // which nobody reads
-    let rules = Rules {
+    let settings = ReloadSettings {
         keeps_state: false,
-        ..Rules::of(config)
+        ..settings
     };
-    Reloader::new(Paths::of(config), Arc::clone(&store), metrics, rules).reload();
+    Reloader::new(paths, Arc::clone(&store), metrics, settings).reload();
     store.snapshot()
 }

@@ -3,11 +3,6 @@
 //! `files`, `ports` and `noded` look; what they saw goes as plain values to `certificates`, `map`,
 //! `arguments` and to the small judges beside them, which are pure. The ids of the findings are an
 //! interface. Nothing here changes a file, and noded is asked for nothing but its version.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what it is for"
-)]
 
 mod arguments;
 mod certificates;
@@ -22,8 +17,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::table::{Table, terminal_width};
 use crate::commands::cli::CheckArgs;
+use crate::commands::exit;
 use crate::config::{Config, DEFAULT_FILE, Problem};
-use crate::daemon::server::EXIT_CONFIG;
 use files::Files;
 
 pub use finding::{Finding, Verdict};
@@ -31,7 +26,7 @@ pub use noded::probe;
 
 /// `noded-proxy check`, to the exit status: 0 no error, 1 some error, 64 wrong configuration.
 pub fn main(args: &CheckArgs) -> ExitCode {
-    let config = match Config::load(&args.run) {
+    let config = match Config::load(&args.file, &args.overrides()) {
         Ok(config) => config,
         Err(problems) => return wrong_configuration(args, &problems),
     };
@@ -57,7 +52,7 @@ pub fn main(args: &CheckArgs) -> ExitCode {
 }
 
 fn configuration(args: &CheckArgs) -> Finding {
-    let text = match &args.run.config {
+    let text = match &args.file.config {
         Some(path) => path.display().to_string(),
         None if std::path::Path::new(DEFAULT_FILE).exists() => DEFAULT_FILE.into(),
         None => format!("defaults and flags ({DEFAULT_FILE} is absent)"),
@@ -70,12 +65,9 @@ fn wrong_configuration(args: &CheckArgs, problems: &[Problem]) -> ExitCode {
     if args.json {
         let error = |problem: &Problem| Finding::error("configuration", problem.to_string());
         show(args, &problems.iter().map(error).collect::<Vec<_>>());
-    } else {
-        problems
-            .iter()
-            .for_each(|problem| eprintln!("noded-proxy: {problem}"));
+        return ExitCode::from(exit::USAGE);
     }
-    ExitCode::from(EXIT_CONFIG)
+    exit::wrong_configuration(problems)
 }
 
 /// What needs other processes: the ports, and noded.

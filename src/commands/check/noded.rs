@@ -17,7 +17,7 @@ use super::finding::{Finding, is_loopback};
 use crate::config::Config;
 use crate::node::sockets::Listener;
 use crate::proxy::upstream::{Error, call_version};
-use crate::tls::{Connector, Profile};
+use crate::tls::Connector;
 
 /// Time for noded's answer; a busy node needs some hundred milliseconds.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -52,21 +52,14 @@ pub(super) fn check(
     let mut findings = vec![exposure(upstream, plain, listeners.as_deref())];
     let connector = match (&files.server_credentials, plain) {
         (_, true) => None,
-        (Some(credentials), false) => {
-            let profile = if config.tls.legacy {
-                Profile::Legacy
-            } else {
-                Profile::Modern
-            };
-            match Connector::new(credentials, profile) {
-                Ok(connector) => Some(connector),
-                Err(error) => {
-                    let text = format!("upstream.tls = true: server.pem is refused: {error}");
-                    findings.push(Finding::error("noded_answers", text));
-                    return findings;
-                }
+        (Some(credentials), false) => match Connector::new(credentials, config.tls_profile()) {
+            Ok(connector) => Some(connector),
+            Err(error) => {
+                let text = format!("upstream.tls = true: server.pem is refused: {error}");
+                findings.push(Finding::error("noded_answers", text));
+                return findings;
             }
-        }
+        },
         (None, false) => {
             let text = "upstream.tls = true: noded cannot be asked without server.pem";
             findings.push(Finding::warning("noded_answers", text));

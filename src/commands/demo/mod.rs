@@ -3,11 +3,6 @@
 //! The proxy is the real one, in this process; only noded is a stand-in, and the certificates live
 //! in a directory that goes away at the end. Each line says what was tried, what was expected and
 //! what came.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "it tells a story to a person"
-)]
 
 mod client;
 mod noded;

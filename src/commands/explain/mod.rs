@@ -2,11 +2,6 @@
 //! it.
 //!
 //! It decides by the same function as the proxy, on the same files, and never changes one of them.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what it is for"
-)]
 
 mod findings;
 mod remedy;
@@ -17,7 +12,7 @@ use std::sync::Arc;
 
 use super::admin_client;
 use crate::commands::cli::ExplainArgs;
-use crate::commands::print::problems;
+use crate::commands::exit;
 use crate::config::Config;
 use crate::daemon::report::{Report, times};
 use crate::proxy::shared::RefusalRecord;
@@ -31,11 +26,11 @@ pub use remedy::remedy;
 /// Exit status 0 when the certificate is admitted, 1 when it is refused or nothing is known of the
 /// address, 64 for a wrong configuration.
 pub fn main(args: &ExplainArgs) -> ExitCode {
-    let config = match Config::load(&args.run) {
+    let config = match Config::load(&args.file, &args.overrides()) {
         Ok(config) => config,
-        Err(found) => return problems(&found),
+        Err(problems) => return exit::wrong_configuration(&problems),
     };
-    let snapshot = snapshot_from_files(&config);
+    let snapshot = snapshot_from_files(config.paths(), config.reload_settings(), config.access());
     let done = match (&args.certificate, args.peer) {
         (Some(file), peer) => std::fs::read(file)
             .map_err(|error| error.to_string())
@@ -48,10 +43,7 @@ pub fn main(args: &ExplainArgs) -> ExitCode {
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(why) => {
-            eprintln!("noded-proxy: {why}");
-            ExitCode::FAILURE
-        }
+        Err(why) => exit::failure(why),
     }
 }
 

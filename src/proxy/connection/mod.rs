@@ -115,7 +115,7 @@ async fn shake_hands(
     place: &Place,
 ) -> Option<Accepted> {
     let start = Instant::now();
-    let deadline = start + shared.limits.handshake_timeout;
+    let deadline = start + shared.settings.handshake_timeout;
     let metrics = &shared.metrics;
     let late = |why| refuse(shared, address, None, Reason::HandshakeTimeout, why);
     let mut tcp = Buffered::new(tcp);
@@ -213,7 +213,7 @@ async fn await_request(
     changes: &mut watch::Receiver<u64>,
 ) -> bool {
     let Accepted { stream, peer, .. } = accepted;
-    let mut speaks = pin!(timeout(shared.limits.header_timeout, tls::speaks(stream)));
+    let mut speaks = pin!(timeout(shared.settings.header_timeout, tls::speaks(stream)));
     loop {
         tokio::select! {
             speaks = speaks.as_mut() => return speaks == Ok(true),
@@ -242,7 +242,7 @@ async fn serve_http(
         let (shared, client) = (Arc::clone(shared), Arc::clone(&client));
         service_fn(move |request| rpc::answer(Arc::clone(&shared), Arc::clone(&client), request))
     };
-    let connection = parser(shared.limits.header_timeout)
+    let connection = parser(shared.settings.header_timeout)
         .serve_connection(TokioIo::new(accepted.stream), service);
     let mut connection = Box::pin(connection);
     let mut closing = false;

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::proxy::http::{Body, Budget, Refusal};
@@ -68,17 +69,22 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// The node daemon behind its slots. What outlives its client runs as a task of `tasks`. Must
+    /// The node daemon behind its slots. After `closing`, no connection is opened in advance. What outlives its client runs as a task of `tasks`. Must
     /// be called inside a tokio runtime.
     pub fn new(
         settings: Settings,
-        slots: Arc<Slots<NodedStream>>,
+        closing: CancellationToken,
         store: Arc<Store>,
         budget: Budget,
         metrics: Arc<Metrics>,
         tasks: TaskTracker,
     ) -> Self {
-        let noded = Noded::new(settings, Arc::clone(&store), budget, metrics, tasks);
+        let (all, fast) = (settings.slots, settings.fast_slots);
+        let slots = Slots::new(all, fast, settings.queue_length);
+        let handles = (Arc::clone(&store), budget, metrics, tasks);
+        let noded = Noded::new(
+            settings, closing, handles.0, handles.1, handles.2, handles.3,
+        );
         let warm = Warm::start(Arc::clone(&noded), Arc::clone(&slots));
         Self {
             noded,

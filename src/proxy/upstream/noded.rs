@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
@@ -21,6 +22,8 @@ pub(super) struct Noded {
     pub(super) settings: Settings,
     /// Its address as the Host field says it.
     pub(super) host: String,
+    /// Cancelled when connections are no longer to be opened in advance.
+    pub(super) closing: CancellationToken,
     /// Has the TLS connector.
     store: Arc<Store>,
     /// Memory for long replies.
@@ -35,6 +38,7 @@ pub(super) struct Noded {
 impl Noded {
     pub(super) fn new(
         settings: Settings,
+        closing: CancellationToken,
         store: Arc<Store>,
         budget: Budget,
         metrics: Arc<Metrics>,
@@ -44,6 +48,7 @@ impl Noded {
         Arc::new(Self {
             host: settings.address.to_string(),
             settings,
+            closing,
             store,
             budget,
             metrics,

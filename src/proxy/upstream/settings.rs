@@ -1,9 +1,7 @@
-//! How noded is reached. Only values: `daemon` fills them from the configuration.
+//! How noded is reached. Only values: `config` fills them, and nothing here acts.
 
 use std::net::SocketAddr;
 use std::time::Duration;
-
-use tokio_util::sync::CancellationToken;
 
 /// How noded is reached.
 #[derive(Debug, Clone)]
@@ -16,10 +14,14 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// Time without progress while a request is sent.
     pub send_timeout: Duration,
+    /// Connections to noded at a time.
+    pub slots: usize,
+    /// Of these, kept for procedures whose client waits a minute at most.
+    pub fast_slots: usize,
+    /// Requests that may wait for a slot.
+    pub queue_length: usize,
     /// Longest wait for a slot.
     pub queue_timeout: Duration,
     /// Open connections in advance while RPCs arrive.
     pub warm: bool,
-    /// Cancelled when connections are no longer to be opened in advance.
-    pub closing: CancellationToken,
 }

@@ -120,7 +120,7 @@ impl Warm {
     }
 
     fn is_closing(&self) -> bool {
-        self.noded.settings.closing.is_cancelled()
+        self.noded.closing.is_cancelled()
     }
 
     fn wanted(&self) -> usize {
@@ -159,7 +159,7 @@ impl Warm {
             tokio::select! {
                 () = self.warm_ready.notified(), if oldest.is_none() => {}
                 () = sleep_until(due), if oldest.is_some() => self.use_up(due - USE_UP_AFTER),
-                () = self.noded.settings.closing.cancelled() => break,
+                () = self.noded.closing.cancelled() => break,
             }
         }
         self.use_up(Instant::now());

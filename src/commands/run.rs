@@ -1,0 +1,30 @@
+//! `noded-proxy run`: configuration, then logging, then the daemon until it has drained. It builds no part itself.
+
+use std::process::ExitCode;
+
+use tracing::error;
+
+use crate::commands::cli::RunArgs;
+use crate::commands::exit;
+use crate::config::Config;
+use crate::daemon::logging;
+use crate::daemon::server::{self, Outcome};
+
+/// Exit status 0 drained, 1 cut or failed, 64 wrong configuration.
+pub fn main(args: &RunArgs) -> ExitCode {
+    let config = match Config::load(&args.file, &args.overrides()) {
+        Ok(config) => config,
+        Err(problems) => return exit::wrong_configuration(&problems),
+    };
+    if let Err(why) = logging::start(&config.log) {
+        return exit::failure(why);
+    }
+    match server::serve(&config) {
+        Ok(Outcome::Drained) => ExitCode::SUCCESS,
+        Ok(Outcome::Cut(_)) => ExitCode::FAILURE,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What the configuration says, as each part below takes it.
+//!
+//! The only place where a key meets a part's own settings. It copies values and decides nothing: what a value
+//! means is the part's business, and what it must fit to (open files, for example) is the daemon's.
+
+use super::keys::Config;
+use super::upstream::Warm;
+use crate::proxy;
+use crate::proxy::http::BodyLimits;
+use crate::proxy::overload::Bounds;
+use crate::proxy::upstream;
+use crate::tls::Profile;
+use crate::trust::{Paths, ReloadSettings, Sources};
+use rules::authz::Policy;
+
+impl Config {
+    /// The access rule's settings.
+    pub fn access(&self) -> Policy {
+        Policy {
+            reject_expired: self.admission.reject_expired,
+            bind_peer: self.admission.bind_peer,
+            mode: self.admission.mode,
+        }
+    }
+
+    /// The files that trust reads.
+    pub fn paths(&self) -> Paths {
+        Paths {
+            map: self.map_path(),
+            server_pem: self.server_pem.clone(),
+            state_dir: self.state_dir.clone(),
+            ssconf_dir: self.ssconf_dir.clone(),
+            sources: Sources {
+                directory: self.candidate_certs.clone(),
+                bundle: self.candidate_bundle.clone(),
+            },
+        }
+    }
+
+    /// How trust takes what it reads, in the daemon.
+    pub fn reload_settings(&self) -> ReloadSettings {
+        ReloadSettings {
+            bootstrap: self.admission.bootstrap,
+            profile: self.tls_profile(),
+            shown: self.tls.certificate,
+            when_incomplete: self.client_ca_list.when_incomplete,
+            keeps_state: true,
+        }
+    }
+
+    /// How strict TLS is.
+    pub fn tls_profile(&self) -> Profile {
+        match self.tls.legacy {
+            true => Profile::Legacy,
+            false => Profile::Modern,
+        }
+    }
+
+    /// What clients are held to.
+    pub fn proxy_settings(&self) -> proxy::Settings {
+        let limits = &self.limits;
+        proxy::Settings {
+            handshake_timeout: limits.handshake_timeout,
+            header_timeout: limits.header_timeout,
+            body: BodyLimits {
+                most: limits.body,
+                in_memory: limits.body_in_memory,
+                rate: limits.body_rate,
+            },
+            memory: limits.memory,
+        }
+    }
+
+    /// The bounds on connections and handshakes, as they were asked for. The process may have fewer files.
+    pub fn bounds(&self) -> Bounds {
+        let limits = &self.limits;
+        Bounds {
+            connections: limits.connections,
+            handshakes: limits.handshakes,
+            handshakes_per_source: limits.handshakes_per_source,
+            reserved: limits.reserved(),
+        }
+    }
+
+    /// How noded is reached.
+    pub fn upstream_settings(&self) -> upstream::Settings {
+        let noded = &self.upstream;
+        upstream::Settings {
+            address: noded.address,
+            tls: noded.tls,
+            connect_timeout: noded.connect_timeout,
+            send_timeout: noded.send_timeout,
+            slots: noded.max_clients,
+            fast_slots: noded.fast_slots(),
+            queue_length: noded.queue_length,
+            queue_timeout: noded.queue_timeout,
+            warm: noded.warm == Warm::Auto,
+        }
+    }
+}

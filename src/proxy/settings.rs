@@ -1,0 +1,18 @@
+//! What the road of an RPC can be told. `config` fills it; nothing here knows a key, a flag or a default.
+
+use std::time::Duration;
+
+use crate::proxy::http::BodyLimits;
+
+/// Times and sizes that a client is held to.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Time for a TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Time for the head of a request, from the handshake or the previous answer on.
+    pub header_timeout: Duration,
+    /// Bounds of a request body.
+    pub body: BodyLimits,
+    /// Memory for request and reply bodies of all connections together, in bytes.
+    pub memory: u64,
+}
