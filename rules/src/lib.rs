@@ -15,6 +15,7 @@
 //! ```
 
 pub mod admission;
+pub mod arguments;
 pub mod authz;
 pub mod candidates;
 pub mod dn;
