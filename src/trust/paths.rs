@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::known::WhenIncomplete;
+use super::seat;
 use super::sources::Sources;
 use crate::config::Config;
 use crate::node::files::Stamp;
@@ -47,7 +48,8 @@ impl Paths {
     /// The single files to watch.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let ssconf = ssconf::FILES.map(|name| self.ssconf_dir.join(name));
-        let mut files = vec![self.map.clone(), self.server_pem.clone()];
+        let seat = self.state_dir.join(seat::NAME);
+        let mut files = vec![self.map.clone(), self.server_pem.clone(), seat];
         files.extend(ssconf);
         files.extend(self.sources.bundle.clone());
         files
@@ -80,6 +82,8 @@ pub struct Rules {
     /// Whether this process owns the state directory. If not, it reads the directory and never
     /// writes to it.
     pub keeps_state: bool,
+    /// Whether a policy asks who is master, so that the role must not move unannounced.
+    pub pins_master: bool,
 }
 
 impl Rules {
@@ -95,6 +99,7 @@ impl Rules {
             shown: config.tls.certificate,
             when_incomplete: config.client_ca_list.when_incomplete,
             keeps_state: true,
+            pins_master: !config.policy.is_empty(),
         }
     }
 }

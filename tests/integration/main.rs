@@ -42,6 +42,7 @@ mod limits;
 mod noded;
 mod overload;
 mod policy;
+mod policy_noded;
 mod reload;
 mod sandbox;
 mod session;

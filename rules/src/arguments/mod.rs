@@ -1,10 +1,11 @@
 //! The arguments of a call: a body read strictly, or not at all.
 //!
-//! noded reads a body with Python's JSON reader, which takes more than JSON: of a key that is there twice the last
-//! one counts, `NaN` is a number. A rule that looks at arguments must see what noded will see. So whatever
-//! could be read in two ways is refused: a key that is there twice, and (by the parser that feeds this type)
-//! `NaN`, a lone surrogate, text after the end. Depth and number of values are bounded, for the sender is not
-//! trusted. This file must never guess, and never keep half of a body.
+//! noded reads a body with Python's JSON reader, which takes more than JSON: of a key that is there
+//! twice the last one counts, `NaN` is a number. A rule that looks at arguments must see what noded
+//! will see. So whatever could be read in two ways is refused: a key that is there twice, and (by
+//! the parser that feeds this type) `NaN`, a lone surrogate, text after the end. Depth and number
+//! of values are bounded, for the sender is not trusted. This file must never guess, and never keep
+//! half of a body.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -16,8 +17,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 /// Deepest nesting. Ganeti's own calls stay under 15.
 pub const MAX_DEPTH: u8 = 32;
 
-/// Most values in one body, keys not counted. `node_verify` on a large cluster has some ten thousand.
-pub const MAX_VALUES: u32 = 200_000;
+/// Most values in one body, keys not counted: so a body of 1 MiB takes 15 MB at the most.
+/// `node_verify` on a large cluster has some thousands.
+pub const MAX_VALUES: u32 = 50_000;
 
 /// One value of the arguments.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +28,8 @@ pub enum Value {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// Any number. Its value is not kept: Python has integers without bounds, and no rule looks at one.
+    /// Any number. Its value is not kept: Python has integers without bounds, and no rule looks at
+    /// one.
     Number,
     /// A text.
     Text(Box<str>),

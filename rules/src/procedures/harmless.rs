@@ -1,7 +1,10 @@
 //! Arguments with which a dangerous procedure only reads.
 //!
-//! Each proof lists what is good, never what is bad: an argument that is not understood proves nothing.
-//! What these calls tell of the node (its memory, its volumes) is for any candidate to know.
+//! Each proof lists what is good, never what is bad: an argument that is not understood proves
+//! nothing. What these calls tell of the node (its memory, its volumes) is for any candidate to
+//! know.
+
+use std::collections::BTreeMap;
 
 use crate::arguments::Value;
 
@@ -72,10 +75,10 @@ fn is_lvm(kind: &Value) -> bool {
 
 /// Hypervisor parameters that choose nothing but one of Xen's two tools.
 fn names_no_program(parameters: &Value) -> bool {
-    let harmless = |(key, value): (&Box<str>, &Value)| {
-        &**key == "xen_cmd" && matches!(value.text(), Some("xl" | "xm"))
-    };
-    *parameters == Value::Null || parameters.map().is_some_and(|map| map.iter().all(harmless))
+    let chooses_xen =
+        |key: &str, value: &Value| key == "xen_cmd" && matches!(value.text(), Some("xl" | "xm"));
+    let good = |map: &BTreeMap<Box<str>, Value>| map.iter().all(|(key, v)| chooses_xen(key, v));
+    *parameters == Value::Null || parameters.map().is_some_and(good)
 }
 
 /// A name as LVM has it; with a dash in front it would be an option.
@@ -95,8 +98,16 @@ mod tests {
             ("node_info", r#"[[], [["fake", {}]]]"#, true),
             ("node_info", "[null, null]", true),
             ("node_info", r#"[[["lvm-vg", "xenvg", [false]]], []]"#, true),
-            ("node_info", r#"[[], [["xen-pvm", {"xen_cmd": "xl"}]]]"#, true),
-            ("node_info", r#"[[], [["xen-pvm", {"xen_cmd": "/x"}]]]"#, false),
+            (
+                "node_info",
+                r#"[[], [["xen-pvm", {"xen_cmd": "xl"}]]]"#,
+                true,
+            ),
+            (
+                "node_info",
+                r#"[[], [["xen-pvm", {"xen_cmd": "/x"}]]]"#,
+                false,
+            ),
             ("node_info", r#"[[], [["kvm", {"kvm_path": "/x"}]]]"#, false),
             ("node_info", r#"[[], [["kvm", {"new_path": "/x"}]]]"#, false),
             ("node_info", r#"[[["file", "/etc/shadow", []]], []]"#, false),
@@ -105,10 +116,26 @@ mod tests {
             ("node_info", r#"[[], [], 1]"#, false),
             ("node_info", r#"{"a": 1}"#, false),
             ("node_verify", r#"[{"version": null}, "c", {}]"#, true),
-            ("node_verify", r#"[{"filelist": ["/etc/shadow"]}, "c", {}]"#, false),
-            ("node_verify", r#"[{"hvinfo": "kvm"}, "c", {"kvm": {}}]"#, false),
-            ("node_verify", r#"[{"time": 1}, "c", {"kvm": {"kvm_path": "/x"}}]"#, false),
-            ("node_verify_light", r#"[{"node-net-test": 1}, "c", {}]"#, false),
+            (
+                "node_verify",
+                r#"[{"filelist": ["/etc/shadow"]}, "c", {}]"#,
+                false,
+            ),
+            (
+                "node_verify",
+                r#"[{"hvinfo": "kvm"}, "c", {"kvm": {}}]"#,
+                false,
+            ),
+            (
+                "node_verify",
+                r#"[{"time": 1}, "c", {"kvm": {"kvm_path": "/x"}}]"#,
+                false,
+            ),
+            (
+                "node_verify_light",
+                r#"[{"node-net-test": 1}, "c", {}]"#,
+                false,
+            ),
             ("lv_list", "[[]]", true),
             ("lv_list", "[null]", true),
             ("lv_list", r#"[["xenvg", "a/b-c"]]"#, true),
@@ -116,9 +143,17 @@ mod tests {
             ("lv_list", r#"["xenvg"]"#, false),
             ("lv_list", "[[1]]", false),
             ("storage_list", r#"["lvm-vg", [], null, ["name"]]"#, true),
-            ("storage_list", r#"["lvm-pv", [], "/dev/sda1", ["name"]]"#, true),
+            (
+                "storage_list",
+                r#"["lvm-pv", [], "/dev/sda1", ["name"]]"#,
+                true,
+            ),
             ("storage_list", r#"["lvm-pv", [], "-h", ["name"]]"#, false),
-            ("storage_list", r#"["file", [["/root"]], null, ["used"]]"#, false),
+            (
+                "storage_list",
+                r#"["file", [["/root"]], null, ["used"]]"#,
+                false,
+            ),
             // The arguments of others prove nothing.
             ("blockdev_find", "[]", false),
             ("hypervisor_validate_params", r#"["fake", {}]"#, false),

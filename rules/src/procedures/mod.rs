@@ -1,9 +1,11 @@
-//! What is known of Ganeti's RPC procedures: one table of names, client timeout classes and effects.
+//! What is known of Ganeti's RPC procedures: one table of names, client timeout classes and
+//! effects.
 //!
-//! The names are those of the node daemon's handlers in Ganeti 2.8 to 3.1.1 (`lib/server/noded.py`), the
-//! timeout classes those of the clients (`src/Ganeti/Types.hs` and `lib/rpc_defs.py`, 3.0.2). The table
-//! gives metric labels from a closed list, sorts requests into lanes and tells the policy what a procedure can
-//! do; it forbids nothing by itself: a procedure that is not in it is forwarded as well.
+//! The names are those of the node daemon's handlers in Ganeti 2.8 to 3.1.1
+//! (`lib/server/noded.py`), the timeout classes those of the clients (`src/Ganeti/Types.hs` and
+//! `lib/rpc_defs.py`, 3.0.2). The table gives metric labels from a closed list, sorts requests into
+//! lanes and tells the policy what a procedure can do; it forbids nothing by itself: a procedure
+//! that is not in it is forwarded as well.
 
 mod harmless;
 mod table;
@@ -56,8 +58,8 @@ pub enum Effect {
     ReadOnly,
     /// Changes state.
     Mutating,
-    /// Can run programs, read or write files or reach hosts of the caller's choosing, overwrites files that
-    /// Ganeti or root trusts, or destroys data, a node or a role.
+    /// Can run programs, read or write files or reach hosts of the caller's choosing, overwrites
+    /// files that Ganeti or root trusts, or destroys data, a node or a role.
     Dangerous,
 }
 

@@ -14,12 +14,7 @@ const DISK: &str = "any disk: gluster's volume reaches a shell, ext runs a scrip
 /// Every procedure that takes an instance and starts or changes it.
 const INSTANCE: &str = "the caller's instance: its hypervisor runs what it names";
 
-const fn row(
-    name: &'static str,
-    timeout: Timeout,
-    effect: Effect,
-    why: &'static str,
-) -> Procedure {
+const fn row(name: &'static str, timeout: Timeout, effect: Effect, why: &'static str) -> Procedure {
     Procedure {
         name,
         timeout,

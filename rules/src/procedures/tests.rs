@@ -32,7 +32,12 @@ fn no_procedure_of_ganeti_3_1_is_missing() {
 
 #[test]
 fn what_is_in_no_release_since_2_8_is_not_in_the_table() {
-    let gone = ["blockdev_export", "blockdev_getsize", "master_info", "os_get"];
+    let gone = [
+        "blockdev_export",
+        "blockdev_getsize",
+        "master_info",
+        "os_get",
+    ];
     for row in TABLE {
         let known = GANETI_3_1.lines().any(|name| name == row.name);
         assert!(known || gone.contains(&row.name), "{row:?}");
@@ -43,7 +48,14 @@ fn what_is_in_no_release_since_2_8_is_not_in_the_table() {
 fn each_effect_has_its_reason_and_no_path_is_read_only() {
     for row in TABLE {
         assert!(!row.why.is_empty(), "{row:?}");
-        let names = ["runs ", "any file", "any folder", "any host", "command line", "any disk"];
+        let names = [
+            "runs ",
+            "any file",
+            "any folder",
+            "any host",
+            "command line",
+            "any disk",
+        ];
         if names.iter().any(|part| row.why.starts_with(part)) {
             assert_eq!(row.effect, Dangerous, "{row:?}");
         }
