@@ -9,16 +9,20 @@
 //!   candidates the candidate map: text to a value that cannot be wrong
 //!   admission  from the state of the map file to who is admitted; the latch on the bootstrap phase
 //!   authz      the rule: may this peer command noded now?
+//!   arguments  a call's body, read as noded reads it or not at all
 //!   procedures what is known of Ganeti's procedures
-//!   policy     which procedures an admitted candidate may call
+//!   master     who is master, and which caller has its rights
+//!   policy     which procedures an admitted candidate may call, and with which arguments
 //!   names      closed lists with names: what labels and other words for programs are made of
 //! ```
 
 pub mod admission;
+pub mod arguments;
 pub mod authz;
 pub mod candidates;
 pub mod dn;
 pub mod identity;
+pub mod master;
 pub mod names;
 pub mod policy;
 pub mod procedures;

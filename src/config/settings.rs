@@ -45,6 +45,7 @@ impl Config {
             shown: self.tls.certificate,
             when_incomplete: self.client_ca_list.when_incomplete,
             keeps_state: true,
+            pins_master: !self.policy.is_empty(),
         }
     }
 

@@ -113,6 +113,9 @@ impl Server {
                 "policy: no procedure of Ganeti 2.8 to 3.1 has this name"
             );
         }
+        for rule in config.policy.holes() {
+            warn!(%rule, "policy: with this exception a candidate can make itself master");
+        }
         let store = Store::new(config.access());
         announce_mode(config.admission.mode, &metrics);
         let handles = (Arc::clone(&store), Arc::clone(&metrics.trust));

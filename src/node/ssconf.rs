@@ -1,17 +1,18 @@
 //! What Ganeti's other ssconf files say about the cluster: the addresses of candidates and nodes,
-//! and who is master.
+//! who is master, and who is to become it.
 //!
 //! None of it ever admits anybody. The addresses decide who is served first under overload, and
 //! with `bind_peer` they can refuse a peer. The master's name is for the RPC policy. If a file is
 //! faulty, its last good content stays.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::files::{self, FileContent};
 use super::flaw::Flaw;
+use rules::master::announced;
 
 /// Largest file that is read; Ganeti's own limit is 128 KiB.
 const MAX_BYTES: usize = 1 << 20;
@@ -22,9 +23,13 @@ const CANDIDATES: &str = "ssconf_master_candidates_ips";
 const NODES: &str = "ssconf_node_primary_ips";
 /// Name of the master.
 const MASTER: &str = "ssconf_master_node";
+/// The cluster's own address, which the master holds.
+const MASTER_IP: &str = "ssconf_master_ip";
+/// The tags of the cluster, one a line.
+const TAGS: &str = "ssconf_cluster_tags";
 
 /// The files' names in the ssconf directory.
-pub(crate) const FILES: [&str; 3] = [CANDIDATES, NODES, MASTER];
+pub(crate) const FILES: [&str; 5] = [CANDIDATES, NODES, MASTER, MASTER_IP, TAGS];
 
 /// What the files say. An absent file counts as empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +37,9 @@ pub(crate) struct Ssconf {
     pub(crate) candidate_addresses: Arc<HashSet<IpAddr>>,
     pub(crate) primary_addresses: Arc<HashMap<String, IpAddr>>,
     pub(crate) master_node: Option<Arc<str>>,
+    pub(crate) master_ip: Option<IpAddr>,
+    /// Those that the cluster's tags announce as the next master.
+    pub(crate) announced: Arc<BTreeSet<Box<str>>>,
 }
 
 impl Ssconf {
@@ -51,6 +59,14 @@ impl Ssconf {
         match text(dir, MASTER).and_then(|text| node_name(&text)) {
             Ok(found) => self.master_node = found,
             Err(flaw) => keep(MASTER, flaw),
+        }
+        match text(dir, MASTER_IP).and_then(|text| one_address(&text)) {
+            Ok(found) => self.master_ip = found,
+            Err(flaw) => keep(MASTER_IP, flaw),
+        }
+        match text(dir, TAGS) {
+            Ok(text) => update(&mut self.announced, announced(text.lines().map(str::trim))),
+            Err(flaw) => keep(TAGS, flaw),
         }
         flaws
     }
@@ -87,6 +103,15 @@ fn address(at: usize, text: &str) -> Result<IpAddr, Flaw> {
     parsed
         .map(|address| address.to_canonical())
         .map_err(|_| Flaw::at_line(at, "not an IP address"))
+}
+
+fn one_address(text: &str) -> Result<Option<IpAddr>, Flaw> {
+    let mut lines = lines(text);
+    let first = lines.next().map(|(at, line)| address(at, line));
+    match lines.next() {
+        None => first.transpose(),
+        Some(_) => Err(Flaw::malformed("not one address")),
+    }
 }
 
 fn addresses(text: &str) -> Result<HashSet<IpAddr>, Flaw> {
@@ -151,6 +176,19 @@ mod tests {
         );
         assert_eq!(node_name("\n").unwrap(), None);
         assert!(node_name("a b").is_err() && node_name("a\nb").is_err());
+    }
+
+    #[test]
+    fn the_cluster_s_address_and_the_announced_successors_are_read() {
+        assert_eq!(one_address("192.0.2.200\n"), Ok(Some(ip("192.0.2.200"))));
+        assert_eq!(one_address(""), Ok(None));
+        assert!(one_address("x").is_err() && one_address("192.0.2.1\n192.0.2.2").is_err());
+        let dir = tempfile::tempdir().unwrap();
+        let tags = "other\nnoded-proxy:successor:node2.example.com\n";
+        std::fs::write(dir.path().join(TAGS), tags).unwrap();
+        let mut ssconf = Ssconf::default();
+        ssconf.read(dir.path());
+        assert_eq!(*ssconf.announced, ["node2.example.com".into()].into());
     }
 
     #[test]

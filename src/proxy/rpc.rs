@@ -1,5 +1,5 @@
 //! One RPC's life. May this peer still ask? Is the request proper? Does the policy allow it? Gather
-//! the body, call noded, answer.
+//! the body. Do its arguments change that? Call noded, answer. noded never sees what was refused.
 //!
 //! The log line is the last step, and [`answer`] never reaches it: when it returns, the reply has
 //! yet to go to the client. hyper drops the [`ReplyBody`] when the last byte was handed over or the
@@ -20,9 +20,11 @@ use crate::proxy::http::{Body, Cut, OnEnd, Refusal, ReplyBody, discard, explanat
 use crate::proxy::metrics;
 use crate::proxy::shared::Shared;
 use crate::proxy::upstream::{Error, Timing};
+use rules::arguments::Value;
 use rules::authz::Permit;
 use rules::identity::PeerIdentity;
-use rules::policy::{Forbidden, PeerNames, Role};
+use rules::master::Role;
+use rules::policy::{Arguments, FirstLook, Forbidden};
 use rules::procedures::label;
 
 /// The client at the other end of the connection.
@@ -42,8 +44,8 @@ pub async fn answer(
 ) -> Result<Response<ReplyBody>, Infallible> {
     let (head, incoming) = request.into_parts();
     let mut record = Record::new(shared, client);
-    let permit = match record.decide(&head) {
-        Ok(permit) => permit,
+    let (permit, looked) = match record.decide(&head) {
+        Ok(decided) => decided,
         Err(refused) => {
             discard(incoming, record.shared.settings.body).await;
             return Ok(match refused {
@@ -57,6 +59,12 @@ pub async fn answer(
         Ok(body) => body,
         Err(refusal) => return Ok(record.refuse(refusal)),
     };
+    if looked == FirstLook::AskAgain
+        && let Err(why) = record.judge(&permit, &body)
+    {
+        body.discard(record.shared.settings.body).await;
+        return Ok(record.explain(StatusCode::FORBIDDEN, why.to_string()));
+    }
     Ok(record.forward(&permit, body).await)
 }
 
@@ -96,33 +104,54 @@ impl Record {
     }
 
     /// Three questions: may the peer still ask, is the request proper, does the policy allow it?
-    fn decide(&mut self, head: &Parts) -> Result<Permit, Refused> {
+    fn decide(&mut self, head: &Parts) -> Result<(Permit, FirstLook), Refused> {
         let authorised = self.shared.store.authorise(&self.client.peer);
         let permit = authorised.map_err(|denied| Refused::Request(Refusal::Denied(denied)))?;
         self.key = permit.key().into();
         let name = procedure(&head.method, &head.uri, head.version, &head.headers);
         self.procedure = name.map_err(Refused::Request)?.into();
-        self.ask_policy(&permit).map_err(Refused::Policy)?;
-        Ok(permit)
+        let looked = self.ask_policy(&permit).map_err(Refused::Policy)?;
+        Ok((permit, looked))
     }
 
-    /// Whether the RPC policy allows this call. In audit mode it always does.
-    fn ask_policy(&self, permit: &Permit) -> Result<(), Forbidden> {
+    /// What the RPC policy says of this call before its arguments are there.
+    fn ask_policy(&self, permit: &Permit) -> Result<FirstLook, Forbidden> {
         let policy = &self.shared.policy;
         if policy.is_empty() {
-            return Ok(());
+            return Ok(FirstLook::Pass);
         }
-        let snapshot = self.shared.store.current();
-        let peer = &self.client.peer;
-        let server = snapshot.tls.as_ref().map(|tls| &tls.server);
-        let names = PeerNames {
-            common_name: peer.common_name.as_deref(),
-            cluster: server.and_then(|server| server.common_name.as_deref()),
+        let looked = policy.first_look(&self.procedure, self.role(permit));
+        looked.or_else(|why| self.forbid(why).map(|()| FirstLook::Pass))
+    }
+
+    /// What the RPC policy says of this call with its arguments.
+    fn judge(&self, permit: &Permit, body: &Body) -> Result<(), Forbidden> {
+        let arguments = self.arguments(body);
+        let arguments = match &arguments {
+            Ok(value) => Arguments::Seen(value),
+            Err(why) => Arguments::Unseen(why),
         };
-        let role = Role::of(permit, &names, snapshot.master_node.as_deref());
-        let Err(forbidden) = policy.check(&self.procedure, role) else {
-            return Ok(());
-        };
+        let policy = &self.shared.policy;
+        let judged = policy.check(&self.procedure, self.role(permit), arguments);
+        judged.or_else(|why| self.forbid(why))
+    }
+
+    /// The arguments, read as noded will read them, or why they cannot be.
+    fn arguments(&self, body: &Body) -> Result<Value, String> {
+        let most = self.shared.settings.body.in_memory;
+        let too_long = || format!("more than {most} bytes (limits.body_in_memory)");
+        let body = body.contents(most).ok_or_else(too_long)?;
+        serde_json::from_slice(&body).map_err(|error| error.to_string())
+    }
+
+    /// The caller's role by what is known of the master now.
+    fn role(&self, permit: &Permit) -> Role {
+        self.shared.store.current().role(permit, &self.client.peer)
+    }
+
+    /// Counts what the policy forbids. In audit mode it passes all the same.
+    fn forbid(&self, forbidden: Forbidden) -> Result<(), Forbidden> {
+        let (policy, peer) = (&self.shared.policy, &self.client.peer);
         let outcome = match policy.audit {
             true => metrics::Forbidden::Audit,
             false => metrics::Forbidden::Refused,

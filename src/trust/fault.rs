@@ -13,6 +13,7 @@ use crate::node::flaw::Flaw;
 use rules::Named;
 use rules::candidates::{MAX_BYTES, MapFile};
 use rules::identity::Digest;
+use rules::master::Doubt;
 
 /// One thing that is wrong now. What was in force before it stays in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,15 @@ pub enum Fault {
         first: Source,
         /// Where the other one comes from.
         second: Source,
+    },
+    /// `ssconf_master_node` names a master that the old one did not announce.
+    Master(Doubt),
+    /// The state directory's file that keeps the master's name.
+    MasterFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        flaw: Flaw,
     },
     /// The TLS library takes no client CA list of these names.
     ClientCaList {
@@ -117,6 +127,8 @@ impl fmt::Display for Fault {
                 first.name(),
                 second.name()
             ),
+            Self::Master(doubt) => doubt.fmt(f),
+            Self::MasterFile { path, flaw } => write!(f, "master {}: {flaw}", path.display()),
             Self::ClientCaList { why } => write!(f, "client CA list: {why}"),
         }
     }
@@ -175,6 +187,13 @@ mod tests {
                     flaw: Flaw::Unreadable { why: "no".into() },
                 },
                 "ssconf_master_node: the file cannot be read: no",
+            ),
+            (
+                Fault::MasterFile {
+                    path: path(),
+                    flaw: Flaw::malformed("no"),
+                },
+                "master /f: no",
             ),
             (
                 Fault::ClientCaList { why: "no".into() },

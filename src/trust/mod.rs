@@ -13,6 +13,7 @@ mod metrics;
 mod paths;
 mod reload;
 mod reset;
+mod seat;
 mod server_pem;
 pub mod sightings;
 mod sources;
@@ -33,6 +34,7 @@ use rules::admission::{Admission, Nobody};
 use rules::authz::{Denied, Facts, Mode, Permit, Policy, authorise};
 use rules::candidates::MapState;
 use rules::identity::PeerIdentity;
+use rules::master::Role;
 
 pub use fault::Fault;
 pub use known::{CaList, CaState, Known, KnownCertificate, Source, WhenIncomplete};
@@ -41,6 +43,7 @@ pub use metrics::Metrics;
 pub use paths::{Paths, ReloadSettings};
 pub use reload::{Reloader, snapshot_from_files};
 pub(crate) use reset::forget;
+pub use seat::Leadership;
 pub use sources::Sources;
 pub(crate) use state::{SavedMap, State};
 pub use watch::{Reloads, spawn as watch};
@@ -64,8 +67,8 @@ pub struct Snapshot {
     pub candidate_addresses: Arc<HashSet<IpAddr>>,
     /// Primary addresses of the nodes by name (`ssconf_node_primary_ips`).
     pub primary_addresses: Arc<HashMap<String, IpAddr>>,
-    /// Name of the master (`ssconf_master_node`).
-    pub master_node: Option<Arc<str>>,
+    /// Who is master, as this node believes it.
+    pub leadership: Leadership,
     /// What is wrong now; empty when all is well.
     pub faults: Vec<Fault>,
 }
@@ -98,7 +101,7 @@ impl Snapshot {
             map_loaded: None,
             candidate_addresses: Arc::default(),
             primary_addresses: Arc::default(),
-            master_node: None,
+            leadership: Leadership::default(),
             faults: Vec::new(),
         }
     }
@@ -126,11 +129,18 @@ impl Snapshot {
         authorise(peer, &facts, policy)
     }
 
-    /// Whether this snapshot has the addresses and the master of these files.
+    /// The role of a peer that is admitted.
+    pub fn role(&self, permit: &Permit, peer: &PeerIdentity) -> Role {
+        let server = self.tls.as_ref().map(|tls| &tls.server);
+        let cluster = server.and_then(|server| server.common_name.as_deref());
+        let addresses = &self.primary_addresses;
+        self.leadership.role(permit, peer, addresses, cluster)
+    }
+
+    /// Whether this snapshot has the addresses of these files.
     fn says_of_the_nodes(&self, ssconf: &Ssconf) -> bool {
         self.candidate_addresses == ssconf.candidate_addresses
             && self.primary_addresses == ssconf.primary_addresses
-            && self.master_node == ssconf.master_node
     }
 
     /// Whether the peer shows the certificate of `server.pem`.

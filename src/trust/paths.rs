@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::known::WhenIncomplete;
+use super::seat;
 use super::sources::Sources;
 use crate::node::files::Stamp;
 use crate::node::ssconf;
@@ -32,7 +33,8 @@ impl Paths {
     /// The single files to watch.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let ssconf = ssconf::FILES.map(|name| self.ssconf_dir.join(name));
-        let mut files = vec![self.map.clone(), self.server_pem.clone()];
+        let seat = self.state_dir.join(seat::NAME);
+        let mut files = vec![self.map.clone(), self.server_pem.clone(), seat];
         files.extend(ssconf);
         files.extend(self.sources.bundle.clone());
         files
@@ -65,4 +67,6 @@ pub struct ReloadSettings {
     /// Whether this process owns the state directory. If not, it reads the directory and never
     /// writes to it.
     pub keeps_state: bool,
+    /// Whether a policy asks who is master, so that the role must not move unannounced.
+    pub pins_master: bool,
 }

@@ -12,6 +12,7 @@ use super::learned::Learned;
 use super::metrics::{Certificate, File, Metrics};
 use super::paths::{Paths, ReloadSettings, Stamps};
 use super::reset::InUse;
+use super::seat::{Leadership, SeatFile};
 use super::server_pem::{Identity, IdentityBuilder};
 use super::sources::Files;
 use super::state::{SavedMap, State};
@@ -43,6 +44,7 @@ pub struct Reloader {
     files: Files,
     learned: Learned,
     ssconf: Ssconf,
+    seats: SeatFile,
     reported: Option<(Admission, ServerPem)>,
     reported_list: Option<CaList>,
     reported_faults: Vec<Fault>,
@@ -53,6 +55,7 @@ struct Reading {
     map_state: MapState,
     known: Known,
     faults: Vec<Fault>,
+    leadership: Leadership,
     /// Map or identity changed.
     rule_changed: bool,
 }
@@ -93,6 +96,7 @@ impl Reloader {
             files: Files::default(),
             learned: Learned::load(&paths.state_dir, settings.keeps_state),
             ssconf: Ssconf::default(),
+            seats: SeatFile::new(&paths.state_dir, settings.keeps_state, settings.pins_master),
             reported: None,
             reported_list: None,
             reported_faults: Vec::new(),
@@ -143,9 +147,14 @@ impl Reloader {
             Fault::Ssconf { name, flaw }
         }));
         self.renew_client_cas(&resolved.admission, &known, &mut faults);
+        let joined = (server != ServerPem::Absent).then_some(&self.ssconf);
+        let leadership = self
+            .seats
+            .lead(joined, &resolved.admission, &known, &mut faults);
         let reading = Reading {
             map_state,
             known,
+            leadership,
             rule_changed: identity_changed || self.store.current().admission != resolved.admission,
             faults,
         };
@@ -267,6 +276,7 @@ impl Reloader {
             && old.map_state == reading.map_state
             && *old.known == reading.known
             && old.says_of_the_nodes(&self.ssconf)
+            && old.leadership == reading.leadership
             && list(&old.tls) == list(&tls);
         if same {
             return;
@@ -280,7 +290,7 @@ impl Reloader {
             map_loaded,
             candidate_addresses: Arc::clone(&self.ssconf.candidate_addresses),
             primary_addresses: Arc::clone(&self.ssconf.primary_addresses),
-            master_node: self.ssconf.master_node.clone(),
+            leadership: reading.leadership,
             faults: reading.faults,
         });
     }

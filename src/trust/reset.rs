@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{learned, state};
+use super::{learned, seat, state};
 
 /// A lock that a proxy holds while it uses a state directory. It is shared, because an old and a
 /// new process overlap in a restart.
@@ -33,8 +33,8 @@ pub(crate) struct Forgotten {
     pub(crate) learned: usize,
 }
 
-/// Deletes the last good map and the learned certificates. Returns `None`, and deletes nothing, if
-/// a proxy uses the directory and `force` is not given.
+/// Deletes the last good map, the learned certificates and the name of the master. Returns `None`,
+/// and deletes nothing, if a proxy uses the directory and `force` is not given.
 pub(crate) fn forget(state_dir: &Path, force: bool) -> io::Result<Option<Forgotten>> {
     let lock = lock_file(state_dir)?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -47,6 +47,7 @@ pub(crate) fn forget(state_dir: &Path, force: bool) -> io::Result<Option<Forgott
     for path in learned::files_in(state_dir) {
         forgotten.learned += usize::from(remove(&path)?);
     }
+    remove(&state_dir.join(seat::NAME))?;
     forgotten.map = remove(&state_dir.join(state::NAME))?;
     Ok(Some(forgotten))
 }

@@ -19,6 +19,7 @@
 //! | `noded` | the real node daemon and Ganeti's own client |
 //! | `overload` | who is served when there are more callers than room |
 //! | `policy` | which procedures a candidate may call |
+//! | `policy_noded` | attacks by a candidate on the real node daemon, with and without the policy |
 //! | `sandbox` | what the running process can no longer do |
 //! | `support` | certificates, the proxy, clients and stand-ins for noded |
 
@@ -42,6 +43,7 @@ mod limits;
 mod noded;
 mod overload;
 mod policy;
+mod policy_noded;
 mod reload;
 mod sandbox;
 mod session;

@@ -1,17 +1,23 @@
 //! The RPC policy: which procedures an admitted candidate may call. Pure, and by default all.
 //!
-//! A rule names a procedure or a class of procedures. With a leading `!` it is an exception from
-//! the other rules of its list. The unknown is never trusted: a procedure that is not in the table
-//! counts as dangerous, and a peer of unknown role does not count as the master.
+//! A rule names a procedure, a class of procedures, or a procedure with some of its arguments. With
+//! a leading `!` it is an exception from the other rules of its list. The unknown is never trusted:
+//! a procedure that is not in the table counts as dangerous, a peer of unknown role does not count
+//! as the master, and arguments that cannot be read count as the worst ones.
+
+mod rule;
+mod targets;
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use crate::authz::Permit;
+use crate::arguments::Value;
+use crate::master::Role;
 use crate::named;
 use crate::names::Named;
-use crate::procedures::{self, Effect};
+
+pub use rule::Rule;
 
 /// Section `[policy]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -25,40 +31,44 @@ pub struct Policy {
     pub audit: bool,
 }
 
-/// One rule of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    /// `!`: an exception from the other rules of the list.
-    except: bool,
-    what: What,
+/// What is known of a call's arguments.
+#[derive(Debug, Clone, Copy)]
+pub enum Arguments<'a> {
+    /// All of them.
+    Seen(&'a Value),
+    /// They cannot be told, and why; they count as the worst ones.
+    Unseen(&'a str),
+    /// The ones that the rules like best: what nothing can help is refused before the body is
+    /// there.
+    Best,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum What {
-    Class(Effect),
-    Procedure(Box<str>),
+/// A call, as far as the rules care.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call<'a> {
+    procedure: &'a str,
+    arguments: Arguments<'a>,
 }
 
-/// Who asks, as far as the policy cares.
+/// What can be said of a call when its head is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role<'a> {
-    /// The certificate's common name is the master's.
-    Master,
-    /// The certificate names another node.
-    OtherCandidate,
-    /// Its role is not known, and why.
-    Unknown(&'a str),
+pub enum FirstLook {
+    /// It may pass, whatever its arguments.
+    Pass,
+    /// Its arguments decide.
+    AskAgain,
 }
 
 /// What forbids a call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{list} = {rule} forbids {procedure}{who}")]
+#[error("{list} = {rule} forbids {procedure}{who}{arguments}")]
 pub struct Forbidden {
     /// The list's key.
     pub list: List,
     rule: String,
     procedure: String,
     who: String,
+    arguments: String,
 }
 
 /// The lists of rules, by which forbidden calls are counted.
@@ -82,140 +92,79 @@ impl fmt::Display for List {
     }
 }
 
-impl<'a> Role<'a> {
-    /// The role of an admitted peer: whether the common name of its certificate is the master's
-    /// name. Ganeti's map says which certificates belong to candidates, but not to which. Only
-    /// certificates signed by `server.pem` (Ganeti 2.12.5 and later) carry the node's name.
-    pub fn of(permit: &Permit, peer: &PeerNames<'_>, master: Option<&str>) -> Self {
-        let Some(master) = master else {
-            return Self::Unknown("ssconf_master_node does not name the master");
-        };
-        match peer.common_name {
-            _ if permit.key() == "server.pem" => {
-                Self::Unknown("every node has server.pem, so it says nothing of the caller's role")
-            }
-            None => Self::Unknown("its certificate has no common name"),
-            Some(name) if Some(name) == peer.cluster => Self::Unknown(
-                "its self-signed certificate names no node; \
-                 gnt-cluster renew-crypto --new-node-certificates makes one that does",
-            ),
-            Some(name) if name == master => Self::Master,
-            Some(_) => Self::OtherCandidate,
-        }
-    }
-}
-
-/// The names from which the role follows.
-#[derive(Debug, Clone, Copy)]
-pub struct PeerNames<'a> {
-    /// Common name of the peer's certificate.
-    pub common_name: Option<&'a str>,
-    /// Common name of `server.pem`, which self-signed certificates have as well.
-    pub cluster: Option<&'a str>,
-}
-
 impl Policy {
     /// Whether there is a rule at all.
     pub fn is_empty(&self) -> bool {
         self.deny.is_empty() && self.allow_from_master_only.is_empty()
     }
 
-    /// The rule that forbids this call, if there is one. `audit` changes nothing here: the caller
-    /// acts on it.
-    pub fn check(&self, procedure: &str, role: Role<'_>) -> Result<(), Forbidden> {
+    /// Says what forbids this call before its arguments are there, or whether they must be looked
+    /// at. `audit` changes nothing here; it is for who asks.
+    pub fn first_look(&self, procedure: &str, role: Role) -> Result<FirstLook, Forbidden> {
+        if self.check(procedure, role, Arguments::Unseen("")).is_ok() {
+            return Ok(FirstLook::Pass);
+        }
+        self.check(procedure, role, Arguments::Best)?;
+        Ok(FirstLook::AskAgain)
+    }
+
+    /// Says what forbids this call with these arguments.
+    pub fn check(
+        &self,
+        procedure: &str,
+        role: Role,
+        arguments: Arguments<'_>,
+    ) -> Result<(), Forbidden> {
+        let call = Call {
+            procedure,
+            arguments,
+        };
         let forbidden = |list, rule: &Rule, who: String| Forbidden {
             list,
             rule: rule.to_string(),
             procedure: procedure.to_owned(),
             who,
+            arguments: match arguments {
+                Arguments::Unseen(why) => format!("; its arguments could not be judged: {why}"),
+                Arguments::Seen(_) => " with these arguments".into(),
+                Arguments::Best => String::new(),
+            },
         };
-        if let Some(rule) = matching(&self.deny, procedure) {
+        if let Some(rule) = matching(&self.deny, &call) {
             return Err(forbidden(List::Deny, rule, String::new()));
         }
         let who = match role {
-            Role::Master => return Ok(()),
+            Role::Master | Role::Successor => return Ok(()),
             Role::OtherCandidate => " to candidates other than the master".into(),
             Role::Unknown(why) => format!(": the caller may be the master, but {why}"),
         };
-        match matching(&self.allow_from_master_only, procedure) {
+        match matching(&self.allow_from_master_only, &call) {
             Some(rule) => Err(forbidden(List::MasterOnly, rule, who)),
             None => Ok(()),
         }
+    }
+
+    /// Exceptions that let a candidate make itself master, so that the rest of the list is worth
+    /// nothing.
+    pub fn holes(&self) -> impl Iterator<Item = &Rule> {
+        let rules = self.allow_from_master_only.iter();
+        rules.filter(|rule| rule.opens_the_role())
     }
 
     /// Names in the rules that are not procedures of the known versions: typing errors, or
     /// procedures of a newer Ganeti.
     pub fn unknown_procedures(&self) -> impl Iterator<Item = &str> {
         let rules = self.deny.iter().chain(&self.allow_from_master_only);
-        rules.filter_map(|rule| match &rule.what {
-            What::Procedure(name) if procedures::find(name).is_none() => Some(&**name),
-            What::Procedure(_) | What::Class(_) => None,
-        })
+        rules.filter_map(Rule::unknown_procedure)
     }
 }
 
-/// The first rule of the list that names this procedure, unless an exception names it.
-fn matching<'a>(list: &'a [Rule], procedure: &str) -> Option<&'a Rule> {
-    let means = |rule: &&Rule| match &rule.what {
-        What::Procedure(name) => **name == *procedure,
-        What::Class(class) => {
-            procedures::find(procedure).map_or(Effect::Dangerous, |row| row.effect) == *class
-        }
-    };
+/// The first rule of the list that means this call, unless an exception names it.
+fn matching<'a>(list: &'a [Rule], call: &Call<'_>) -> Option<&'a Rule> {
+    let means = |rule: &&Rule| rule.means(call);
     let excepted = list.iter().filter(|rule| rule.except).any(|r| means(&r));
     let mut rules = list.iter().filter(|rule| !rule.except);
     rules.find(means).filter(|_| !excepted)
-}
-
-const CLASSES: [(&str, Effect); 3] = [
-    ("read_only", Effect::ReadOnly),
-    ("mutating", Effect::Mutating),
-    ("dangerous", Effect::Dangerous),
-];
-
-impl std::str::FromStr for Rule {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (except, name) = match text.strip_prefix('!') {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
-        if name.is_empty() || !name.bytes().all(fits) {
-            return Err(format!(
-                "{text:?}: expected a procedure, read_only, mutating or dangerous, \
-                 with a leading \"!\" for an exception"
-            ));
-        }
-        let class = CLASSES.iter().find(|(class, _)| *class == name);
-        let what = match class {
-            Some((_, effect)) => What::Class(*effect),
-            None => What::Procedure(name.into()),
-        };
-        Ok(Self { except, what })
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match &self.what {
-            What::Procedure(name) => name,
-            What::Class(effect) => CLASSES
-                .iter()
-                .find(|(_, class)| class == effect)
-                .map_or("", |(name, _)| name),
-        };
-        write!(f, "\"{}{name}\"", if self.except { "!" } else { "" })
-    }
-}
-
-impl<'de> Deserialize<'de> for Rule {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,7 @@
 use super::*;
-use crate::admission::Admission;
-use crate::authz;
-use crate::candidates::{MapFile, parse};
-use crate::identity::{Digest, PeerIdentity};
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use crate::procedures::{self, Effect};
 
-const NOBODY_KNOWS: Role<'_> = Role::Unknown("nobody knows");
+const NOBODY_KNOWS: Role = Role::Unknown("nobody knows");
 
 fn policy(text: &str) -> Policy {
     toml::from_str(text).unwrap()
@@ -21,9 +16,23 @@ fn strict() -> Policy {
     toml::from_str::<File>(text).unwrap().policy
 }
 
-/// `+` for a call that may pass, else the list that forbids it.
-fn asked(policy: &Policy, procedure: &str, role: Role<'_>) -> &'static str {
-    let result = policy.check(procedure, role);
+/// `+` for a call that may pass, `?` if its arguments decide, else the list that forbids it.
+fn asked(policy: &Policy, procedure: &str, role: Role) -> &'static str {
+    match policy.first_look(procedure, role) {
+        Ok(FirstLook::Pass) => "+",
+        Ok(FirstLook::AskAgain) => "?",
+        Err(forbidden) => forbidden.list.name(),
+    }
+}
+
+/// The same with arguments; one that is no JSON is unseen.
+fn asked_with(policy: &Policy, procedure: &str, role: Role, arguments: &str) -> &'static str {
+    let value = serde_json::from_str(arguments);
+    let arguments = match &value {
+        Ok(value) => Arguments::Seen(value),
+        Err(_) => Arguments::Unseen("no JSON"),
+    };
+    let result = policy.check(procedure, role, arguments);
     result.map_or_else(|forbidden| forbidden.list.name(), |()| "+")
 }
 
@@ -60,14 +69,14 @@ fn the_rules_as_a_table() {
         (
             "class for the master",
             &classes,
-            "blockdev_create",
+            "set_watcher_pause",
             Other,
             master_only,
         ),
         (
             "class for the master, asked by it",
             &classes,
-            "blockdev_create",
+            "set_watcher_pause",
             Master,
             "+",
         ),
@@ -80,7 +89,7 @@ fn the_rules_as_a_table() {
             deny,
         ),
         ("excepted", &excepted, "version", Other, "+"),
-        ("not excepted", &excepted, "node_info", Other, master_only),
+        ("not excepted", &excepted, "vg_list", Other, master_only),
         (
             "unknown is dangerous here too",
             &excepted,
@@ -99,7 +108,7 @@ fn the_rules_as_a_table() {
 #[test]
 fn a_refusal_names_key_and_rule() {
     let policy = policy("deny = ['dangerous']\nallow_from_master_only = ['node_info']");
-    let told = |procedure, role| policy.check(procedure, role).unwrap_err().to_string();
+    let told = |procedure, role| policy.first_look(procedure, role).unwrap_err().to_string();
     assert_eq!(
         told("run_oob", Role::Master),
         "policy.deny = \"dangerous\" forbids run_oob"
@@ -113,99 +122,6 @@ fn a_refusal_names_key_and_rule() {
         "policy.allow_from_master_only = \"node_info\" forbids node_info: \
          the caller may be the master, but nobody knows"
     );
-}
-
-fn permit(bootstrap: bool) -> Permit {
-    let peer = PeerIdentity {
-        address: [127, 0, 0, 1].into(),
-        digest: Digest::from_bytes([1; 20]),
-        der: Arc::from([]),
-        common_name: None,
-        not_before: 0,
-        not_after: 2,
-    };
-    let admission = match parse(format!("u1={}", peer.digest).as_bytes()) {
-        _ if bootstrap => Admission::Bootstrap(peer.digest),
-        MapFile::Listed(map) => Admission::Listed(Arc::new(map)),
-        other => panic!("{other:?}"),
-    };
-    let facts = authz::Facts {
-        admission: &admission,
-        known: None,
-        candidate_addresses: &HashSet::new(),
-        primary_addresses: &HashMap::new(),
-        cluster: None,
-        of_the_cluster: true,
-        now: 1,
-    };
-    authz::authorise(&peer, &facts, authz::Policy::default()).unwrap()
-}
-
-#[test]
-fn roles_as_a_table() {
-    let master = Some("node1.example.com");
-    let table = [
-        (
-            "the master",
-            false,
-            Some("node1.example.com"),
-            master,
-            "Master",
-        ),
-        (
-            "another",
-            false,
-            Some("node2.example.com"),
-            master,
-            "OtherCandidate",
-        ),
-        (
-            "a part of its name",
-            false,
-            Some("node1"),
-            master,
-            "OtherCandidate",
-        ),
-        (
-            "self-signed",
-            false,
-            Some("ganeti.example.com"),
-            master,
-            "Unknown",
-        ),
-        ("nameless", false, None, master, "Unknown"),
-        (
-            "nobody is master",
-            false,
-            Some("node1.example.com"),
-            None,
-            "Unknown",
-        ),
-        (
-            "bootstrap phase",
-            true,
-            Some("node1.example.com"),
-            master,
-            "Unknown",
-        ),
-        // Not even a cluster that is called like its master makes self-signed ones masters.
-        (
-            "same names",
-            false,
-            Some("ganeti.example.com"),
-            Some("ganeti.example.com"),
-            "Unknown",
-        ),
-    ];
-    for (case, bootstrap, common_name, master, expected) in table {
-        let names = PeerNames {
-            common_name,
-            cluster: Some("ganeti.example.com"),
-        };
-        let permit = permit(bootstrap);
-        let role = format!("{:?}", Role::of(&permit, &names, master));
-        assert!(role.starts_with(expected), "{case}: {role}");
-    }
 }
 
 #[test]
@@ -245,36 +161,145 @@ fn the_shipped_example_lets_every_normal_operation_through() {
             "{procedure:?}"
         );
     }
-    // What a candidate calls that is not (yet) the master: `lib/bootstrap.py`, `MasterFailover`, and
-    // `gnt-cluster redist-conf` on a new master that this node has not heard of.
-    for procedure in [
-        "version",
-        "master_node_name",
-        "upload_file",
-        "upload_file_single",
-        "write_ssconf_files",
-        "node_deactivate_master_ip",
-        "node_stop_master",
-        "node_start_master_daemons",
-        "node_activate_master_ip",
+}
+
+/// What the strict policy says of each procedure to a candidate that is not the master: nothing but
+/// reading.
+#[test]
+fn the_shipped_example_leaves_other_candidates_nothing_but_reading() {
+    let strict = strict();
+    for procedure in procedures::TABLE {
+        let expected = match (procedure.name, procedure.effect, procedure.mildest_effect()) {
+            ("restricted_command", ..) => "deny",
+            (_, Effect::ReadOnly, _) => "+",
+            (_, _, Effect::ReadOnly) => "?",
+            _ => "allow_from_master_only",
+        };
+        for role in [Role::OtherCandidate, NOBODY_KNOWS] {
+            assert_eq!(
+                asked(&strict, procedure.name, role),
+                expected,
+                "{procedure:?}"
+            );
+        }
+        let successor = asked(&strict, procedure.name, Role::Successor);
+        let expected = if expected == "deny" { "deny" } else { "+" };
+        assert_eq!(successor, expected, "{procedure:?}");
+    }
+    assert_eq!(
+        asked(&strict, "new_one", Role::OtherCandidate),
+        "allow_from_master_only"
+    );
+    let only_master = "allow_from_master_only";
+    for (procedure, arguments, expected) in [
+        ("node_info", r#"[[], [["kvm", {}]]]"#, "+"),
+        (
+            "node_info",
+            r#"[[], [["kvm", {"kvm_path": "/x"}]]]"#,
+            only_master,
+        ),
+        ("node_info", "{", only_master),
+        (
+            "node_verify",
+            r#"[{"filelist": ["/etc/shadow"]}, "c", {}]"#,
+            only_master,
+        ),
+        (
+            "write_ssconf_files",
+            r#"[{"master_node": "me"}]"#,
+            only_master,
+        ),
     ] {
-        assert_eq!(
-            asked(&strict, procedure, Role::OtherCandidate),
+        let said = asked_with(&strict, procedure, Role::OtherCandidate, arguments);
+        assert_eq!(said, expected, "{procedure} {arguments}");
+    }
+}
+
+#[test]
+fn exceptions_that_open_the_master_s_role_are_found() {
+    let list = "allow_from_master_only = ['dangerous', '!write_ssconf_files(master_node)', \
+                '!upload_file', '!write_ssconf_files(a, cluster_tags)', '!write_ssconf_files', \
+                'write_ssconf_files', '!dangerous']";
+    let policy = policy(list);
+    let holes: Vec<String> = policy.holes().map(Rule::to_string).collect();
+    let expected = [
+        "\"!write_ssconf_files(a, cluster_tags)\"",
+        "\"!write_ssconf_files\"",
+        "\"!dangerous\"",
+    ];
+    assert_eq!(holes, expected);
+    assert!(strict().holes().next().is_none());
+}
+
+#[test]
+fn rules_on_arguments_as_a_table() {
+    let forbids = policy("deny = ['upload_file(/a, /b)', 'node_info(kvm_path)']");
+    let except = policy("allow_from_master_only = ['dangerous', '!write_ssconf_files(x, y)']");
+    let class = policy("deny = ['read_only']");
+    let (deny, only_master) = ("deny", "allow_from_master_only");
+    let table = [
+        (&forbids, "upload_file", r#"[["/a", 1]]"#, deny),
+        (&forbids, "upload_file", r#"[["/c", 1]]"#, "+"),
+        (&forbids, "upload_file", r#"[[1]]"#, deny), // another form: the worst
+        (&forbids, "upload_file", "{", deny),
+        (&forbids, "upload_file_single", r#"["/a"]"#, "+"),
+        (
+            &forbids,
+            "node_info",
+            r#"[[], [["kvm", {"kvm_path": 1, "z": 1}]]]"#,
+            deny,
+        ),
+        (&forbids, "node_info", r#"[[], [["kvm", {"z": 1}]]]"#, "+"),
+        (&except, "write_ssconf_files", r#"[{"x": 1, "y": 1}]"#, "+"),
+        (
+            &except,
+            "write_ssconf_files",
+            r#"[{"x": 1, "z": 1}]"#,
+            only_master,
+        ),
+        (&except, "write_ssconf_files", "[1]", only_master),
+        (&except, "write_ssconf_files", "{", only_master),
+        // A class that only the mildest arguments have is not got round either.
+        (&class, "node_info", "[[], []]", deny),
+        (
+            &class,
+            "node_info",
+            r#"[[], [["kvm", {"kvm_path": 1}]]]"#,
             "+",
-            "{procedure}"
+        ),
+        (&class, "node_info", "{", deny),
+    ];
+    for (policy, procedure, arguments, expected) in table {
+        let said = asked_with(policy, procedure, Role::OtherCandidate, arguments);
+        assert_eq!(said, expected, "{procedure} {arguments}");
+        let first = asked(policy, procedure, Role::OtherCandidate);
+        assert!(
+            ["?", expected].contains(&first),
+            "{procedure} {arguments}: {first}"
         );
     }
-    for procedure in [
-        "instance_start",
-        "run_oob",
-        "blockdev_remove",
-        "node_leave_cluster",
-        "new_one",
+    let told = except.check(
+        "write_ssconf_files",
+        Role::OtherCandidate,
+        Arguments::Unseen("a key is there twice"),
+    );
+    assert_eq!(
+        told.unwrap_err().to_string(),
+        "policy.allow_from_master_only = \"dangerous\" forbids write_ssconf_files to candidates \
+         other than the master; its arguments could not be judged: a key is there twice"
+    );
+    for (text, part) in [
+        ("version(a)", "no arguments that a rule can name"),
+        ("dangerous(a)", "no arguments that a rule can name"),
+        ("upload_file()", "no arguments that a rule can name"),
+        ("upload_file(/a", "expected a procedure"),
     ] {
-        assert_eq!(
-            asked(&strict, procedure, Role::OtherCandidate),
-            "allow_from_master_only",
-            "{procedure}"
-        );
+        let problem = text.parse::<Rule>().unwrap_err();
+        assert!(problem.contains(part), "{text}: {problem}");
     }
+    let shown = "!upload_file(/a, /b)";
+    assert_eq!(
+        shown.parse::<Rule>().unwrap().to_string(),
+        format!("{shown:?}")
+    );
 }

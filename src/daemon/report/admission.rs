@@ -71,7 +71,11 @@ impl Admission {
             entries: snapshot.admission.entries(),
             map_age_seconds: loaded.map(|age| age.as_secs()),
             generation: snapshot.generation,
-            master: snapshot.master_node.as_deref().map(Into::into),
+            master: snapshot
+                .leadership
+                .seat
+                .as_ref()
+                .map(|seat| seat.name.to_string()),
             candidate_addresses: snapshot.candidate_addresses.len(),
             faults: snapshot.faults.iter().map(ToString::to_string).collect(),
             candidates: Candidate::list(&snapshot.admission, MOST),

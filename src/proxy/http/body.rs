@@ -136,6 +136,25 @@ impl Body {
         self.length
     }
 
+    /// The whole body in one piece, if it is there and has not more than `most` bytes. It stays here.
+    pub fn contents(&self, most: u64) -> Option<Vec<u8>> {
+        if self.rest.is_some() || self.sent > 0 || self.length > most {
+            return None;
+        }
+        let mut contents = Vec::new();
+        for piece in &self.ready {
+            contents.extend_from_slice(piece);
+        }
+        Some(contents)
+    }
+
+    /// Takes what still comes of a body that is not wanted any more off the connection.
+    pub async fn discard(self, limits: BodyLimits) {
+        if let Some(rest) = self.rest {
+            discard(rest.incoming, limits).await;
+        }
+    }
+
     /// Whether the next piece has already come.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()

@@ -1,0 +1,246 @@
+//! Which master this node believes in, over restarts: one line in the state directory.
+//!
+//! The rule is [`rules::master`]; here are the file and what feeds the rule. An administrator may
+//! write a name into the file: it counts at the next reload. This file must never take ssconf's
+//! word for a new master while there is an old one.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::fault::Fault;
+use super::known::Known;
+use crate::node::files::{self, FileContent};
+use crate::node::flaw::Flaw;
+use crate::node::ssconf::Ssconf;
+use rules::admission::Admission;
+use rules::authz::Permit;
+use rules::identity::{Digest, PeerIdentity};
+use rules::master::{Facts, Role, Seat, follow};
+
+/// The file's name in the state directory.
+pub(super) const NAME: &str = "master";
+
+/// Longest file that is read.
+const MAX_BYTES: usize = 4096;
+
+/// Who is master, and who may become it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leadership {
+    /// The master in which this node believes.
+    pub seat: Option<Seat>,
+    /// The nodes that the master announced as its successors.
+    pub announced: Arc<BTreeSet<Box<str>>>,
+    /// The cluster's own address.
+    pub master_ip: Option<IpAddr>,
+}
+
+impl Leadership {
+    /// The role of an admitted peer.
+    pub(super) fn role(
+        &self,
+        permit: &Permit,
+        peer: &PeerIdentity,
+        addresses: &HashMap<String, IpAddr>,
+        cluster: Option<&str>,
+    ) -> Role {
+        let facts = Facts {
+            seat: self.seat.as_ref(),
+            announced: &self.announced,
+            addresses,
+            master_ip: self.master_ip,
+            cluster,
+        };
+        Role::of(permit, peer, &facts)
+    }
+}
+
+/// The seat, and the file that keeps it.
+#[derive(Debug)]
+pub(super) struct SeatFile {
+    path: PathBuf,
+    /// Whether the file may be written.
+    writes: bool,
+    /// Without a policy nobody asks for the role, and whoever ssconf names is master.
+    pins: bool,
+    /// What could not be written; it holds until this process ends.
+    unsaved: Option<Seat>,
+}
+
+impl SeatFile {
+    pub(super) fn new(state_dir: &Path, writes: bool, pins: bool) -> Self {
+        Self {
+            path: state_dir.join(NAME),
+            writes,
+            pins,
+            unsaved: None,
+        }
+    }
+
+    /// Who is master now, and who is to become it; nobody while this node is in no cluster.
+    pub(super) fn lead(
+        &mut self,
+        joined: Option<&Ssconf>,
+        admission: &Admission,
+        known: &Known,
+        faults: &mut Vec<Fault>,
+    ) -> Leadership {
+        let Some(ssconf) = joined else {
+            self.forget(faults);
+            return Leadership::default();
+        };
+        Leadership {
+            seat: self.renew(ssconf, admission, known, faults),
+            announced: Arc::clone(&ssconf.announced),
+            master_ip: ssconf.master_ip,
+        }
+    }
+
+    /// Who is master now. `known` are the candidates' certificates, by which the master's key is
+    /// told.
+    fn renew(
+        &mut self,
+        ssconf: &Ssconf,
+        admission: &Admission,
+        known: &Known,
+        faults: &mut Vec<Fault>,
+    ) -> Option<Seat> {
+        let named = ssconf.master_node.as_deref();
+        if !self.pins {
+            self.forget(faults);
+            return named.map(Seat::of);
+        }
+        let old = match self.read() {
+            Ok(old) => old,
+            Err(flaw) => {
+                // Closed: nobody has a master's rights until somebody has looked.
+                faults.push(self.fault(flaw));
+                return None;
+            }
+        };
+        let (mut seat, doubt) = follow(old.clone(), named, &ssconf.announced);
+        faults.extend(doubt.map(Fault::Master));
+        if let (Some(seat), Admission::Listed(map)) = (&mut seat, admission) {
+            let names_it = |digest: &Digest| {
+                let certificate = known.get(digest).map(|known| &known.info);
+                certificate.and_then(|info| info.common_name.as_deref()) == Some(&*seat.name)
+            };
+            let keys: Vec<(&str, bool)> = map
+                .iter()
+                .map(|(key, digest)| (key, names_it(&digest)))
+                .collect();
+            seat.learn_key(keys.into_iter());
+        }
+        if seat != old {
+            self.write(seat.as_ref(), faults);
+        }
+        seat
+    }
+
+    /// Forgets the seat: this node has left the cluster.
+    fn forget(&mut self, faults: &mut Vec<Fault>) {
+        self.unsaved = None;
+        if !self.writes {
+            return;
+        }
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                faults.push(self.fault(Flaw::malformed(error)));
+            }
+            _ => {}
+        }
+    }
+
+    fn fault(&self, flaw: Flaw) -> Fault {
+        let path = self.path.clone();
+        Fault::MasterFile { path, flaw }
+    }
+
+    fn read(&self) -> Result<Option<Seat>, Flaw> {
+        if self.unsaved.is_some() {
+            return Ok(self.unsaved.clone());
+        }
+        match files::read(&self.path, MAX_BYTES) {
+            FileContent::Absent => Ok(None),
+            FileContent::TooLarge => Err(Flaw::TooLarge { limit: MAX_BYTES }),
+            FileContent::Unreadable(why) => Err(Flaw::Unreadable { why }),
+            FileContent::Content(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                let seat = Seat::parse(&text);
+                seat.map(Some)
+                    .ok_or_else(|| Flaw::malformed("expected the master's name"))
+            }
+        }
+    }
+
+    fn write(&mut self, seat: Option<&Seat>, faults: &mut Vec<Fault>) {
+        let Some(seat) = seat.filter(|_| self.writes) else {
+            return;
+        };
+        self.unsaved = None;
+        if let Err(error) = files::replace(&self.path, format!("{seat}\n").as_bytes()) {
+            faults.push(self.fault(Flaw::malformed(error)));
+            self.unsaved = Some(seat.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ssconf(named: &str, announced: &[&str]) -> Ssconf {
+        Ssconf {
+            master_node: Some(named.into()),
+            announced: Arc::new(announced.iter().map(|name| Box::from(*name)).collect()),
+            ..Ssconf::default()
+        }
+    }
+
+    #[test]
+    fn the_first_master_stays_over_a_restart_until_it_hands_over_or_root_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(NAME);
+        let ask = |pins: bool, named: &str, announced: &[&str]| {
+            let mut faults = Vec::new();
+            let nobody = Admission::Nobody(rules::admission::Nobody::NotInCluster);
+            let seat = SeatFile::new(dir.path(), true, pins).renew(
+                &ssconf(named, announced),
+                &nobody,
+                &Known::default(),
+                &mut faults,
+            );
+            (seat.map(|seat| seat.name.to_string()), faults.len())
+        };
+        let is = |name: &str, faults| (Some(name.to_owned()), faults);
+        assert_eq!(ask(false, "n7", &[]), is("n7", 0));
+        assert!(!file.exists());
+        assert_eq!(ask(true, "n1", &[]), is("n1", 0));
+        assert_eq!(ask(true, "n2", &[]), is("n1", 1));
+        assert_eq!(ask(true, "n2", &["n2"]), is("n2", 0));
+        assert_eq!(ask(true, "n1", &[]), is("n2", 1));
+        fs::write(&file, "n1\n").unwrap();
+        assert_eq!(ask(true, "n1", &[]), is("n1", 0));
+        fs::write(&file, "a b c\n").unwrap();
+        assert_eq!(ask(true, "n1", &[]), (None, 1));
+        assert_eq!(ask(false, "n7", &[]), is("n7", 0));
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn what_cannot_be_written_holds_all_the_same() {
+        let mut seats = SeatFile::new(Path::new("/nonexistent"), true, true);
+        let nobody = Admission::Nobody(rules::admission::Nobody::NotInCluster);
+        let mut ask = |named: &str| {
+            let mut faults = Vec::new();
+            let (ssconf, known) = (ssconf(named, &[]), Known::default());
+            let seat = seats.renew(&ssconf, &nobody, &known, &mut faults);
+            (seat.unwrap().name.to_string(), faults.len())
+        };
+        assert_eq!(ask("n1"), ("n1".into(), 1));
+        assert_eq!(ask("n2").0, "n1");
+    }
+}
