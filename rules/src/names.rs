@@ -41,6 +41,24 @@ pub trait Named: Sized + 'static {
 /// assert_eq!(names, ["absent", "unreadable", "too_large", "late"]);
 /// ```
 ///
+/// Where no variant has fields, the list defines the enum too:
+///
+/// ```
+/// rules::named! {
+///     /// Which way a body goes.
+///     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///     pub enum Direction {
+///         /// To the node.
+///         Request = "request",
+///         /// To the client.
+///         Reply = "reply",
+///     }
+/// }
+///
+/// use rules::Named;
+/// assert_eq!(Direction::from_name("reply"), Some(Direction::Reply));
+/// ```
+///
 /// A variant that is missing in the list:
 ///
 /// ```compile_fail,E0004
@@ -49,6 +67,16 @@ pub trait Named: Sized + 'static {
 /// ```
 #[macro_export]
 macro_rules! named {
+    ($(#[$meta:meta])* $vis:vis enum $type:ident {
+        $($(#[$of_variant:meta])* $variant:ident = $name:literal),+ $(,)?
+    }) => {
+        $(#[$meta])*
+        $vis enum $type {
+            $($(#[$of_variant])* $variant),+
+        }
+
+        $crate::named!($type { $($variant = $name),+ });
+    };
     ($type:ident {
         $(..$of:ident($inner:ty),)*
         $($variant:ident $(($($values:tt)*))? $({$($fields:tt)*})? = $name:literal),+ $(,)?

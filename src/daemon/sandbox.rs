@@ -45,26 +45,21 @@ pub struct Report {
     pub signals: bool,
 }
 
-/// A layer of the sandbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layer {
-    /// [`Report::no_new_privs`].
-    NoNewPrivs,
-    /// [`Report::filesystem`].
-    Filesystem,
-    /// [`Report::network`].
-    Network,
-    /// [`Report::signals`].
-    Signals,
-}
-
 // The label of `noded_proxy_sandbox`.
-named!(Layer {
-    NoNewPrivs = "no_new_privs",
-    Filesystem = "filesystem",
-    Network = "network",
-    Signals = "signals",
-});
+named! {
+    /// A layer of the sandbox.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Layer {
+        /// [`Report::no_new_privs`].
+        NoNewPrivs = "no_new_privs",
+        /// [`Report::filesystem`].
+        Filesystem = "filesystem",
+        /// [`Report::network`].
+        Network = "network",
+        /// [`Report::signals`].
+        Signals = "signals",
+    }
+}
 
 impl Report {
     /// Whether a layer is in force.

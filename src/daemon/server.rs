@@ -23,7 +23,7 @@ use crate::proxy::http::Budget;
 use crate::proxy::listener::{Listener, bind, raise_file_limit};
 use crate::proxy::overload::{Bounds, Overload};
 use crate::proxy::shared::{Refusals, Shared};
-use crate::proxy::upstream::Upstream;
+use crate::proxy::upstream::{Handles, Upstream};
 use crate::proxy::workers::{Workers, event_loop};
 use crate::tls;
 use crate::trust::sightings::Sightings;
@@ -277,20 +277,14 @@ fn share(
     let settings = config.proxy_settings();
     let (tasks, budget) = (TaskTracker::new(), Budget::new(settings.memory));
     let (drain, noded) = (CancellationToken::new(), config.upstream_settings());
-    let handles = (
-        Arc::clone(&store),
-        budget.clone(),
-        Arc::clone(&metrics.upstream),
-        tasks.clone(),
-    );
-    let upstream = Upstream::new(
-        noded,
-        drain.clone(),
-        handles.0,
-        handles.1,
-        handles.2,
-        handles.3,
-    );
+    let handles = Handles {
+        store: Arc::clone(&store),
+        budget: budget.clone(),
+        metrics: Arc::clone(&metrics.upstream),
+        tasks: tasks.clone(),
+        closing: drain.clone(),
+    };
+    let upstream = Upstream::new(noded, handles);
     Arc::new(Shared {
         host: rustix::system::uname()
             .nodename()

@@ -16,36 +16,29 @@ use crate::proxy::reason::Reason;
 use crate::tls::Version;
 use crate::trust;
 
-/// How the handshake phase of a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// The peer was admitted.
-    Admitted,
-    /// It was refused.
-    Rejected,
-    /// The client connected and closed without a byte, as Ganeti does to see whether a node is up.
-    Ping,
+named! {
+    /// How the handshake phase of a connection ended.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) enum Outcome {
+        /// The peer was admitted.
+        Admitted = "admitted",
+        /// It was refused.
+        Rejected = "rejected",
+        /// The client connected and closed without a byte, as Ganeti does to see whether a node is up.
+        Ping = "ping",
+    }
 }
 
-named!(Outcome {
-    Admitted = "admitted",
-    Rejected = "rejected",
-    Ping = "ping",
-});
-
-/// What became of a call that the RPC policy forbids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Forbidden {
-    /// It was refused.
-    Refused,
-    /// It was forwarded all the same (`policy.audit`).
-    Audit,
+named! {
+    /// What became of a call that the RPC policy forbids.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) enum Forbidden {
+        /// It was refused.
+        Refused = "refused",
+        /// It was forwarded all the same (`policy.audit`).
+        Audit = "audit",
+    }
 }
-
-named!(Forbidden {
-    Refused = "refused",
-    Audit = "audit",
-});
 
 /// The handles, of connections here and of their requests below.
 #[derive(Debug)]

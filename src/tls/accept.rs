@@ -109,23 +109,19 @@ pub struct Accepted {
     pub version: Version,
 }
 
-/// A version of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    /// TLS 1.3.
-    Tls13,
-    /// TLS 1.2.
-    Tls12,
-    /// TLS 1.1 or 1.0, with `tls.legacy`.
-    Older,
-}
-
 // The label of `noded_proxy_tls_connections_total`.
-named!(Version {
-    Tls13 = "TLSv1.3",
-    Tls12 = "TLSv1.2",
-    Older = "older",
-});
+named! {
+    /// A version of TLS.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Version {
+        /// TLS 1.3.
+        Tls13 = "TLSv1.3",
+        /// TLS 1.2.
+        Tls12 = "TLSv1.2",
+        /// TLS 1.1 or 1.0, with `tls.legacy`.
+        Older = "older",
+    }
+}
 
 /// Waits for the first byte of the client's request; `false` when it closes without one. Until then
 /// only the session occupies memory.

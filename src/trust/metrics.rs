@@ -8,42 +8,33 @@ use rules::named;
 use super::known::{CaState, Source};
 use crate::metrics::{Counter, Counters, FloatGauge, FloatGauges, Gauge, Gauges, Maker};
 
-/// A file, or a kind of files, that can be faulty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum File {
-    /// The candidate map.
-    CandidateMap,
-    /// `server.pem`.
-    ServerPem,
-    /// Other files of Ganeti's ssconf.
-    Ssconf,
-    /// The certificates in `candidate_certs` and `candidate_bundle`.
-    CandidateCertificates,
-    /// The proxy's own memory of the last good map.
-    State,
+named! {
+    /// A file, or a kind of files, that can be faulty.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) enum File {
+        /// The candidate map.
+        CandidateMap = "candidate_map",
+        /// `server.pem`.
+        ServerPem = "server_pem",
+        /// Other files of Ganeti's ssconf.
+        Ssconf = "ssconf",
+        /// The certificates in `candidate_certs` and `candidate_bundle`.
+        CandidateCertificates = "candidate_certificates",
+        /// The proxy's own memory of the last good map.
+        State = "state",
+    }
 }
 
-named!(File {
-    CandidateMap = "candidate_map",
-    ServerPem = "server_pem",
-    Ssconf = "ssconf",
-    CandidateCertificates = "candidate_certificates",
-    State = "state",
-});
-
-/// A certificate whose end of validity is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Certificate {
-    /// That of `server.pem`.
-    ServerPem,
-    /// That of the peer that was admitted last.
-    LastAdmittedPeer,
+named! {
+    /// A certificate whose end of validity is shown.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum Certificate {
+        /// That of `server.pem`.
+        ServerPem = "server_pem",
+        /// That of the peer that was admitted last.
+        LastAdmittedPeer = "last_admitted_peer",
+    }
 }
-
-named!(Certificate {
-    ServerPem = "server_pem",
-    LastAdmittedPeer = "last_admitted_peer",
-});
 
 /// The handles.
 #[derive(Debug)]

@@ -28,23 +28,20 @@ pub struct Policy {
     pub mode: Mode,
 }
 
-/// Which rule decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// The candidate map.
-    #[default]
-    Enforce,
-    /// For the roll-out: every holder of a certificate of the cluster is admitted too, as before
-    /// Ganeti 2.11. What `enforce` would have refused is counted and logged.
-    Audit,
-}
-
 // The label of `noded_proxy_mode`.
-named!(Mode {
-    Enforce = "enforce",
-    Audit = "audit",
-});
+named! {
+    /// Which rule decides.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Mode {
+        /// The candidate map.
+        #[default]
+        Enforce = "enforce",
+        /// For the roll-out: every holder of a certificate of the cluster is admitted too, as before
+        /// Ganeti 2.11. What `enforce` would have refused is counted and logged.
+        Audit = "audit",
+    }
+}
 
 /// Whether the peer's address must be that of a master candidate, and the one its certificate
 /// names.

@@ -120,32 +120,26 @@ impl MapFile {
     }
 }
 
-/// The cases of [`MapFile`], without what was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MapState {
-    /// [`MapFile::Absent`].
-    Absent,
-    /// [`MapFile::Empty`].
-    Empty,
-    /// [`MapFile::Listed`].
-    Listed,
-    /// [`MapFile::Unreadable`].
-    Unreadable,
-    /// [`MapFile::Malformed`].
-    Malformed,
-    /// [`MapFile::TooLarge`].
-    TooLarge,
+// The label of `noded_proxy_candidate_map_state`.
+named! {
+    /// The cases of [`MapFile`], without what was found.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum MapState {
+        /// [`MapFile::Absent`].
+        Absent = "absent",
+        /// [`MapFile::Empty`].
+        Empty = "empty",
+        /// [`MapFile::Listed`].
+        Listed = "listed",
+        /// [`MapFile::Unreadable`].
+        Unreadable = "unreadable",
+        /// [`MapFile::Malformed`].
+        Malformed = "malformed",
+        /// [`MapFile::TooLarge`].
+        TooLarge = "too_large",
+    }
 }
 
-// The label of `noded_proxy_candidate_map_state`.
-named!(MapState {
-    Absent = "absent",
-    Empty = "empty",
-    Listed = "listed",
-    Unreadable = "unreadable",
-    Malformed = "malformed",
-    TooLarge = "too_large",
-});
 serde_by_name!(MapState);
 
 impl fmt::Display for MapFile {

@@ -71,20 +71,17 @@ pub struct Forbidden {
     arguments: String,
 }
 
-/// The lists of rules, by which forbidden calls are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum List {
-    /// `deny`.
-    Deny,
-    /// `allow_from_master_only`.
-    MasterOnly,
-}
-
 // The key's name, as in the label of `noded_proxy_policy_forbidden_total`.
-named!(List {
-    Deny = "deny",
-    MasterOnly = "allow_from_master_only",
-});
+named! {
+    /// The lists of rules, by which forbidden calls are counted.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum List {
+        /// `deny`.
+        Deny = "deny",
+        /// `allow_from_master_only`.
+        MasterOnly = "allow_from_master_only",
+    }
+}
 
 impl fmt::Display for List {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

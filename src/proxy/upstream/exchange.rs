@@ -88,7 +88,7 @@ pub(super) async fn exchange(
         }
         Ok(Progress::Long(mut stream, head, ready)) => {
             let (chunks, received) = mpsc::unbounded_channel();
-            let tasks = noded.tasks.clone();
+            let tasks = noded.handles.tasks.clone();
             tasks.spawn(async move {
                 let pumped = pump(&noded, &mut stream, head.length, ready, &chunks).await;
                 drop((stream, slot));
@@ -168,7 +168,7 @@ async fn pump(
         noded.count_bytes(Direction::Reply, data.len() as u64);
         if !chunks.is_closed() {
             tokio::select! {
-                lease = noded.budget.take(memory) => {
+                lease = noded.handles.budget.take(memory) => {
                     let _ = chunks.send(Ok((data, lease)));
                 }
                 () = chunks.closed() => {}

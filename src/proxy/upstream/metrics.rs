@@ -8,33 +8,27 @@ use rules::named;
 use super::error::Error;
 use crate::metrics::{Counter, Counters, Gauge, Histogram, Maker};
 
-/// What is counted of the connections to noded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Connection {
-    /// One was opened.
-    Opened,
-    /// One that was opened in advance was used by an RPC.
-    Warm,
+named! {
+    /// What is counted of the connections to noded.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) enum Connection {
+        /// One was opened.
+        Opened = "opened",
+        /// One that was opened in advance was used by an RPC.
+        Warm = "warm",
+    }
 }
 
-named!(Connection {
-    Opened = "opened",
-    Warm = "warm",
-});
-
-/// Which way a body goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Direction {
-    /// To noded.
-    Request,
-    /// To the client.
-    Reply,
+named! {
+    /// Which way a body goes.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) enum Direction {
+        /// To noded.
+        Request = "request",
+        /// To the client.
+        Reply = "reply",
+    }
 }
-
-named!(Direction {
-    Request = "request",
-    Reply = "reply",
-});
 
 /// The handles.
 #[derive(Debug)]

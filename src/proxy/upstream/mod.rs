@@ -28,11 +28,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::proxy::http::{Body, Budget, Refusal};
-use crate::trust::Store;
+use crate::proxy::http::{Body, Refusal};
 use rules::authz::Permit;
 use rules::identity::PeerIdentity;
 use rules::procedures::{self, Timeout};
@@ -45,6 +42,7 @@ use warm::Warm;
 pub use error::Error;
 pub use exchange::Reply;
 pub use metrics::Metrics;
+pub use noded::Handles;
 pub use noded_stream::NodedStream;
 pub use settings::Settings;
 pub use slots::{Lane, Load, Slot, Slots};
@@ -65,33 +63,16 @@ pub struct Upstream {
     noded: Arc<Noded>,
     slots: Arc<Slots<NodedStream>>,
     warm: Arc<Warm>,
-    store: Arc<Store>,
 }
 
 impl Upstream {
-    /// The node daemon behind its slots. After `closing`, no connection is opened in advance. What outlives its client runs as a task of `tasks`. Must
-    /// be called inside a tokio runtime.
-    pub fn new(
-        settings: Settings,
-        closing: CancellationToken,
-        store: Arc<Store>,
-        budget: Budget,
-        metrics: Arc<Metrics>,
-        tasks: TaskTracker,
-    ) -> Self {
+    /// The node daemon behind its slots. Must be called inside a tokio runtime.
+    pub fn new(settings: Settings, handles: Handles) -> Self {
         let (all, fast) = (settings.slots, settings.fast_slots);
         let slots = Slots::new(all, fast, settings.queue_length);
-        let handles = (Arc::clone(&store), budget, metrics, tasks);
-        let noded = Noded::new(
-            settings, closing, handles.0, handles.1, handles.2, handles.3,
-        );
+        let noded = Noded::new(settings, handles);
         let warm = Warm::start(Arc::clone(&noded), Arc::clone(&slots));
-        Self {
-            noded,
-            slots,
-            warm,
-            store,
-        }
+        Self { noded, slots, warm }
     }
 
     /// noded's address.
@@ -141,7 +122,7 @@ impl Upstream {
             }
         };
         // Body and queue may have taken hours: the map of this moment decides.
-        if let Err(denied) = self.store.authorise(peer) {
+        if let Err(denied) = self.noded.handles.store.authorise(peer) {
             return (Err(Error::Client(Refusal::Denied(denied))), timing);
         }
         let result = self.begin(slot, procedure, body).await;
@@ -165,7 +146,7 @@ impl Upstream {
         let warm = Arc::clone(&self.warm);
         let answered = move || warm.open_if_wanted();
         let exchange = exchange::exchange(Arc::clone(&self.noded), slot, call, answered);
-        DetachOnDrop::new(exchange, &self.noded.tasks)
+        DetachOnDrop::new(exchange, &self.noded.handles.tasks)
     }
 }
 

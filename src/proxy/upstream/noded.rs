@@ -16,43 +16,39 @@ use super::settings::Settings;
 use crate::proxy::http::Budget;
 use crate::trust::Store;
 
+/// What the daemon shares with the upstream.
+#[derive(Debug, Clone)]
+pub struct Handles {
+    /// Says who is admitted, and has the TLS connector.
+    pub store: Arc<Store>,
+    /// Memory for long replies.
+    pub budget: Budget,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// Runs what outlives its client; a drain waits for it.
+    pub tasks: TaskTracker,
+    /// Cancelled when connections are no longer to be opened in advance.
+    pub closing: CancellationToken,
+}
+
 /// The local node daemon.
 #[derive(Debug)]
 pub(super) struct Noded {
     pub(super) settings: Settings,
     /// Its address as the Host field says it.
     pub(super) host: String,
-    /// Cancelled when connections are no longer to be opened in advance.
-    pub(super) closing: CancellationToken,
-    /// Has the TLS connector.
-    store: Arc<Store>,
-    /// Memory for long replies.
-    pub(super) budget: Budget,
-    metrics: Arc<Metrics>,
-    /// Runs what outlives its client; a drain waits for it.
-    pub(super) tasks: TaskTracker,
+    pub(super) handles: Handles,
     /// What the last contact said: `None` if noded answered, else why not.
     health: Mutex<Option<String>>,
 }
 
 impl Noded {
-    pub(super) fn new(
-        settings: Settings,
-        closing: CancellationToken,
-        store: Arc<Store>,
-        budget: Budget,
-        metrics: Arc<Metrics>,
-        tasks: TaskTracker,
-    ) -> Arc<Self> {
-        metrics.up.set(1);
+    pub(super) fn new(settings: Settings, handles: Handles) -> Arc<Self> {
+        handles.metrics.up.set(1);
         Arc::new(Self {
             host: settings.address.to_string(),
             settings,
-            closing,
-            store,
-            budget,
-            metrics,
-            tasks,
+            handles,
             health: Mutex::default(),
         })
     }
@@ -75,7 +71,7 @@ impl Noded {
         tcp.socket()
             .and_then(|socket| socket.set_tcp_nodelay(true))
             .map_err(|error| Error::Internal(error.to_string()))?;
-        let snapshot = self.store.snapshot();
+        let snapshot = self.handles.store.snapshot();
         let tls = snapshot
             .tls
             .as_ref()
@@ -102,7 +98,7 @@ impl Noded {
         let down = error.filter(|e| e.is_down()).map(|e| self.describe(e));
         let mut health = self.lock_health();
         if health.is_some() != down.is_some() {
-            self.metrics.up.set(i64::from(down.is_none()));
+            self.handles.metrics.up.set(i64::from(down.is_none()));
             match &down {
                 Some(why) => warn!(why, "noded is down"),
                 None => info!(address = %self.settings.address, "noded is up again"),
@@ -116,22 +112,22 @@ impl Noded {
     }
 
     pub(super) fn count_error(&self, error: &Error) {
-        self.metrics.errors.of(error).inc();
+        self.handles.metrics.errors.of(error).inc();
     }
 
     pub(super) fn count_connection(&self, kind: Connection) {
-        self.metrics.connections.of(kind).inc();
+        self.handles.metrics.connections.of(kind).inc();
     }
 
     pub(super) fn count_bytes(&self, direction: Direction, bytes: u64) {
-        self.metrics.body_bytes.of(direction).inc_by(bytes);
+        self.handles.metrics.body_bytes.of(direction).inc_by(bytes);
     }
 
     pub(super) fn count_used_up(&self) {
-        self.metrics.warm_spent.inc();
+        self.handles.metrics.warm_spent.inc();
     }
 
     pub(super) fn observe_queue(&self, seconds: f64) {
-        self.metrics.queue_duration.observe(seconds);
+        self.handles.metrics.queue_duration.observe(seconds);
     }
 }

@@ -90,7 +90,7 @@ impl Warm {
         });
         if this.noded.settings.warm {
             let use_up = Arc::clone(&this).use_up_in_time();
-            this.noded.tasks.spawn(use_up);
+            this.noded.handles.tasks.spawn(use_up);
         }
         this
     }
@@ -112,7 +112,7 @@ impl Warm {
         let this = Arc::clone(self);
         // Tracked: the drain waits until open connections were used up. A connection that is
         // closed without a request leaves a traceback in noded's log.
-        self.noded.tasks.spawn(async move {
+        self.noded.handles.tasks.spawn(async move {
             sleep(REPLY_FIRST).await;
             this.open_in_advance().await;
             this.opening.store(false, Ordering::Relaxed);
@@ -120,7 +120,7 @@ impl Warm {
     }
 
     fn is_closing(&self) -> bool {
-        self.noded.closing.is_cancelled()
+        self.noded.handles.closing.is_cancelled()
     }
 
     fn wanted(&self) -> usize {
@@ -159,7 +159,7 @@ impl Warm {
             tokio::select! {
                 () = self.warm_ready.notified(), if oldest.is_none() => {}
                 () = sleep_until(due), if oldest.is_some() => self.use_up(due - USE_UP_AFTER),
-                () = self.noded.closing.cancelled() => break,
+                () = self.noded.handles.closing.cancelled() => break,
             }
         }
         self.use_up(Instant::now());
@@ -176,7 +176,7 @@ impl Warm {
             self.noded.count_used_up();
             // A probe is no arrival, so nothing is opened in advance after it.
             let probe = exchange(Arc::clone(&self.noded), slot, probe, || {});
-            self.noded.tasks.spawn(probe);
+            self.noded.handles.tasks.spawn(probe);
         }
     }
 }

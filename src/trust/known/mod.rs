@@ -18,23 +18,20 @@ use rules::dn::Name;
 use rules::identity::Digest;
 use rules::{named, serde_by_name};
 
-/// Where a certificate is known from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
-    /// A file in `candidate_certs`.
-    Directory,
-    /// `candidate_bundle`.
-    Bundle,
-    /// A handshake in which its holder proved possession.
-    Learned,
+// The label of `noded_proxy_known_certificates`.
+named! {
+    /// Where a certificate is known from.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum Source {
+        /// A file in `candidate_certs`.
+        Directory = "directory",
+        /// `candidate_bundle`.
+        Bundle = "bundle",
+        /// A handshake in which its holder proved possession.
+        Learned = "learned",
+    }
 }
 
-// The label of `noded_proxy_known_certificates`.
-named!(Source {
-    Directory = "directory",
-    Bundle = "bundle",
-    Learned = "learned",
-});
 serde_by_name!(Source);
 
 /// One certificate that is known.
@@ -135,29 +132,24 @@ pub enum WhenIncomplete {
     Partial,
 }
 
-/// How the client CA list came about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CaState {
-    /// It has all names.
-    Complete,
-    /// Empty: some candidate's certificate is not known.
-    Incomplete,
-    /// It has the names that are known.
-    Partial,
-    /// Empty: TLS cannot carry all names.
-    TooLong,
-    /// Empty: nobody is admitted.
-    Nobody,
+// The label of `noded_proxy_client_ca_list_state`.
+named! {
+    /// How the client CA list came about.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum CaState {
+        /// It has all names.
+        Complete = "complete",
+        /// Empty: some candidate's certificate is not known.
+        Incomplete = "incomplete",
+        /// It has the names that are known.
+        Partial = "partial",
+        /// Empty: TLS cannot carry all names.
+        TooLong = "too_long",
+        /// Empty: nobody is admitted.
+        Nobody = "nobody",
+    }
 }
 
-// The label of `noded_proxy_client_ca_list_state`.
-named!(CaState {
-    Complete = "complete",
-    Incomplete = "incomplete",
-    Partial = "partial",
-    TooLong = "too_long",
-    Nobody = "nobody",
-});
 serde_by_name!(CaState);
 
 /// The client CA list that goes into each CertificateRequest.
