@@ -43,7 +43,7 @@ pub enum Command {
     /// Exit status: 0 no errors (warnings are allowed), 1 something would fail, 64 wrong
     /// configuration.
     Check(CheckArgs),
-    /// Print the digest of certificates, in the form of the candidate map.
+    /// Print digests of certificates as the candidate map has them.
     ///
     /// One file: its digest alone. Several files: one line with digest and file name for each.
     ///

@@ -16,6 +16,7 @@
 //! | `cli` | what is typed and what is printed |
 //! | `drain` | how it ends, and what systemd is told |
 //! | `forward` | requests, bodies, faults and slots, with a stand-in for noded |
+//! | `manual` | which flags each command takes, and the man pages |
 //! | `noded` | the real node daemon and Ganeti's own client |
 //! | `overload` | who is served when there are more callers than room |
 //! | `policy` | which procedures a candidate may call |
@@ -40,6 +41,7 @@ mod guard;
 mod handshake;
 mod identity;
 mod limits;
+mod manual;
 mod noded;
 mod overload;
 mod policy;
