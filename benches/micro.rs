@@ -142,7 +142,8 @@ fn http_head(c: &mut Criterion) {
     });
 }
 
-/// Both ends of the handshake, over loopback, in one thread: see `load limit` for the server's alone.
+/// Both ends of the handshake, over loopback, in one thread: see `load limit` for the server's
+/// alone.
 fn handshake(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("folder");
     pki::certs(dir.path(), 1);

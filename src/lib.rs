@@ -1,6 +1,7 @@
 //! noded-proxy: mutual TLS in front of Ganeti's node daemon; only master candidates get through.
 //!
-//! Each folder may use those below it, never those above. `tests/architecture.rs` checks every `use` line.
+//! Each folder may use those below it, never those above. `tests/architecture.rs` checks every
+//! `use` line.
 //!
 //! ```text
 //!   main
@@ -15,8 +16,8 @@
 //!   rules       a package of its own: who may do what, pure
 //! ```
 //!
-//! Read [`proxy::connection`] first: it tells the life of one connection, and [`proxy::rpc`] that of one RPC.
-//! What decides is in [`rules::authz`], [`rules::candidates`] and [`rules::admission`].
+//! Read [`proxy::connection`] first: it tells the life of one connection, and [`proxy::rpc`] that
+//! of one RPC. What decides is in [`rules::authz`], [`rules::candidates`] and [`rules::admission`].
 
 pub mod commands;
 pub mod config;

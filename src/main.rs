@@ -1,4 +1,5 @@
-//! Parses the command line, calls the command, ends with its exit status. Nothing else happens here.
+//! Parses the command line, calls the command, ends with its exit status. Nothing else happens
+//! here.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,6 @@
-//! The house rules of the code, read off the sources: who may use whom, which folder may name which crate, and how
-//! large files and functions may be. It reads `src/` and `rules/`; it compiles and runs nothing of them.
+//! The house rules of the code, read off the sources: who may use whom, which folder may name which
+//! crate, and how large files and functions may be. It reads `src/` and `rules/`; it compiles and
+//! runs nothing of them.
 //!
 //! `tests/architecture/proof.rs` shows that each rule fails on a small source that breaks it.
 //! `cargo test --test architecture -- --nocapture sizes` prints the sizes.

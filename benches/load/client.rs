@@ -147,9 +147,9 @@ fn pem_files(folder: &Path) -> io::Result<Vec<Option<PathBuf>>> {
         .collect()
 }
 
-/// No session reuse, and no check of the server's certificate: the clients share the
-/// machine with the proxy and should spend as little as they can. One order of groups (the
-/// second is that of ECDSA certificates) and of ciphers, so that every proxy is asked for the same work.
+/// No session reuse, and no check of the server's certificate: the clients share the machine with
+/// the proxy and should spend as little as they can. One order of groups (the second is that of
+/// ECDSA certificates) and of ciphers, so that every proxy is asked for the same work.
 pub(crate) fn context(cert: Option<&Path>, tls: SslVersion) -> Result<SslContext, ErrorStack> {
     let mut b = SslContextBuilder::new(SslMethod::tls_client())?;
     b.set_verify(SslVerifyMode::NONE);

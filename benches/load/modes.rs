@@ -139,7 +139,8 @@ fn paced(
 
 fn say_hello(rogue: &Client, hello: &[u8]) -> Result<String, String> {
     let mut tcp = rogue.tcp()?;
-    // It leaves with a reset: thousands of ports in TIME_WAIT would slow this program down and not the proxy.
+    // It leaves with a reset: thousands of ports in TIME_WAIT would slow this program down and not
+    // the proxy.
     let _ = SockRef::from(&tcp).set_linger(Some(Duration::ZERO));
     tcp.write_all(hello).map_err(|e| reason(&e))?;
     match tcp.read(&mut [0; 4096]) {

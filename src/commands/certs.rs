@@ -17,7 +17,7 @@ use rules::Named;
 /// `noded-proxy certs list`: from the running proxy if one answers, else from the files. Exit
 /// status 0 when each candidate's certificate is known, 1 otherwise.
 pub fn list(args: &CertsListArgs) -> ExitCode {
-    let config = match Config::load(&args.file, &args.overrides()) {
+    let config = match Config::load(&args.admission.file, &args.overrides()) {
         Ok(config) => config,
         Err(problems) => return exit::wrong_configuration(&problems),
     };

@@ -1,4 +1,5 @@
-//! What is typed: the command line, and the one source of `--help`, the man pages and the completions.
+//! What is typed: the command line, and the one source of `--help`, the man pages and the
+//! completions.
 //!
 //! Each command takes the flags that it uses and no others. Nothing is read or decided here.
 
@@ -96,33 +97,49 @@ pub enum Command {
     },
 }
 
-/// Options of `run`: everything that can be overridden.
+/// What decides who is admitted, and where the running proxy is: for all who read both.
 #[derive(Debug, Clone, Default, Args)]
-pub struct RunArgs {
+pub struct AdmissionArgs {
     /// Where the configuration file is.
     #[command(flatten)]
     pub file: FileArgs,
-    /// Where clients come in.
-    #[command(flatten)]
-    pub listen: ListenArgs,
-    /// Where the node daemon is.
-    #[command(flatten)]
-    pub upstream: UpstreamArgs,
     /// What decides who is admitted.
     #[command(flatten)]
     pub trust: TrustArgs,
     /// Further certificates.
     #[command(flatten)]
     pub bundle: BundleArgs,
-    /// What is kept over restarts.
+    /// What the proxy remembers.
     #[command(flatten)]
     pub state: StateArgs,
-    /// Which rule decides.
-    #[command(flatten)]
-    pub mode: ModeArgs,
     /// Where operators look.
     #[command(flatten)]
     pub admin: AdminArgs,
+}
+
+impl AdmissionArgs {
+    /// All groups that override keys, and further ones.
+    fn overrides<'a>(&'a self, more: &[&'a dyn Overrides]) -> Vec<&'a dyn Overrides> {
+        let own: [&dyn Overrides; 4] = [&self.trust, &self.bundle, &self.state, &self.admin];
+        [&own, more].concat()
+    }
+}
+
+/// Options of `run`: everything that can be overridden.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RunArgs {
+    /// Files, state and admin listener.
+    #[command(flatten)]
+    pub admission: AdmissionArgs,
+    /// Where clients come in.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// Where the node daemon is.
+    #[command(flatten)]
+    pub upstream: UpstreamArgs,
+    /// Which rule decides.
+    #[command(flatten)]
+    pub mode: ModeArgs,
     /// What only a running proxy uses.
     #[command(flatten)]
     pub service: ServiceArgs,
@@ -130,17 +147,9 @@ pub struct RunArgs {
 
 impl RunArgs {
     /// All groups that override keys.
-    pub fn overrides(&self) -> [&dyn Overrides; 8] {
-        [
-            &self.listen,
-            &self.upstream,
-            &self.trust,
-            &self.bundle,
-            &self.state,
-            &self.mode,
-            &self.admin,
-            &self.service,
-        ]
+    pub fn overrides(&self) -> Vec<&dyn Overrides> {
+        let more: [&dyn Overrides; 4] = [&self.listen, &self.upstream, &self.mode, &self.service];
+        self.admission.overrides(&more)
     }
 }
 
@@ -217,34 +226,22 @@ pub struct ExplainArgs {
     /// PEM file; its first certificate counts, keys are skipped
     #[arg(value_name = "CERT", required_unless_present = "peer")]
     pub certificate: Option<PathBuf>,
-    /// Address from which the certificate is shown; alone: explain the last refusals of this address
+    /// Address from which the certificate is shown; alone: explain the last refusals of this
+    /// address
     #[arg(long, value_name = "ADDRESS")]
     pub peer: Option<IpAddr>,
-    /// Where the configuration file is.
+    /// Files, state and the running proxy to ask.
     #[command(flatten)]
-    pub file: FileArgs,
-    /// What decides who is admitted.
-    #[command(flatten)]
-    pub trust: TrustArgs,
-    /// Further certificates.
-    #[command(flatten)]
-    pub bundle: BundleArgs,
-    /// What the proxy remembers.
-    #[command(flatten)]
-    pub state: StateArgs,
+    pub admission: AdmissionArgs,
     /// Which rule decides.
     #[command(flatten)]
     pub mode: ModeArgs,
-    /// The running proxy to ask.
-    #[command(flatten)]
-    pub admin: AdminArgs,
 }
 
 impl ExplainArgs {
     /// All groups that override keys.
-    pub fn overrides(&self) -> [&dyn Overrides; 5] {
-        let (trust, bundle) = (&self.trust, &self.bundle);
-        [trust, bundle, &self.state, &self.mode, &self.admin]
+    pub fn overrides(&self) -> Vec<&dyn Overrides> {
+        self.admission.overrides(&[&self.mode])
     }
 }
 
@@ -268,27 +265,15 @@ pub struct CertsListArgs {
     /// Print one JSON document instead of text
     #[arg(long)]
     pub json: bool,
-    /// Where the configuration file is.
+    /// Files, state and the running proxy to ask.
     #[command(flatten)]
-    pub file: FileArgs,
-    /// What decides who is admitted.
-    #[command(flatten)]
-    pub trust: TrustArgs,
-    /// Further certificates.
-    #[command(flatten)]
-    pub bundle: BundleArgs,
-    /// What the proxy remembers.
-    #[command(flatten)]
-    pub state: StateArgs,
-    /// The running proxy to ask.
-    #[command(flatten)]
-    pub admin: AdminArgs,
+    pub admission: AdmissionArgs,
 }
 
 impl CertsListArgs {
     /// All groups that override keys.
-    pub fn overrides(&self) -> [&dyn Overrides; 4] {
-        [&self.trust, &self.bundle, &self.state, &self.admin]
+    pub fn overrides(&self) -> Vec<&dyn Overrides> {
+        self.admission.overrides(&[])
     }
 }
 

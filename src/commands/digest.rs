@@ -1,12 +1,13 @@
-//! `noded-proxy digest`: the digest of certificates, as the candidate map has it. It never shows a key.
+//! `noded-proxy digest`: the digest of certificates, as the candidate map has it. It never shows a
+//! key.
 
 use std::process::ExitCode;
 
 use crate::commands::cli::DigestArgs;
 use crate::tls::certificates;
 
-/// `noded-proxy digest FILE...`: the digest as the candidate map has it. With one file the digest alone, with
-/// several `DIGEST FILE` a line.
+/// `noded-proxy digest FILE...`: the digest as the candidate map has it. With one file the digest
+/// alone, with several `DIGEST FILE` a line.
 pub fn main(args: &DigestArgs) -> ExitCode {
     let mut exit = ExitCode::SUCCESS;
     for file in &args.files {

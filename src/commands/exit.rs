@@ -1,6 +1,7 @@
 //! How the program ends: exit statuses, and the line on standard error that goes with them.
 //!
-//! Every command ends through here or with success and failure of its own; no room below knows an exit status.
+//! Every command ends through here or with success and failure of its own; no room below knows an
+//! exit status.
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -26,8 +27,8 @@ pub(crate) fn failure(why: impl Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What clap has to say. Help and version go to standard output; a wrong command line is one line, as a wrong
-/// value in the file is.
+/// What clap has to say. Help and version go to standard output; a wrong command line is one line,
+/// as a wrong value in the file is.
 pub fn usage(told: &clap::Error) -> ExitCode {
     if !told.use_stderr() || told.kind() == Nothing {
         let _ = told.print();

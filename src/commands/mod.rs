@@ -1,7 +1,8 @@
-//! One file or folder for each subcommand, and what they share: the command line ([`cli`]) and how the program
-//! ends ([`exit`]).
+//! One file or folder for each subcommand, and what they share: the command line ([`cli`]) and how
+//! the program ends ([`exit`]).
 //!
-//! A command reads, asks and prints. It decides nothing of its own about a peer, and no room below uses it.
+//! A command reads, asks and prints. It decides nothing of its own about a peer, and no room below
+//! uses it.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

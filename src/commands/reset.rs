@@ -9,7 +9,8 @@ use crate::commands::exit;
 use crate::config::Config;
 use crate::trust::forget;
 
-/// Exit status 0 when there is nothing left, 1 when a proxy uses the directory or it cannot be changed.
+/// Exit status 0 when there is nothing left, 1 when a proxy uses the directory or it cannot be
+/// changed.
 pub fn main(args: &ResetArgs) -> ExitCode {
     let config = match Config::load(&args.file, &[&args.state]) {
         Ok(config) => config,

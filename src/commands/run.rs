@@ -1,4 +1,5 @@
-//! `noded-proxy run`: configuration, then logging, then the daemon until it has drained. It builds no part itself.
+//! `noded-proxy run`: configuration, then logging, then the daemon until it has drained. It builds
+//! no part itself.
 
 use std::process::ExitCode;
 
@@ -12,7 +13,7 @@ use crate::daemon::server::{self, Outcome};
 
 /// Exit status 0 drained, 1 cut or failed, 64 wrong configuration.
 pub fn main(args: &RunArgs) -> ExitCode {
-    let config = match Config::load(&args.file, &args.overrides()) {
+    let config = match Config::load(&args.admission.file, &args.overrides()) {
         Ok(config) => config,
         Err(problems) => return exit::wrong_configuration(&problems),
     };

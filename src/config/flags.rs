@@ -1,7 +1,8 @@
-//! The flags that override keys of the configuration file, in groups: a command takes the groups that it uses.
+//! The flags that override keys of the configuration file, in groups: a command takes the groups
+//! that it uses.
 //!
-//! A flag has the name and the meaning of its key. A group copies what was typed over what the file says; it
-//! checks nothing, because `Config::load` checks the result.
+//! A flag has the name and the meaning of its key. A group copies what was typed over what the file
+//! says; it checks nothing, because `Config::load` checks the result.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,6 +1,8 @@
-//! All keys of the configuration file, with their defaults; a section with keys of its own is a type of its own.
+//! All keys of the configuration file, with their defaults; a section with keys of its own is a
+//! type of its own.
 //!
-//! It reads nothing. The sample `config/noded-proxy.toml` says the same to people, and a test holds them equal.
+//! It reads nothing. The sample `config/noded-proxy.toml` says the same to people, and a test holds
+//! them equal.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,13 +17,15 @@ use super::upstream::UpstreamConfig;
 use super::value::duration;
 use rules::policy;
 
-/// Everything `noded-proxy run` can be told. `config/noded-proxy.toml` shows each key with its default.
+/// Everything `noded-proxy run` can be told. `config/noded-proxy.toml` shows each key with its
+/// default.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Addresses of the public listener.
     pub listen: Vec<SocketAddr>,
-    /// Address of the admin listener (`/metrics`, `/healthz`, `/status`): plain HTTP, no authentication.
+    /// Address of the admin listener (`/metrics`, `/healthz`, `/status`): plain HTTP, no
+    /// authentication.
     pub admin: SocketAddr,
     /// Key and certificate of the cluster, as Ganeti keeps them.
     pub server_pem: PathBuf,

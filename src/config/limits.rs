@@ -1,4 +1,5 @@
-//! Section `[limits]`: bounds on what clients can take. It does not know how many files the process may open.
+//! Section `[limits]`: bounds on what clients can take. It does not know how many files the process
+//! may open.
 
 use std::time::Duration;
 
@@ -15,9 +16,11 @@ pub struct LimitsConfig {
     pub connections: usize,
     /// TLS handshakes at a time.
     pub handshakes: usize,
-    /// TLS handshakes at a time for each source: an IPv4 address, or the first 64 bits of an IPv6 address.
+    /// TLS handshakes at a time for each source: an IPv4 address, or the first 64 bits of an IPv6
+    /// address.
     pub handshakes_per_source: usize,
-    /// Of connections and handshakes, kept for candidates' addresses; by default a quarter, at most 64.
+    /// Of connections and handshakes, kept for candidates' addresses; by default a quarter, at most
+    /// 64.
     pub reserved: Option<usize>,
     /// Time for a TLS handshake.
     #[serde(deserialize_with = "duration")]

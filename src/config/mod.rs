@@ -1,9 +1,11 @@
-//! What was configured: defaults, then the file, then the flags, to a [`Config`] that cannot be wrong, and from
-//! there to the settings of each part ([`Config::proxy_settings`] and its neighbours).
+//! What was configured: defaults, then the file, then the flags, to a [`Config`] that cannot be
+//! wrong, and from there to the settings of each part ([`Config::proxy_settings`] and its
+//! neighbours).
 //!
-//! It reads the configuration file and does nothing else: no other file, no socket, no log line. Only `daemon`
-//! and `commands` name it; the parts below have settings of their own and know no key. Every problem is one line
-//! that names the key, the value and what was expected, and all problems of the values are reported together.
+//! It reads the configuration file and does nothing else: no other file, no socket, no log line.
+//! Only `daemon` and `commands` name it; the parts below have settings of their own and know no
+//! key. Every problem is one line that names the key, the value and what was expected, and all
+//! problems of the values are reported together.
 
 mod file;
 mod flags;

@@ -1,4 +1,5 @@
-//! What is wrong with the configuration, one line for each problem, and the checks that find it in values.
+//! What is wrong with the configuration, one line for each problem, and the checks that find it in
+//! values.
 //!
 //! A section checks its own keys, beside their names and defaults. Nothing here knows a key.
 
@@ -12,7 +13,8 @@ pub struct Problem(pub(super) String);
 
 /// Looks at the values of one section, and keeps every problem that it finds.
 pub(super) struct Checks {
-    /// What stands in front of a key's name: `"upstream."`, or nothing for the keys in front of the sections.
+    /// What stands in front of a key's name: `"upstream."`, or nothing for the keys in front of the
+    /// sections.
     prefix: &'static str,
     found: Vec<Problem>,
 }

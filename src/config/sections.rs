@@ -35,7 +35,8 @@ pub struct ClientCaListConfig {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsConfig {
-    /// Also speak to nodes that cannot be upgraded: TLS 1.0, RSA key exchange, 1024-bit keys, SHA-1.
+    /// Also speak to nodes that cannot be upgraded: TLS 1.0, RSA key exchange, 1024-bit keys,
+    /// SHA-1.
     pub legacy: bool,
     /// Which certificate clients are shown.
     pub certificate: ServerCertificate,

@@ -1,7 +1,8 @@
 //! What the configuration says, as each part below takes it.
 //!
-//! The only place where a key meets a part's own settings. It copies values and decides nothing: what a value
-//! means is the part's business, and what it must fit to (open files, for example) is the daemon's.
+//! The only place where a key meets a part's own settings. It copies values and decides nothing:
+//! what a value means is the part's business, and what it must fit to (open files, for example) is
+//! the daemon's.
 
 use super::keys::Config;
 use super::upstream::Warm;
@@ -72,7 +73,8 @@ impl Config {
         }
     }
 
-    /// The bounds on connections and handshakes, as they were asked for. The process may have fewer files.
+    /// The bounds on connections and handshakes, as they were asked for. The process may have fewer
+    /// files.
     pub fn bounds(&self) -> Bounds {
         let limits = &self.limits;
         Bounds {

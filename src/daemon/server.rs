@@ -63,8 +63,8 @@ pub enum StartError {
     Io(#[from] io::Error),
 }
 
-/// Runs a proxy until SIGTERM or SIGINT, then drains. Call it before there is a second thread: the sandbox holds
-/// this thread and those that it starts.
+/// Runs a proxy until SIGTERM or SIGINT, then drains. Call it before there is a second thread: the
+/// sandbox holds this thread and those that it starts.
 pub(crate) fn serve(config: &Config) -> Result<Outcome, StartError> {
     let sandbox = sandbox::start(config)?; // before there is any other thread
     let runtime = event_loop()?;
@@ -237,7 +237,8 @@ async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads, shared: Arc<Shar
     }
 }
 
-/// The bounds on connections for a process that may open `files` files: what was asked for, or less.
+/// The bounds on connections for a process that may open `files` files: what was asked for, or
+/// less.
 fn fitting(config: &Config, files: u64) -> Bounds {
     let asked = config.bounds();
     let bounds = lowered(asked, files, config.upstream.max_clients);

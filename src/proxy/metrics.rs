@@ -24,7 +24,8 @@ named! {
         Admitted = "admitted",
         /// It was refused.
         Rejected = "rejected",
-        /// The client connected and closed without a byte, as Ganeti does to see whether a node is up.
+        /// The client connected and closed without a byte, as Ganeti does to see whether a node is
+        /// up.
         Ping = "ping",
     }
 }

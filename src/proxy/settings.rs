@@ -1,4 +1,5 @@
-//! What the road of an RPC can be told. `config` fills it; nothing here knows a key, a flag or a default.
+//! What the road of an RPC can be told. `config` fills it; nothing here knows a key, a flag or a
+//! default.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Which files trust reads, and how it takes what they say. `config` fills both; nothing here reads a
-//! configuration file or a flag.
+//! Which files trust reads, and how it takes what they say. `config` fills both; nothing here reads
+//! a configuration file or a flag.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! Files that use each other in a circle, found through re-exports. Tests do not count, and a module that only
-//! passes on what its child defines does not depend on the child.
+//! Files that use each other in a circle, found through re-exports. Tests do not count, and a
+//! module that only passes on what its child defines does not depend on the child.
 
 use std::collections::{BTreeMap, BTreeSet};
 

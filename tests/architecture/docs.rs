@@ -1,4 +1,5 @@
-//! Whether each file says what it does and what it never does. It looks for the words; people judge the sense.
+//! Whether each file says what it does and what it never does. It looks for the words; people judge
+//! the sense.
 
 use super::source::Tree;
 

@@ -13,7 +13,8 @@ const FILE: usize = 400;
 /// No function has more lines.
 const FUNCTION: usize = 60;
 
-/// Median and ninth decile of the files' lines, and ninth decile of the functions' lines, at the most.
+/// Median and ninth decile of the files' lines, and ninth decile of the functions' lines, at the
+/// most.
 const FILE_MEDIAN: usize = 156;
 const FILE_P90: usize = 284;
 const FUNCTION_P90: usize = 29;

@@ -1,4 +1,5 @@
-//! The sources as a tree of modules, with the paths that each file names. Resolves names; judges nothing.
+//! The sources as a tree of modules, with the paths that each file names. Resolves names; judges
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -154,7 +155,8 @@ pub(crate) fn product_items(items: &[Item], is_test: bool) -> impl Iterator<Item
         .filter(move |item| is_test || !is_test_only(attributes(item)))
 }
 
-/// The module that a path is written in, with the modules that it declares: a path may begin with one of these.
+/// The module that a path is written in, with the modules that it declares: a path may begin with
+/// one of these.
 struct Module<'a> {
     path: &'a [String],
     children: Vec<String>,

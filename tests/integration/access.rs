@@ -139,7 +139,8 @@ fn a_malformed_first_map_admits_nobody() {
     assert_degraded(&proxy, "line 1");
 }
 
-/// Once there was a map, this fault keeps it in force, is told, and is over when the file is good again.
+/// Once there was a map, this fault keeps it in force, is told, and is over when the file is good
+/// again.
 pub(crate) fn keeps_the_last_good_map(state: &str, why: &str, spoil: impl Fn(&Proxy)) {
     let pki = Pki::new();
     let (node, new) = (pki.client(NAME), pki.client("node2.example.com"));

@@ -29,8 +29,8 @@ fn stdout(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Runs with a wrong configuration: exit status 64 and one line with these words on standard error. A port that
-/// is taken shows that none is tried.
+/// Runs with a wrong configuration: exit status 64 and one line with these words on standard error.
+/// A port that is taken shows that none is tried.
 #[track_caller]
 fn assert_refused(config: &str, flags: &[&str], words: &[&str]) {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

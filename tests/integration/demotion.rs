@@ -1,4 +1,5 @@
-//! A candidate that is demoted, whatever it is doing at that moment. `threats` runs most of these stories.
+//! A candidate that is demoted, whatever it is doing at that moment. `threats` runs most of these
+//! stories.
 
 use std::io::{Read, Write};
 

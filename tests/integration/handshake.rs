@@ -9,8 +9,8 @@ pub(crate) fn proxy_for(pki: &Pki, candidate: &Identity) -> Builder {
     Proxy::with(pki).candidates(&[("uuid-1", candidate)])
 }
 
-/// Whether a client is refused in both TLS versions: with this alert, counted under this reason, and
-/// logged and shown in `/status` with its digest and name.
+/// Whether a client is refused in both TLS versions: with this alert, counted under this reason,
+/// and logged and shown in `/status` with its digest and name.
 #[track_caller]
 pub(crate) fn assert_refused(proxy: &Proxy, client: &Identity, cn: &str, reason: &str, alert: u8) {
     for tls in Tls::BOTH {
@@ -255,8 +255,8 @@ fn a_candidate_that_sends_its_issuer_along_is_admitted() {
     }
 }
 
-/// Certificates are public; the key is the proof. (A row of `threats`. Keys on P-256, because a client's library
-/// notices an RSA signature that does not fit before the proxy can.)
+/// Certificates are public; the key is the proof. (A row of `threats`. Keys on P-256, because a
+/// client's library notices an RSA signature that does not fit before the proxy can.)
 pub(crate) fn a_stolen_certificate_without_its_key_does_not_help() {
     let pki = Pki::new();
     let node = pki.client_ec("node1.example.com");

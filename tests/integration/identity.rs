@@ -1,4 +1,5 @@
-//! Certificates of mixed and old clusters: the client CA list, learned certificates, the other checks.
+//! Certificates of mixed and old clusters: the client CA list, learned certificates, the other
+//! checks.
 //!
 //! | module | what it shows |
 //! | --- | --- |

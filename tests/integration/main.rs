@@ -1,4 +1,5 @@
-//! The proxy as a whole: the real program, real sockets, real certificates. One test, one behaviour.
+//! The proxy as a whole: the real program, real sockets, real certificates. One test, one
+//! behaviour.
 //!
 //! | module | what it shows |
 //! | --- | --- |

@@ -191,7 +191,8 @@ fn many_calls_at_a_time_are_all_answered() {
     );
 }
 
-/// More than noded can take at once, which would stop its accept loop: none is refused, all are answered.
+/// More than noded can take at once, which would stop its accept loop: none is refused, all are
+/// answered.
 #[test]
 fn more_slow_calls_than_slots_are_all_answered() {
     let Some(noded) = Noded::plain() else { return };
@@ -283,7 +284,8 @@ fn the_real_client_reads_why_its_request_is_refused() {
     );
 }
 
-/// noded keeps its own TLS. With no map, or an empty one, it admits `server.pem` alone, which the proxy shows.
+/// noded keeps its own TLS. With no map, or an empty one, it admits `server.pem` alone, which the
+/// proxy shows.
 #[test]
 fn noded_with_tls_answers_the_same() {
     for (map, calls) in [("absent", &CALLS[..]), ("empty", &CALLS[..1])] {
@@ -369,8 +371,9 @@ fn noded_may_be_restarted_behind_the_proxy() {
 /// How often the traffic of the next test goes round; 15 s each, most of it idle.
 const ROUNDS: usize = 4;
 
-/// RPCs in all rhythms, so that connections in advance are used, left over and opened again. noded gives an open
-/// connection 10 s and logs a traceback when nothing comes: it has nothing to log but requests.
+/// RPCs in all rhythms, so that connections in advance are used, left over and opened again. noded
+/// gives an open connection 10 s and logs a traceback when nothing comes: it has nothing to log but
+/// requests.
 #[test]
 fn connections_in_advance_leave_only_requests_in_noded_s_log() {
     let Some(noded) = Noded::start(&["--no-ssl", "--map", "client"]) else {
@@ -398,7 +401,8 @@ fn connections_in_advance_leave_only_requests_in_noded_s_log() {
         assert_eq!(answer.map(|a| a.status), Ok(200), "{procedure}");
     };
     let mut calls = 0;
-    // At a time, and how often. Each round has them before other gaps; the last ends with the longest.
+    // At a time, and how often. Each round has them before other gaps; the last ends with the
+    // longest.
     let bursts = [(20, 1), (1, 30), (1, 1), (2, 1), (5, 1)];
     let gaps = [0.1, 1.0, 3.0, 11.0];
     for round in 0..ROUNDS {

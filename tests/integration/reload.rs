@@ -1,4 +1,5 @@
-//! How files change under the running proxy: the map and `server.pem`, by rename and in place, whole and torn.
+//! How files change under the running proxy: the map and `server.pem`, by rename and in place,
+//! whole and torn.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -94,8 +95,9 @@ fn the_same_map_again_closes_no_connection_and_counts_as_no_change() {
     assert!(!proxy.logged("no longer admitted: closing its connection"));
 }
 
-/// `gnt-cluster renew-crypto` copies a short map over a long one with scp: byte after byte is overwritten, and
-/// what is left behind is cut off at the end. Until then the old map must hold, unchanged.
+/// `gnt-cluster renew-crypto` copies a short map over a long one with scp: byte after byte is
+/// overwritten, and what is left behind is cut off at the end. Until then the old map must hold,
+/// unchanged.
 #[test]
 fn scp_over_a_longer_map_admits_and_locks_out_nobody_before_it_is_done() {
     let pki = Pki::new();
@@ -209,7 +211,8 @@ fn a_connection_outlives_the_renewal_of_server_pem() {
     ask(&mut open);
 }
 
-/// Whether a faulty `server.pem` leaves the old identity in force, is told, and is over with a good one.
+/// Whether a faulty `server.pem` leaves the old identity in force, is told, and is over with a good
+/// one.
 fn keeps_the_old_identity(why: &str, spoil: impl Fn(&Proxy, &Pki, &Identity)) {
     let pki = Pki::new();
     let (node, renewed) = (pki.client(NAME), pki.renewed_server(900));
@@ -378,7 +381,8 @@ fn a_node_that_leaves_its_cluster_closes_the_port_and_forgets() {
     );
     proxy.wait_for("the state is dropped", |p| !p.state_path().exists());
 
-    // It joins again, and has no map yet: that is the bootstrap phase and nothing learned before counts.
+    // It joins again, and has no map yet: that is the bootstrap phase and nothing learned before
+    // counts.
     fs::remove_file(proxy.map_path()).unwrap();
     replace(&proxy.server_pem_path(), pki.server_pem().as_bytes(), 0o400);
     proxy.wait_for("it is ready", |p| p.health().0 == 200);

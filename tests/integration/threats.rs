@@ -1,4 +1,5 @@
-//! The threats that the proxy is there for, each attacked end to end. One test is one row of the table.
+//! The threats that the proxy is there for, each attacked end to end. One test is one row of the
+//! table.
 //!
 //! `docs/security.md` has the table. Two of its rows are tested elsewhere: certificates made to
 //! collide in SHA-1 (`identity::rules`, `rules::authz`), and local users at noded's loopback port
@@ -14,7 +15,8 @@ use crate::{access, demotion, session};
 
 const NAME: &str = "node1.example.com";
 
-/// Anybody without a certificate, or with an unknown one; a normal node with its own valid certificate.
+/// Anybody without a certificate, or with an unknown one; a normal node with its own valid
+/// certificate.
 #[test]
 fn who_is_no_candidate_reaches_no_node_daemon() {
     let pki = Pki::new();
@@ -31,7 +33,8 @@ fn who_is_no_candidate_reaches_no_node_daemon() {
     ];
     for stranger in &strangers {
         assert!(refusal(proxy.addr(), stranger.as_ref(), Tls::V12).is_some());
-        // In TLS 1.3 the request comes with the certificate, before the client can know of the refusal.
+        // In TLS 1.3 the request comes with the certificate, before the client can know of the
+        // refusal.
         let mut stream = connect(proxy.addr(), stranger.as_ref(), Tls::V13).unwrap();
         let _ = stream.write_all(request("powercycle_node", "[]").as_bytes());
         assert!(stream.read(&mut [0; 1]).is_err());
@@ -123,8 +126,8 @@ fn slow_silent_and_flooding_clients() {
     assert_eq!(stub.procedures(), ["version"; 10]);
 }
 
-/// A second request hidden in the framing of the first: noded sees at most what hyper and the rules let through,
-/// behind a head that the proxy wrote itself.
+/// A second request hidden in the framing of the first: noded sees at most what hyper and the rules
+/// let through, behind a head that the proxy wrote itself.
 #[test]
 fn smuggled_requests() {
     let pki = Pki::new();
@@ -170,8 +173,8 @@ fn smuggled_requests() {
             Some(request.body().len().to_string().as_str())
         );
     }
-    // The two honest framings at the end, and the second attack: chunks count, and the connection is closed
-    // (RFC 9112, section 6.1).
+    // The two honest framings at the end, and the second attack: chunks count, and the connection
+    // is closed (RFC 9112, section 6.1).
     let whole = |request: &&Seen| request.body() == hidden.as_bytes();
     assert_eq!(seen.iter().filter(whole).count(), 3);
 }

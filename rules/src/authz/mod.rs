@@ -37,8 +37,8 @@ named! {
         /// The candidate map.
         #[default]
         Enforce = "enforce",
-        /// For the roll-out: every holder of a certificate of the cluster is admitted too, as before
-        /// Ganeti 2.11. What `enforce` would have refused is counted and logged.
+        /// For the roll-out: every holder of a certificate of the cluster is admitted too, as
+        /// before Ganeti 2.11. What `enforce` would have refused is counted and logged.
         Audit = "audit",
     }
 }

@@ -9,7 +9,8 @@ use crate::config::UpstreamConfig;
 /// noded's own default for `--max-clients`.
 const MAX_CLIENTS: usize = 20;
 
-/// What of `NODED_ARGS` matters here. The last of several equal options counts, as in Python's optparse.
+/// What of `NODED_ARGS` matters here. The last of several equal options counts, as in Python's
+/// optparse.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct NodedArgs {
     bind: Option<String>,
@@ -46,7 +47,8 @@ impl NodedArgs {
     }
 }
 
-/// The value of a variable in a file that both a shell and systemd read: the last assignment, unquoted.
+/// The value of a variable in a file that both a shell and systemd read: the last assignment,
+/// unquoted.
 fn variable<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let value = |line: &'a str| {
         line.trim()

@@ -46,7 +46,8 @@ pub(super) enum Role {
     Unknown(String),
 }
 
-/// The role of this host. Ganeti's names are fully qualified, the host's own may be the first label.
+/// The role of this host. Ganeti's names are fully qualified, the host's own may be the first
+/// label.
 pub(super) fn role(host: &str, nodes: Option<&[String]>, candidates: Option<&[String]>) -> Role {
     let (Some(nodes), Some(candidates)) = (nodes, candidates) else {
         return Role::Unknown(

@@ -26,7 +26,7 @@ pub use remedy::remedy;
 /// Exit status 0 when the certificate is admitted, 1 when it is refused or nothing is known of the
 /// address, 64 for a wrong configuration.
 pub fn main(args: &ExplainArgs) -> ExitCode {
-    let config = match Config::load(&args.file, &args.overrides()) {
+    let config = match Config::load(&args.admission.file, &args.overrides()) {
         Ok(config) => config,
         Err(problems) => return exit::wrong_configuration(&problems),
     };

@@ -1,6 +1,8 @@
-//! `noded-proxy man` and `completions`: what the command line and the sample configuration say, in other forms.
+//! `noded-proxy man` and `completions`: what the command line and the sample configuration say, in
+//! other forms.
 //!
-//! Nothing is written here that `--help` or the sample does not say, except the headings and references of a page.
+//! Nothing is written here that `--help` or the sample does not say, except the headings and
+//! references of a page.
 
 mod sample;
 
@@ -25,7 +27,8 @@ struct Page {
     roff: Vec<u8>,
 }
 
-/// `noded-proxy man`: the pages of the commands on standard output, or with `--dir` all pages as files.
+/// `noded-proxy man`: the pages of the commands on standard output, or with `--dir` all pages as
+/// files.
 pub fn man(args: &ManArgs) -> ExitCode {
     let done = commands().and_then(|pages| match &args.dir {
         Some(dir) => write(dir, pages),

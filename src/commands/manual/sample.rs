@@ -1,4 +1,5 @@
-//! The commented sample configuration as the body of a man page: comments become paragraphs. It changes no word.
+//! The commented sample configuration as the body of a man page: comments become paragraphs. It
+//! changes no word.
 
 use clap_mangen::roff::{Roff, bold, roman};
 

@@ -136,7 +136,8 @@ impl Body {
         self.length
     }
 
-    /// The whole body in one piece, if it is there and has not more than `most` bytes. It stays here.
+    /// The whole body in one piece, if it is there and has not more than `most` bytes. It stays
+    /// here.
     pub fn contents(&self, most: u64) -> Option<Vec<u8>> {
         if self.rest.is_some() || self.sent > 0 || self.length > most {
             return None;

@@ -1,5 +1,5 @@
-//! The buffers of one long reply, used again and again. LazyTcp memory costs page faults, which took
-//! a fifth of the CPU of a long reply. The pool never bounds memory: the budget does that.
+//! The buffers of one long reply, used again and again. LazyTcp memory costs page faults, which
+//! took a fifth of the CPU of a long reply. The pool never bounds memory: the budget does that.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -114,7 +114,8 @@ fn the_real_noded_takes_no_server_pem_once_it_has_a_map() {
     report.assert("noded_answers", "error", &["--no-ssl"]);
 }
 
-/// In a network namespace of its own: the shipped rules keep the user nobody out, and check proves it.
+/// In a network namespace of its own: the shipped rules keep the user nobody out, and check proves
+/// it.
 #[test]
 fn the_guard_is_proven() {
     if lab::script("noded").is_none() {

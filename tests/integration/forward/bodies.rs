@@ -284,8 +284,8 @@ fn a_large_body_goes_to_a_slow_noded_whole() {
     assert_body(&stage, &body);
 }
 
-/// noded writes in pieces of 32 KiB, each of which is passed on; when the client stops reading, what comes next
-/// gathers behind a write that is half done.
+/// noded writes in pieces of 32 KiB, each of which is passed on; when the client stops reading,
+/// what comes next gathers behind a write that is half done.
 #[test]
 fn an_answer_that_comes_in_pieces_reaches_a_client_that_reads_late() {
     const LENGTH: usize = 12 * MIB;

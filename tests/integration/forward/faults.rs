@@ -197,7 +197,8 @@ fn an_interim_answer_is_skipped() {
     assert_eq!(stage.rpc("version", "[]").text(), "[]");
 }
 
-/// Of a large answer the client has a part already: the connection is broken off in the middle of it.
+/// Of a large answer the client has a part already: the connection is broken off in the middle of
+/// it.
 #[test]
 fn a_large_answer_that_is_cut_never_looks_whole() {
     const LENGTH: usize = 4 << 20;
@@ -242,7 +243,8 @@ fn what_follows_behind_a_large_answer_is_not_passed_on() {
     send(&mut stream, request("version", "[]"));
     let answer = try_read_response(&mut stream);
     if let Ok(answer) = answer {
-        // All of its bytes were there: what may not happen is that the next ones are read as the next answer.
+        // All of its bytes were there: what may not happen is that the next ones are read as the
+        // next answer.
         assert_same(&answer.body, &ascii(LENGTH));
         assert!(try_read_response(&mut stream).is_err());
     }

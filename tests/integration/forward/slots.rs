@@ -1,5 +1,5 @@
-//! Connections to noded: never more than it takes, first in first out in front of them, and each kept until
-//! noded is done.
+//! Connections to noded: never more than it takes, first in first out in front of them, and each
+//! kept until noded is done.
 
 use std::io::Read;
 use std::thread;

@@ -1,4 +1,5 @@
-//! Requests that two readers could understand differently: noded gets exactly one, freshly made, or none.
+//! Requests that two readers could understand differently: noded gets exactly one, freshly made, or
+//! none.
 
 use super::assert_got;
 use crate::support::client::Response;
@@ -15,7 +16,8 @@ fn attack(stage: &Stage, lines: &str, body: &str) -> Vec<Response> {
     ))
 }
 
-/// noded never hears of it, the client is told that its request is bad, and the connection is closed.
+/// noded never hears of it, the client is told that its request is bad, and the connection is
+/// closed.
 #[track_caller]
 fn assert_refused(stage: &Stage, lines: &str, body: &str) {
     let answers = attack(stage, lines, body);
@@ -27,7 +29,8 @@ fn assert_refused(stage: &Stage, lines: &str, body: &str) {
     assert_got(stage, &[]);
 }
 
-/// noded gets one request with this body; what stands behind it is no request, and the connection is closed.
+/// noded gets one request with this body; what stands behind it is no request, and the connection
+/// is closed.
 #[track_caller]
 fn assert_one(stage: &Stage, lines: &str, body: &str, expected: &str) {
     stage.stub.forget();
@@ -40,7 +43,8 @@ fn assert_one(stage: &Stage, lines: &str, body: &str, expected: &str) {
     assert_got(stage, &[("version", expected)]);
 }
 
-/// Both headers: Transfer-Encoding counts, and the connection says that it closes (RFC 9112 section 6.1).
+/// Both headers: Transfer-Encoding counts, and the connection says that it closes (RFC 9112 section
+/// 6.1).
 #[test]
 fn content_length_beside_transfer_encoding_ends_the_connection() {
     let stage = Stage::new(StubNoded::usual());
@@ -222,7 +226,8 @@ fn bytes_without_a_length_are_no_body() {
 #[test]
 fn a_bare_line_feed_ends_a_line_and_nothing_else() {
     let stage = Stage::new(StubNoded::usual());
-    // RFC 9112 section 2.2 lets a server read it so. What matters: the length that counts is the one that is sent on.
+    // RFC 9112 section 2.2 lets a server read it so. What matters: the length that counts is the
+    // one that is sent on.
     assert_one(
         &stage,
         "X: a\nContent-Length: 2\nConnection: close\n",

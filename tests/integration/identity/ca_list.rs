@@ -1,4 +1,5 @@
-//! What clients receive as client CA list, byte for byte, and that they then offer their certificate.
+//! What clients receive as client CA list, byte for byte, and that they then offer their
+//! certificate.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,8 @@ use crate::support::pki::{Identity, Pki};
 use crate::support::proxy::{Builder, Proxy};
 use crate::support::stub::StubNoded;
 
-/// `server.pem` in one string type, and a candidate for each string type, signed and not, version 1 and 3.
+/// `server.pem` in one string type, and a candidate for each string type, signed and not, version 1
+/// and 3.
 fn everybody() -> (Identity, Vec<(String, Identity)>) {
     let server = Wish {
         string_type: Asn1Type::PRINTABLESTRING,

@@ -167,7 +167,8 @@ pub(super) fn gnutls(address: SocketAddr, pem: &Path, version: Version) -> Resul
     }
 }
 
-/// RPCs by Ganeti's transport: pycurl on GnuTLS. One line for each certificate: the HTTP status, or the error.
+/// RPCs by Ganeti's transport: pycurl on GnuTLS. One line for each certificate: the HTTP status, or
+/// the error.
 pub(super) fn pycurl(address: SocketAddr, pems: &[PathBuf]) -> Vec<String> {
     const SCRIPT: &str = r#"
 import io, pycurl, sys
@@ -204,7 +205,8 @@ fn verdict(output: &Output) -> Result<String, String> {
     }
 }
 
-/// Whether a program is there; a word on standard error if not, and a failure where all are required.
+/// Whether a program is there; a word on standard error if not, and a failure where all are
+/// required.
 pub(super) fn installed(program: &str) -> bool {
     let there = Command::new(program).arg("--version").output().is_ok();
     if !there {

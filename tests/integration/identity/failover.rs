@@ -1,5 +1,6 @@
-//! The failover of the mail of May 2015: `server.pem` was made on an old distribution (PrintableString), the new
-//! master's self-signed `client.pem` on a new one (UTF8String). It has the same name to people, and another to GnuTLS.
+//! The failover of the mail of May 2015: `server.pem` was made on an old distribution
+//! (PrintableString), the new master's self-signed `client.pem` on a new one (UTF8String). It has
+//! the same name to people, and another to GnuTLS.
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
@@ -112,7 +113,8 @@ fn a_strict_client_fails_at_a_server_that_sends_the_one_name_and_is_admitted_by_
         );
     }
     drop(old);
-    // The same server with the exact name in its list takes it: the string type was what it failed for.
+    // The same server with the exact name in its list takes it: the string type was what it failed
+    // for.
     let exact = s_server(port, &server_pem, &master_pem);
     for version in VERSIONS {
         assert!(

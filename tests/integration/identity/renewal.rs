@@ -1,6 +1,7 @@
-//! `gnt-cluster renew-crypto --new-node-certificates` (Ganeti 3.0.2), replayed: the master writes a map with one
-//! `bootstrap=` entry and no newline, scp puts it on the node in place with mode 0600, then the full map comes. Here
-//! the bytes come one by one, with pauses long enough for the proxy to read the file in between.
+//! `gnt-cluster renew-crypto --new-node-certificates` (Ganeti 3.0.2), replayed: the master writes a
+//! map with one `bootstrap=` entry and no newline, scp puts it on the node in place with mode 0600,
+//! then the full map comes. Here the bytes come one by one, with pauses long enough for the proxy
+//! to read the file in between.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write;
@@ -133,7 +134,8 @@ fn a_short_map_written_over_a_long_one_is_a_fault_until_it_is_cut() {
     });
 }
 
-/// The full map in place, cut after each line: whole lines are a map, and nobody else gets in meanwhile.
+/// The full map in place, cut after each line: whole lines are a map, and nobody else gets in
+/// meanwhile.
 #[test]
 fn the_full_map_in_place_grows_line_by_line() {
     let cluster = Cluster::new();
@@ -159,7 +161,8 @@ fn the_full_map_in_place_grows_line_by_line() {
     });
 }
 
-/// Mode 0600 and another owner: the proxy without the power to read it keeps the last good map, and says so.
+/// Mode 0600 and another owner: the proxy without the power to read it keeps the last good map, and
+/// says so.
 #[test]
 fn a_map_that_cannot_be_read_for_a_while_changes_nothing() {
     let cluster = Cluster::new();
@@ -179,7 +182,8 @@ fn a_map_that_cannot_be_read_for_a_while_changes_nothing() {
     });
 }
 
-/// A new `server.pem` as well: what was latched under the old one holds until the map is renewed too.
+/// A new `server.pem` as well: what was latched under the old one holds until the map is renewed
+/// too.
 #[test]
 fn with_a_new_cluster_certificate_the_master_is_not_locked_out_either() {
     let cluster = Cluster::new();
@@ -201,7 +205,8 @@ fn with_a_new_cluster_certificate_the_master_is_not_locked_out_either() {
     assert!(!admitted(proxy.addr(), &renewed));
     let mut file = scp(&proxy);
     proxy.sighup();
-    // The master's own entry has to come: an empty map under a server.pem that was seen with a map is a fault.
+    // The master's own entry has to come: an empty map under a server.pem that was seen with a map
+    // is a fault.
     assert!(
         !admitted(proxy.addr(), &renewed),
         "the empty file of that moment"

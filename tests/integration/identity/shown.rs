@@ -175,7 +175,8 @@ fn openssl_and_gnutls_trust_server_pem_alone_and_so_take_it() {
         let files = [("-CAfile", &*ca), ("-cert", &*pem), ("-key", &*pem)];
         let said = verifies("openssl", &arguments, &files);
         assert!(said.contains("Peer signature type: ECDSA"), "{said}");
-        // A client whose groups the certificate's curve is not among: up to TLS 1.2 they bind certificates, too.
+        // A client whose groups the certificate's curve is not among: up to TLS 1.2 they bind
+        // certificates, too.
         let other_groups = ["-groups", "X25519"];
         let said = verifies("openssl", &[&arguments[..], &other_groups].concat(), &files);
         assert_eq!(

@@ -1,7 +1,7 @@
 //! The real node daemon and Ganeti's own RPC client, by way of `tests/lab`.
 //!
-//! They need root, Debian's ganeti and mount namespaces. Where one is missing the tests say so loudly and pass; with
-//! `NODED_PROXY_REQUIRE_LAB=1` they fail.
+//! They need root, Debian's ganeti and mount namespaces. Where one is missing the tests say so
+//! loudly and pass; with `NODED_PROXY_REQUIRE_LAB=1` they fail.
 
 use std::collections::HashMap;
 use std::fs;
@@ -100,8 +100,8 @@ impl Noded {
         })
     }
 
-    /// Without TLS, as behind the proxy, with the client certificate in its map. Tests that run at the same time
-    /// share it.
+    /// Without TLS, as behind the proxy, with the client certificate in its map. Tests that run at
+    /// the same time share it.
     pub(crate) fn plain() -> Option<Arc<Self>> {
         static SHARED: Mutex<Weak<Noded>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(|e| e.into_inner());
@@ -144,7 +144,8 @@ impl Noded {
         self.read("LOG")
     }
 
-    /// The proxy in front of it, with its certificates; noded's client certificate is the one candidate.
+    /// The proxy in front of it, with its certificates; noded's client certificate is the one
+    /// candidate.
     pub(crate) fn proxy(&self) -> Builder {
         let pem = self.read("CLIENT_PEM");
         let cert = openssl::x509::X509::from_pem(pem.as_bytes()).unwrap();

@@ -14,7 +14,8 @@ pub(crate) mod stub;
 
 use std::time::{Duration, Instant};
 
-/// Longest wait for anything that must happen. It bounds a failing test; a good one never waits so long.
+/// Longest wait for anything that must happen. It bounds a failing test; a good one never waits so
+/// long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until `what` is true; fails the test if it does not become so.

@@ -96,7 +96,8 @@ pub(crate) fn read_all(stream: &mut SslStream<TcpStream>) -> Vec<Response> {
     }
 }
 
-/// Whether this answer is one of the proxy's own: status, and `[false, "noded-proxy on HOST: why"]` as JSON.
+/// Whether this answer is one of the proxy's own: status, and `[false, "noded-proxy on HOST: why"]`
+/// as JSON.
 #[track_caller]
 pub(crate) fn assert_refusal(answer: &Response, status: u16, why: &str) {
     assert_eq!(answer.status, status, "{}", answer.text());

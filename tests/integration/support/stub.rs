@@ -1,7 +1,7 @@
 //! A stand-in for noded that keeps every byte it is sent and plays a script for each connection.
 //!
-//! One thread for each connection, as noded has one child. The script is a closure; [`Call`] has the moves:
-//! answer as noded does, wait, close, reset, or write any bytes.
+//! One thread for each connection, as noded has one child. The script is a closure; [`Call`] has
+//! the moves: answer as noded does, wait, close, reset, or write any bytes.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
