@@ -45,8 +45,12 @@ pub struct FileArgs {
 /// Where the public listener is.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ListenArgs {
-    /// Address of the public listener; may be repeated [default: [::]:1811, IPv4 included]
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// Address of the public listener; may be repeated
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        help = "Address of the public listener; may be repeated [default: [::]:1811, IPv4 included]"
+    )]
     pub listen: Vec<SocketAddr>,
 }
 
