@@ -24,17 +24,17 @@ pub fn list(args: &CertsListArgs) -> ExitCode {
     let certificates = match args.files {
         true => of_files(&config),
         false => of_proxy(&config).unwrap_or_else(|error| {
-            eprintln!("noded-proxy: {}", why_files(&config, &error));
+            errln!("noded-proxy: {}", why_files(&config, &error));
             of_files(&config)
         }),
     };
     if args.json {
         match serde_json::to_string_pretty(&certificates) {
-            Ok(json) => println!("{json}"),
-            Err(error) => eprintln!("noded-proxy: {error}"),
+            Ok(json) => outln!("{json}"),
+            Err(error) => errln!("noded-proxy: {error}"),
         }
     } else {
-        print!("{}", render(&certificates, now(), terminal_width()));
+        out!("{}", render(&certificates, now(), terminal_width()));
     }
     match certificates.is_complete() {
         true => ExitCode::SUCCESS,

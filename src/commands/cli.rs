@@ -180,6 +180,9 @@ pub struct CheckArgs {
     /// Try no port and do not ask the node daemon
     #[arg(long)]
     pub offline: bool,
+    /// Print only warnings and errors
+    #[arg(long)]
+    pub quiet: bool,
     /// Print one JSON document instead of text
     #[arg(long)]
     pub json: bool,

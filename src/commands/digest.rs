@@ -15,10 +15,10 @@ pub fn main(args: &DigestArgs) -> ExitCode {
             .map_err(|error| error.to_string())
             .and_then(|pem| certificates(&pem).map_err(|error| error.to_string()));
         match found {
-            Ok(list) if args.files.len() == 1 => println!("{}", list[0].digest),
-            Ok(list) => println!("{} {}", list[0].digest, file.display()),
+            Ok(list) if args.files.len() == 1 => outln!("{}", list[0].digest),
+            Ok(list) => outln!("{} {}", list[0].digest, file.display()),
             Err(why) => {
-                eprintln!("noded-proxy: {}: {why}", file.display());
+                errln!("noded-proxy: {}: {why}", file.display());
                 exit = ExitCode::FAILURE;
             }
         }

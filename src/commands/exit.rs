@@ -16,14 +16,14 @@ pub(crate) const USAGE: u8 = 64;
 /// A wrong configuration: one line for each problem, exit status 64.
 pub(crate) fn wrong_configuration(problems: &[Problem]) -> ExitCode {
     for problem in problems {
-        eprintln!("noded-proxy: {problem}");
+        errln!("noded-proxy: {problem}");
     }
     ExitCode::from(USAGE)
 }
 
 /// What went wrong, in one line, and exit status 1.
 pub(crate) fn failure(why: impl Display) -> ExitCode {
-    eprintln!("noded-proxy: {why}");
+    errln!("noded-proxy: {why}");
     ExitCode::FAILURE
 }
 
@@ -40,6 +40,6 @@ pub fn usage(told: &clap::Error) -> ExitCode {
         lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     let words: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
     let words = words.join(" ");
-    eprintln!("noded-proxy: {}", words.trim_start_matches("error: "));
+    errln!("noded-proxy: {}", words.trim_start_matches("error: "));
     ExitCode::from(USAGE)
 }

@@ -3,11 +3,22 @@
 //!
 //! A command reads, asks and prints. It decides nothing of its own about a peer, and no room below
 //! uses it.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what a command is for; everything below speaks through tracing"
-)]
+
+/// Prints to standard output.
+macro_rules! out {
+    ($($what:tt)*) => { $crate::commands::output::print(format_args!($($what)*)) };
+}
+
+/// Prints a line to standard output.
+macro_rules! outln {
+    () => { $crate::commands::output::print(format_args!("\n")) };
+    ($($what:tt)*) => { $crate::commands::output::line(format_args!($($what)*)) };
+}
+
+/// Prints a line to standard error.
+macro_rules! errln {
+    ($($what:tt)*) => { $crate::commands::output::error_line(format_args!($($what)*)) };
+}
 
 mod admin_client;
 pub mod certs;
@@ -18,6 +29,7 @@ pub mod digest;
 pub mod exit;
 pub mod explain;
 pub mod manual;
+mod output;
 pub mod reset;
 pub mod run;
 pub mod status;

@@ -20,17 +20,17 @@ pub fn main(args: &ResetArgs) -> ExitCode {
     match forget(&config.state_dir, args.force) {
         Ok(Some(forgotten)) => {
             let map = if forgotten.map { "the" } else { "no" };
-            println!(
+            outln!(
                 "{directory}: forgot {map} last good candidate map and {} learned certificates.",
                 forgotten.learned
             );
-            println!(
+            outln!(
                 "From the next start on an absent or empty candidate map is the bootstrap phase again: the \
                  certificate of server.pem, which every node of the cluster holds, is admitted until a map with \
                  entries was seen. Until each candidate has called once, the client CA list is empty."
             );
             if args.force {
-                println!(
+                outln!(
                     "A proxy that runs still has all of it in memory, and may write it again: restart it."
                 );
             }

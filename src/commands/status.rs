@@ -19,7 +19,7 @@ pub fn main(args: &StatusArgs) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("noded-proxy: {error}");
+            errln!("noded-proxy: {error}");
             ExitCode::FAILURE
         }
     }
@@ -30,15 +30,15 @@ fn show(args: &StatusArgs) -> Result<bool, Error> {
     let answer = admin_client::get(args.admin, "/status")?;
     let report: Report = match answer.read() {
         Err(error @ Error::OtherVersion { .. }) if args.json => {
-            print!("{}", answer.text()); // programs may understand what this one does not
+            out!("{}", answer.text()); // programs may understand what this one does not
             return Err(error);
         }
         read => read?,
     };
     if args.json {
-        print!("{}", answer.text());
+        out!("{}", answer.text());
     } else {
-        print!("{}", render(&report, now(), terminal_width()));
+        out!("{}", render(&report, now(), terminal_width()));
     }
     Ok(report.health.is_good())
 }

@@ -17,10 +17,9 @@ pub(super) fn read(path: &Path) -> Result<Config, Vec<Problem>> {
 
 /// Reads a configuration file that may be absent: the defaults then.
 pub(super) fn read_if_present(path: &Path) -> Result<Config, Vec<Problem>> {
-    if path.exists() {
-        read(path)
-    } else {
-        Ok(Config::default())
+    match path.try_exists() {
+        Ok(false) => Ok(Config::default()),
+        Ok(true) | Err(_) => read(path), // what is there and cannot be read is a fault
     }
 }
 

@@ -10,7 +10,7 @@ use openssl::ssl::{
 /// How strict TLS is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// TLS 1.2 and 1.3; ECDHE only.
+    /// TLS 1.2 and 1.3; AEAD ciphers with forward secrecy only.
     Modern,
     /// For nodes that cannot be upgraded: also TLS 1.0 and 1.1, RSA key exchange, 1024-bit keys,
     /// SHA-1.
@@ -21,7 +21,7 @@ impl Profile {
     /// Ciphers up to TLS 1.2.
     pub(super) fn ciphers(self) -> &'static str {
         match self {
-            Self::Modern => "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!MD5:!PSK",
+            Self::Modern => "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK",
             Self::Legacy => "ALL:!aNULL:!eNULL:!EXPORT:!DES:!3DES:!RC4:!MD5:!PSK",
         }
     }

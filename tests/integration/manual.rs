@@ -1,7 +1,7 @@
 //! The command line's own words: which flags each command takes, and the man pages made from them.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_noded-proxy");
 
@@ -64,6 +64,7 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
         "admin",
         "noded-defaults",
         "offline",
+        "quiet",
         "json",
     ];
     let table: [(&[&str], Vec<&str>); 8] = [
@@ -159,4 +160,20 @@ fn a_directory_that_is_not_there_is_named() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("/nonexistent/man"), "{told}");
+}
+
+#[test]
+fn a_command_ends_quietly_when_its_reader_leaves() {
+    for arguments in [&["man"][..], &["completions", "bash"], &["run", "--help"]] {
+        let mut child = Command::new(PROGRAM)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take()); // before anything was read
+        let output = child.wait_with_output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.is_empty(), "{arguments:?}: {told}");
+    }
 }

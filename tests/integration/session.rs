@@ -95,6 +95,28 @@ pub(crate) fn no_session_is_resumed(tls: Tls) {
 }
 
 #[test]
+fn tls_1_2_takes_aead_ciphers_with_forward_secrecy_only() {
+    let pki = Pki::new();
+    let node = pki.client("node1.example.com");
+    let proxy = proxy_for(&pki, &node).start();
+    let table = [
+        ("ECDHE-ECDSA-AES128-GCM-SHA256", true),
+        ("ECDHE-RSA-AES256-GCM-SHA384", true),
+        ("ECDHE-ECDSA-CHACHA20-POLY1305", true),
+        ("ECDHE-ECDSA-AES256-SHA", false),
+        ("ECDHE-RSA-AES128-SHA", false),
+        ("ECDHE-RSA-AES128-SHA256", false),
+        ("AES128-GCM-SHA256", false),
+        ("AES128-SHA", false),
+    ];
+    for (cipher, accepted) in table {
+        let told = s_client(&proxy, &node, &["-tls1_2", "-cipher", cipher], "");
+        let agreed = told.contains(&format!("Cipher is {cipher}"));
+        assert_eq!(agreed, accepted, "{cipher}:\n{told}");
+    }
+}
+
+#[test]
 fn renegotiation_is_refused() {
     let pki = Pki::new();
     let node = pki.client("node1.example.com");

@@ -238,6 +238,12 @@ fn parse_lines(body: &[u8]) -> Result<CandidateMap, MapError> {
     })
 }
 
+/// Control characters, and the two line separators outside ASCII: Ganeti reads lines with Python's
+/// `str.splitlines` (`lib/ssconf.py`), which ends a line at each of these.
+fn ends_a_line(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
 fn parse_line(line: &[u8]) -> Result<(&str, Digest), LineFault> {
     if line.is_empty() {
         return Err(LineFault::Blank);
@@ -246,7 +252,7 @@ fn parse_line(line: &[u8]) -> Result<(&str, Digest), LineFault> {
     // A loop without a branch is several times faster. Only text that is not plain ASCII is checked
     // by characters.
     let odd = |odd, b: &u8| odd | !(b' '..=b'~').contains(b);
-    if line.as_bytes().iter().fold(false, odd) && line.chars().any(char::is_control) {
+    if line.as_bytes().iter().fold(false, odd) && line.chars().any(ends_a_line) {
         return Err(LineFault::NotText);
     }
     let (key, digest) = line.split_once('=').ok_or(LineFault::NotAPair)?;

@@ -45,7 +45,7 @@ fn one_bad_line_spoils_the_file() {
     let good = format!("u1={A}\n");
     // what a reader sees while scp writes a short file over a long one in place
     let torn = format!("{good}bootstrap={B}AA:AA:AA:AA:AA:AA:AA:AA:AA\n");
-    let table: [(Vec<u8>, usize, LineFault); 11] = [
+    let table: [(Vec<u8>, usize, LineFault); 13] = [
         (format!("{good}\nu2={B}").into(), 2, Blank),
         (format!("\n{good}").into(), 1, Blank),
         (format!("{good}u2\n").into(), 2, NotAPair),
@@ -63,6 +63,8 @@ fn one_bad_line_spoils_the_file() {
             Digest(DigestError::LowerCase),
         ),
         (format!("u1={A}\r\n").into(), 1, NotText),
+        (format!("u\u{2028}1={A}\n").into(), 1, NotText),
+        (format!("u\u{2029}1={A}\n").into(), 1, NotText),
         (format!("{good}u1={B}\n").into(), 2, Repeated),
         (torn.into(), 2, Digest(DigestError::Length(85))),
     ];

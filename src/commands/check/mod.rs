@@ -82,20 +82,22 @@ fn online(config: &Config, files: &Files) -> std::io::Result<Vec<Finding>> {
 }
 
 fn show(args: &CheckArgs, findings: &[Finding]) {
+    let all = findings.len();
     let count = |verdict| findings.iter().filter(|f| f.verdict == verdict).count();
     let (errors, warnings) = (count(Verdict::Error), count(Verdict::Warning));
     if args.json {
-        println!(
+        outln!(
             "{:#}",
             serde_json::json!({ "ok": errors == 0, "checks": findings })
         );
         return;
     }
-    print!("{}", render(findings, terminal_width()));
-    println!(
-        "{} checks, {errors} errors, {warnings} warnings",
-        findings.len()
-    );
+    let shown = |found: &&Finding| !args.quiet || found.verdict > Verdict::Ok;
+    let shown: Vec<Finding> = findings.iter().filter(shown).cloned().collect();
+    out!("{}", render(&shown, terminal_width()));
+    if !args.quiet || !shown.is_empty() {
+        outln!("{all} checks, {errors} errors, {warnings} warnings");
+    }
 }
 
 /// One line for each finding; on a terminal of `width` columns, columns whose messages wrap.

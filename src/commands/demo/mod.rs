@@ -34,11 +34,11 @@ pub fn main(args: &DemoArgs) -> ExitCode {
     match run(args) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(wrong) => {
-            eprintln!("demo: {wrong} steps did not come as expected");
+            errln!("demo: {wrong} steps did not come as expected");
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("demo: {error}");
+            errln!("demo: {error}");
             ExitCode::FAILURE
         }
     }
@@ -57,12 +57,12 @@ fn run(args: &DemoArgs) -> Result<usize, Failure> {
     if args.keep {
         story.stage.print_commands(dir.path());
         runtime.block_on(tokio::signal::ctrl_c())?;
-        println!();
+        outln!();
     }
     let wrong = story.wrong;
     let _ = story.stage.stop.send(());
     match runtime.block_on(story.stage.proxy)?? {
-        Outcome::Drained => println!("\nSIGTERM   the proxy drained and ended"),
+        Outcome::Drained => outln!("\nSIGTERM   the proxy drained and ended"),
         Outcome::Cut(left) => return Err(format!("{left} connections had to be cut").into()),
     }
     Ok(wrong)
@@ -114,12 +114,12 @@ impl Stage {
         let proxy = runtime.spawn(server.run(stopped));
         let public = *public.first().ok_or("the proxy does not listen")?;
         let admin = admin.ok_or("the admin listener is not open")?;
-        println!(
+        outln!(
             "noded     a stand-in on {}, plain HTTP on loopback",
             config.upstream.address
         );
-        println!("proxy     listens on {public} (mutual TLS), admin on {admin}");
-        println!("map       node1 and node2 are master candidates, node3 is not\n");
+        outln!("proxy     listens on {public} (mutual TLS), admin on {admin}");
+        outln!("map       node1 and node2 are master candidates, node3 is not\n");
         Ok(Self {
             pki,
             nodes,
@@ -139,19 +139,20 @@ impl Stage {
 
     fn print_commands(&self, dir: &Path) {
         let (dir, port) = (dir.display(), self.public.port());
-        println!("\nStill running; Ctrl-C ends it. To paste:\n");
+        outln!("\nStill running; Ctrl-C ends it. To paste:\n");
         for (node, what) in [("node1", "accepted"), ("node3", "refused: not in the map")] {
-            println!(
+            outln!(
                 "# {what}\ncurl --cacert {dir}/server.pem --cert {dir}/{node}.pem \
                  --connect-to ganeti.example.com:{port}:127.0.0.1:{port} \
                  -d '[]' https://ganeti.example.com:{port}/version\n"
             );
         }
-        println!(
+        outln!(
             "curl http://{}/status\ncurl http://{}/metrics",
-            self.admin, self.admin
+            self.admin,
+            self.admin
         );
-        println!("noded-proxy status --admin {}", self.admin);
+        outln!("noded-proxy status --admin {}", self.admin);
     }
 }
 
@@ -173,7 +174,7 @@ impl Story {
     /// One line of the story; `good` is whether it came as expected.
     fn line(&mut self, good: bool, who: &str, what: &str) {
         self.wrong += usize::from(!good);
-        println!("{} {who:<9} {what}", if good { "ok  " } else { "WRONG" });
+        outln!("{} {who:<9} {what}", if good { "ok  " } else { "WRONG" });
     }
 
     fn expect_answer(&mut self, who: &str, identity: &CertifiedKey) {
@@ -300,7 +301,7 @@ impl Story {
     }
 
     fn numbers(&mut self) -> Result<(), Failure> {
-        println!("\n/metrics, what has happened so far:\n");
+        outln!("\n/metrics, what has happened so far:\n");
         let shown = [
             "rejected_connections_total",
             "rpcs_total",
@@ -313,7 +314,7 @@ impl Story {
                 .iter()
                 .any(|name| line.starts_with(&format!("noded_proxy_{name}")));
             if ours && !line.ends_with(" 0") {
-                println!("  {line}");
+                outln!("  {line}");
             }
         }
         Ok(())

@@ -77,7 +77,7 @@ fn of_address(config: &Config, snapshot: &Snapshot, peer: IpAddr) -> Result<bool
     let now = now();
     for refusal in refusals {
         of_refusal(snapshot, refusal, now);
-        println!();
+        outln!();
     }
     Ok(false)
 }
@@ -109,5 +109,5 @@ fn of_refusal(snapshot: &Snapshot, refusal: &RefusalRecord, now: i64) {
 }
 
 fn line(what: &str, text: &str) {
-    println!("{:<15} {text}", format!("{what}:"));
+    outln!("{:<15} {text}", format!("{what}:"));
 }

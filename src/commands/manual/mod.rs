@@ -6,7 +6,7 @@
 
 mod sample;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::commands::cli::{Cli, ManArgs};
-use crate::commands::exit;
+use crate::commands::{exit, output};
 
 /// The commented configuration, source of the page in section 5.
 const SAMPLE: &str = include_str!("../../../config/noded-proxy.toml");
@@ -32,9 +32,10 @@ struct Page {
 pub fn man(args: &ManArgs) -> ExitCode {
     let done = commands().and_then(|pages| match &args.dir {
         Some(dir) => write(dir, pages),
-        None => pages
-            .iter()
-            .try_for_each(|page| io::stdout().write_all(&page.roff)),
+        None => {
+            pages.iter().for_each(|page| output::bytes(&page.roff));
+            Ok(())
+        }
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,7 +45,9 @@ pub fn man(args: &ManArgs) -> ExitCode {
 
 /// Completions for a shell.
 pub fn completions(shell: clap_complete::Shell) -> ExitCode {
-    clap_complete::generate(shell, &mut Cli::command(), "noded-proxy", &mut io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "noded-proxy", &mut script);
+    output::bytes(&script);
     ExitCode::SUCCESS
 }
 

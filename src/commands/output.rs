@@ -1,0 +1,40 @@
+//! How commands print. When the reader of standard output leaves (`noded-proxy status | head -1`), the
+//! program ends quietly; nothing here ever panics.
+
+use std::fmt::Arguments;
+use std::io::{self, ErrorKind, Write};
+
+/// As a shell reports a program that SIGPIPE has ended: 128 and 13.
+const READER_LEFT: i32 = 141;
+
+/// Prints to standard output.
+pub(crate) fn print(what: Arguments<'_>) {
+    after(io::stdout().lock().write_fmt(what));
+}
+
+/// Prints a line to standard output.
+pub(crate) fn line(what: Arguments<'_>) {
+    after(writeln!(io::stdout().lock(), "{what}"));
+}
+
+/// Prints bytes to standard output.
+pub(crate) fn bytes(what: &[u8]) {
+    after(io::stdout().lock().write_all(what));
+}
+
+/// Prints a line to standard error. If nobody reads it, it is lost.
+pub(crate) fn error_line(what: Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "{what}");
+}
+
+#[allow(
+    clippy::exit,
+    reason = "a command that nobody reads has nothing left to do"
+)]
+fn after(printed: io::Result<()>) {
+    match printed {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(READER_LEFT),
+        Err(error) => error_line(format_args!("noded-proxy: standard output: {error}")),
+        Ok(()) => {}
+    }
+}
