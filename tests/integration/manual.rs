@@ -177,3 +177,22 @@ fn a_command_ends_quietly_when_its_reader_leaves() {
         assert!(told.is_empty(), "{arguments:?}: {told}");
     }
 }
+
+#[test]
+fn the_units_name_man_pages_that_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    stdout(&["man", "--dir", dir.path().to_str().unwrap()]);
+    let units = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd");
+    let mut named = 0;
+    for unit in fs::read_dir(units).unwrap() {
+        let text = fs::read_to_string(unit.unwrap().path()).unwrap();
+        for page in text.split("man:noded-proxy").skip(1) {
+            let (name, rest) = page.split_once('(').unwrap();
+            let (section, _) = rest.split_once(')').unwrap();
+            let page = dir.path().join(format!("noded-proxy{name}.{section}"));
+            assert!(page.exists(), "{}", page.display());
+            named += 1;
+        }
+    }
+    assert!(named > 0, "no unit names a page");
+}
