@@ -149,6 +149,12 @@ impl Snapshot {
         server == Some(peer.digest)
     }
 
+    /// Whether a caller from this address goes first when there is more than can be served. While
+    /// no candidate's address is known, nobody can be told from a candidate, so everybody may.
+    pub fn may_be_candidate(&self, address: IpAddr) -> bool {
+        self.candidate_addresses.is_empty() || self.candidate_addresses.contains(&address)
+    }
+
     /// The node that has this primary address.
     pub fn node_at(&self, address: IpAddr) -> Option<&str> {
         let mut nodes = self.primary_addresses.iter();
@@ -216,4 +222,18 @@ pub(crate) fn now() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_secs() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_list_of_addresses_nobody_waits_behind_a_candidate() {
+        let mut snapshot = Snapshot::before_the_first_load();
+        let [one, two] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
+        assert!(snapshot.may_be_candidate(one) && snapshot.may_be_candidate(two));
+        snapshot.candidate_addresses = Arc::new([one].into());
+        assert!(snapshot.may_be_candidate(one) && !snapshot.may_be_candidate(two));
+    }
 }

@@ -44,11 +44,7 @@ const MAX_HEADERS: usize = 64;
 /// Gives an accepted connection a place and a worker, where `serve` goes on. Without a place it
 /// is closed at once.
 pub fn begin(shared: &Arc<Shared>, workers: &Workers, tcp: TcpStream, address: SocketAddr) {
-    let is_candidate = shared
-        .store
-        .current()
-        .candidate_addresses
-        .contains(&address.ip());
+    let is_candidate = shared.store.current().may_be_candidate(address.ip());
     let caller = Caller::new(address.ip(), is_candidate);
     let Some(place) = shared.overload.enter(caller) else {
         debug!(peer = %address, "over the limit of connections");
