@@ -37,6 +37,11 @@ fn a_folder_uses_only_those_below_it() {
 }
 
 #[test]
+fn a_room_of_the_road_is_called_by_connection_and_rpc_only() {
+    none(&arrows::sideways(&Tree::of_the_product()));
+}
+
+#[test]
 fn no_files_use_each_other_in_a_circle() {
     none(&circles::circles(&Tree::of_the_product()));
 }

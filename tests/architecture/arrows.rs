@@ -66,3 +66,44 @@ pub(crate) fn upward(tree: &Tree) -> Vec<String> {
     }
     found
 }
+
+/// The rooms of the road. `connection` and `rpc` call the others in turn; those do not know each other.
+const ROOMS: [&str; 5] = ["listener", "workers", "overload", "http", "upstream"];
+
+/// The one look sideways: noded's answer becomes a body.
+const SIDEWAYS: (&str, &str) = ("upstream", "http");
+
+/// Every use of one room of `proxy/` by another that is not its caller.
+pub(crate) fn sideways(tree: &Tree) -> Vec<String> {
+    let mut found = Vec::new();
+    let in_proxy = tree
+        .0
+        .iter()
+        .filter(|file| folder(file) == "proxy" && !file.is_test);
+    for file in in_proxy {
+        let Some(room) = file
+            .module
+            .get(1)
+            .filter(|room| ROOMS.contains(&room.as_str()))
+        else {
+            continue;
+        };
+        for named in file
+            .names
+            .iter()
+            .filter(|named| target(file, named) == Some("proxy"))
+        {
+            let Some(other) = named.get(2) else { continue };
+            let is_room =
+                ROOMS.contains(&other.as_str()) || ["connection", "rpc"].contains(&other.as_str());
+            if is_room && other != room && (room.as_str(), other.as_str()) != SIDEWAYS {
+                let path = named.join("::");
+                found.push(format!(
+                    "{}: {path} ({room} may not use {other})",
+                    file.path
+                ));
+            }
+        }
+    }
+    found
+}

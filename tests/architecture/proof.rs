@@ -60,6 +60,56 @@ fn an_arrow_upwards_is_found_wherever_it_is_written() {
 }
 
 #[test]
+fn a_room_of_the_road_that_calls_another_is_found() {
+    let table = [
+        (
+            "src/proxy/connection/mod.rs",
+            "use crate::proxy::overload::Place;",
+            true,
+        ),
+        (
+            "src/proxy/rpc.rs",
+            "use crate::proxy::upstream::Error;",
+            true,
+        ),
+        (
+            "src/proxy/upstream/wire/mod.rs",
+            "use crate::proxy::http::Body;",
+            true,
+        ),
+        (
+            "src/proxy/upstream/warm.rs",
+            "use super::slots::Slots;",
+            true,
+        ),
+        (
+            "src/proxy/listener/mod.rs",
+            "use crate::proxy::shared::Shared;",
+            true,
+        ),
+        (
+            "src/proxy/listener/mod.rs",
+            "use super::connection::begin;",
+            false,
+        ),
+        (
+            "src/proxy/http/reply.rs",
+            "use crate::proxy::upstream::Error;",
+            false,
+        ),
+        (
+            "src/proxy/workers.rs",
+            "fn f() { crate::proxy::rpc::answer(); }",
+            false,
+        ),
+    ];
+    for (path, text, good) in table {
+        let found = arrows::sideways(&tree(&[(path, text)]));
+        assert_eq!(found.is_empty(), good, "{path}: {text}: {found:?}");
+    }
+}
+
+#[test]
 fn a_circle_is_found_through_re_exports_and_over_several_files() {
     let two = tree(&[
         ("src/trust/mod.rs", "mod a;\nmod b;\npub use a::A;"),
