@@ -1,5 +1,5 @@
 //! The one thing that must be known of a ClientHello before the TLS library reads it. Pure: it
-//! reads bytes, and it never refuses a client. Pure: it reads bytes, and it never refuses a client.
+//! reads bytes, and it never refuses a client.
 
 use bytes::Buf;
 

@@ -149,8 +149,8 @@ impl Snapshot {
         server == Some(peer.digest)
     }
 
-    /// Whether a caller from this address goes first when there is more than can be served. While
-    /// no candidate's address is known, nobody can be told from a candidate, so everybody may.
+    /// Whether a caller from this address may use the worker that is kept for candidates. While no
+    /// candidate's address is known, nobody can be told from a candidate, so everybody may.
     pub fn may_be_candidate(&self, address: IpAddr) -> bool {
         self.candidate_addresses.is_empty() || self.candidate_addresses.contains(&address)
     }

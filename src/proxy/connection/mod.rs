@@ -44,7 +44,11 @@ const MAX_HEADERS: usize = 64;
 /// Gives an accepted connection a place and a worker, where `serve` goes on. Without a place it
 /// is closed at once.
 pub fn begin(shared: &Arc<Shared>, workers: &Workers, tcp: TcpStream, address: SocketAddr) {
-    let is_candidate = shared.store.current().may_be_candidate(address.ip());
+    let snapshot = shared.store.current();
+    let is_candidate = snapshot.candidate_addresses.contains(&address.ip());
+    // For the worker alone: bounds and the reserve take a caller that is not listed as another.
+    let may_be_candidate = snapshot.may_be_candidate(address.ip());
+    drop(snapshot);
     let caller = Caller::new(address.ip(), is_candidate);
     let Some(place) = shared.overload.enter(caller) else {
         debug!(peer = %address, "over the limit of connections");
@@ -53,7 +57,7 @@ pub fn begin(shared: &Arc<Shared>, workers: &Workers, tcp: TcpStream, address: S
     };
     let serving = Arc::clone(shared);
     let serve = move |tcp| serve(serving, tcp, address, place);
-    workers.serve(&shared.tasks, is_candidate, tcp, serve);
+    workers.serve(&shared.tasks, may_be_candidate, tcp, serve);
 }
 
 /// Serves one client connection to its end, on its worker.
