@@ -1,5 +1,5 @@
-//! How commands print. When the reader of standard output leaves (`noded-proxy status | head -1`), the
-//! program ends quietly; nothing here ever panics.
+//! How commands print. When the reader of standard output leaves (`noded-proxy status | head -1`),
+//! the program ends quietly. Nothing here ever panics.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};

@@ -25,13 +25,15 @@ pub fn main(args: &ResetArgs) -> ExitCode {
                 forgotten.learned
             );
             outln!(
-                "From the next start on an absent or empty candidate map is the bootstrap phase again: the \
-                 certificate of server.pem, which every node of the cluster holds, is admitted until a map with \
-                 entries was seen. Until each candidate has called once, the client CA list is empty."
+                "From the next start on, an absent or empty candidate map means the bootstrap \
+                 phase again: until a map with entries is seen, the certificate of server.pem is \
+                 admitted, and every node of the cluster holds that. Until each candidate has \
+                 called once, the client CA list is empty."
             );
             if args.force {
                 outln!(
-                    "A proxy that runs still has all of it in memory, and may write it again: restart it."
+                    "A proxy that runs still has all of it in memory, and may write it again: \
+                     restart it."
                 );
             }
             ExitCode::SUCCESS

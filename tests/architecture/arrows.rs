@@ -67,7 +67,8 @@ pub(crate) fn upward(tree: &Tree) -> Vec<String> {
     found
 }
 
-/// The rooms of the road. `connection` and `rpc` call the others in turn; those do not know each other.
+/// The rooms of the road. `connection` and `rpc` call the others in turn; those do not know each
+/// other.
 const ROOMS: [&str; 5] = ["listener", "workers", "overload", "http", "upstream"];
 
 /// The one look sideways: noded's answer becomes a body.

@@ -113,6 +113,7 @@ fn every_command_and_the_configuration_have_a_man_page_without_faults() {
         let page = dir.path().join(format!("noded-proxy-{command}.8"));
         assert!(page.exists(), "{}", page.display());
     }
+    assert!(dir.path().join("noded-proxy-certs-list.8").exists());
     for page in fs::read_dir(dir.path()).unwrap() {
         let page = page.unwrap().path();
         let output = Command::new("groff")
@@ -159,7 +160,7 @@ fn a_directory_that_is_not_there_is_named() {
         .unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("/nonexistent/man"), "{told}");
+    assert!(told.contains("--dir /nonexistent/man: "), "{told}");
 }
 
 #[test]

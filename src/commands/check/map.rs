@@ -200,7 +200,8 @@ fn outcome(
         ),
         Admission::Bootstrap(_) => {
             let text = "bootstrap phase: whoever holds server.pem, so every node, is admitted";
-            let todo = "gnt-cluster renew-crypto --new-node-certificates, or admission.bootstrap = \"refuse\"";
+            let todo = "gnt-cluster renew-crypto --new-node-certificates, \
+                        or admission.bootstrap = \"refuse\"";
             Finding::warning(id, format!("{text}: {todo}"))
         }
         Admission::Nobody(why @ Nobody::NotInCluster) => {

@@ -25,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const NOBODY: u32 = 65_534;
 
 /// What may be wrong when noded is asked over TLS.
-const NO_TLS: &str = "a noded with --no-ssl needs upstream.tls = false; one with TLS takes server.pem only \
-                      while its candidate map is empty, and up to Ganeti 2.10";
+const NO_TLS: &str = "a noded with --no-ssl needs upstream.tls = false; one with TLS takes \
+                      server.pem only while its candidate map is empty, and up to Ganeti 2.10";
 
 /// What became of a call of `version`.
 #[derive(Debug, Clone, PartialEq, Eq)]

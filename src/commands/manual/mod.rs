@@ -52,6 +52,10 @@ pub fn completions(shell: clap_complete::Shell) -> ExitCode {
 }
 
 fn write(dir: &Path, mut pages: Vec<Page>) -> io::Result<()> {
+    if let Err(why) = std::fs::read_dir(dir) {
+        let line = format!("--dir {}: {why}", dir.display());
+        return Err(io::Error::other(line));
+    }
     pages.push(configuration());
     for page in pages {
         let path = dir.join(page.name);

@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn comments_become_paragraphs_and_stay_with_their_keys() {
-        let sample = "# Said of\n# all.\n\n# Of both.\n#\n# More.\n#a = 1\n#b = \"2\"\n\n[s]\n# Of c.\n#c = []\n";
+        let sample = "# Said of\n# all.\n\n# Of both.\n#\n# More.\n#a = 1\n#b = \"2\"\n\n\
+                      [s]\n# Of c.\n#c = []\n";
         let mut page = Roff::default();
         render(sample, &mut page);
         let text = page.to_roff();
