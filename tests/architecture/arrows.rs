@@ -52,6 +52,10 @@ pub(crate) fn upward(tree: &Tree) -> Vec<String> {
             continue;
         };
         for named in &file.names {
+            if ["crate", "noded_proxy"].contains(&named[0].as_str()) && named.len() == 1 {
+                // Under another name, or as `*`, everything could be reached.
+                found.push(format!("{}: the whole package by one name", file.path));
+            }
             let Some(to) = target(file, named) else {
                 continue;
             };

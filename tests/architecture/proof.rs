@@ -52,6 +52,27 @@ fn an_arrow_upwards_is_found_wherever_it_is_written() {
         ("src/node/files.rs", "use crate::metrics::Maker;", false),
         ("src/main.rs", "use noded_proxy::commands::cli::Cli;", true),
         ("src/odd/mod.rs", "", false),
+        (
+            "src/proxy/rpc.rs",
+            "fn f() { use crate::{config::Config}; }",
+            false,
+        ),
+        ("src/proxy/rpc.rs", "use super::super as all;", false),
+        (
+            "src/proxy/rpc.rs",
+            "#[cfg(not(test))]\nuse crate::config::Config;",
+            false,
+        ),
+        (
+            "src/proxy/rpc.rs",
+            "#[cfg(test)]\nuse crate::proxy::http::Body;",
+            true,
+        ),
+        (
+            "src/proxy/rpc.rs",
+            "fn f<'a>(x: &'a A) -> impl B + use<'a> { crate::config::f() }",
+            false,
+        ),
     ];
     for (path, text, good) in table {
         let found = arrows::upward(&tree(&[(path, text)]));
@@ -145,6 +166,12 @@ fn a_crate_out_of_place_is_found() {
         ("src/tls/profile.rs", "use openssl::ssl::Ssl;", true),
         ("src/proxy/rpc.rs", "use openssl::ssl::Ssl;", false),
         (
+            "src/proxy/rpc.rs",
+            "fn f() { use openssl::{ssl::Ssl, rsa::Rsa}; }",
+            false,
+        ),
+        ("src/proxy/rpc.rs", "extern crate openssl as o;", false),
+        (
             "src/commands/demo/mod.rs",
             "type S = tokio_openssl::SslStream<u8>;",
             false,
@@ -185,13 +212,20 @@ fn a_rule_that_looks_outside_is_found() {
 
 #[test]
 fn a_label_value_written_at_the_use_is_found() {
-    let bad = "fn f(m: M) { m.rejected.with_label_values(&[\"ping\"]).inc(); }";
-    assert_eq!(
-        crates::label_literals(&tree(&[("src/proxy/rpc.rs", bad)])).len(),
-        1
-    );
-    let good = "fn f(m: M) { m.rejected.with_label_values(&[reason.name()]).inc(); }";
-    assert!(crates::label_literals(&tree(&[("src/proxy/rpc.rs", good)])).is_empty());
+    let call =
+        |argument| format!("fn f(m: M) {{ m.rejected.with_label_values(&[{argument}]).inc(); }}");
+    let (literal, name) = (call("\"ping\""), call("reason.name()"));
+    let hidden = "fn f(m: M) { assert!(V::get_metric_with_label_values(&m.v, &[PING]).is_ok()); }";
+    for (path, text, good) in [
+        ("src/proxy/rpc.rs", &*literal, false),
+        ("src/proxy/rpc.rs", &*name, false),
+        ("src/proxy/rpc.rs", hidden, false),
+        ("src/metrics/family.rs", &*literal, false),
+        ("src/metrics/family.rs", &*name, true),
+    ] {
+        let found = crates::label_literals(&tree(&[(path, text)]));
+        assert_eq!(found.is_empty(), good, "{path}: {text}");
+    }
 }
 
 #[test]

@@ -124,8 +124,8 @@ fn module_of(path: &str) -> Vec<String> {
 
 fn is_test_only(attributes: &[syn::Attribute]) -> bool {
     let test = |a: &syn::Attribute| {
-        let text = a.meta.to_token_stream().to_string();
-        text.starts_with("cfg") && text.contains("test")
+        let text = a.meta.to_token_stream().to_string().replace(' ', "");
+        text == "cfg(test)" || text.starts_with("cfg(all(test,")
     };
     attributes.iter().any(test)
 }
@@ -207,6 +207,7 @@ fn gather(
                     gather(items, &inner, is_test, names, &mut BTreeMap::new());
                 }
             }
+            Item::ExternCrate(line) => names.push(vec![line.ident.to_string()]),
             other => inline_paths(other.to_token_stream(), module, names),
         }
     }
@@ -250,6 +251,18 @@ fn inline_paths(stream: TokenStream, module: &Module<'_>, names: &mut Vec<Named>
     while at < tokens.len() {
         match &tokens[at] {
             TokenTree::Group(group) => inline_paths(group.stream(), module, names),
+            TokenTree::Ident(word) if word == "use" => {
+                // A `use` line inside of a function; `use<>` of a type is none.
+                let end = tokens[at..].iter().position(is_semicolon);
+                let line = tokens[at..].iter().take(end.map_or(0, |end| end + 1));
+                if let Ok(line) = syn::parse2::<syn::ItemUse>(line.cloned().collect()) {
+                    let mut found = Vec::new();
+                    flatten(&line.tree, &mut Vec::new(), &mut found);
+                    let paths = found.into_iter().map(|(path, _)| absolute(path, module));
+                    names.extend(paths);
+                    at += end.unwrap_or(0);
+                }
+            }
             TokenTree::Ident(first) => {
                 let mut path = vec![first.to_string()];
                 while let (
@@ -270,6 +283,10 @@ fn inline_paths(stream: TokenStream, module: &Module<'_>, names: &mut Vec<Named>
         }
         at += 1;
     }
+}
+
+fn is_semicolon(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == ';')
 }
 
 /// `super` and `self` become what they stand for.
