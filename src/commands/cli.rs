@@ -97,7 +97,7 @@ pub enum Command {
     },
 }
 
-/// What decides who is admitted, and where the running proxy is: for all who read both.
+/// The flags of every command that reads the admission files or asks the running proxy.
 #[derive(Debug, Clone, Default, Args)]
 pub struct AdmissionArgs {
     /// Where the configuration file is.

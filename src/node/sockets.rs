@@ -1,6 +1,5 @@
 //! Who listens on this machine: `/proc/net/tcp`, `/proc/net/tcp6`, and the processes behind the
-//! sockets. It only reads, and never connects to anybody. It only reads, and never connects to
-//! anybody.
+//! sockets. It only reads, and never connects to anybody.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

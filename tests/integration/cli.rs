@@ -557,3 +557,36 @@ fn no_subcommand_shows_the_help() {
             .contains("Usage: noded-proxy <COMMAND>")
     );
 }
+
+/// What `demo --keep` prints to paste is pasted: one call is answered, the other is refused.
+#[test]
+fn the_commands_that_demo_prints_work() {
+    use std::io::{BufRead, BufReader};
+    let mut demo = Command::new(PROGRAM)
+        .args(["demo", "--keep"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let commands = lines
+        .map_while(Result::ok)
+        .filter(|line| line.starts_with("curl --cacert"));
+    let answers: Vec<_> = commands
+        .take(2)
+        .map(|line| {
+            Command::new("sh")
+                .args(["-c", &format!("{line} -sS")])
+                .output()
+                .unwrap()
+        })
+        .collect();
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    assert_eq!(answers.len(), 2);
+    let told = format!("{answers:?}");
+    assert!(answers[0].stdout.starts_with(b"[true, "), "{told}");
+    assert!(
+        !answers[1].status.success() && answers[1].stdout.is_empty(),
+        "{told}"
+    );
+}

@@ -163,7 +163,8 @@ fn assert_dates_are_a_matter_of_policy(outside: impl Fn(&Pki) -> Identity, reaso
         proxy.metric("noded_proxy_admitted_outside_validity_total"),
         1.0
     );
-    let warning = "admitted all the same; renew it with gnt-cluster renew-crypto";
+    let warning =
+        "admitted all the same; renew it with gnt-cluster renew-crypto --new-node-certificates";
     proxy.wait_for("the warning", |p| p.logged(warning));
     let line = &proxy.lines_with(warning)[0];
     assert_eq!(

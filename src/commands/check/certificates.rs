@@ -77,7 +77,10 @@ pub(super) fn server(path: &Path, pem: &Pem, legacy: bool, now: i64) -> Vec<Find
         )],
         Pem::Faulty(why) => vec![Finding::error(
             id,
-            format!("{name}: {why}: restore it from the master, or gnt-cluster renew-crypto"),
+            format!(
+                "{name}: {why}: restore it from the master, or gnt-cluster renew-crypto \
+                 --new-cluster-certificate"
+            ),
         )],
         Pem::Good(info, mode) => vec![
             Finding::ok(

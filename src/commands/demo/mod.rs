@@ -2,7 +2,7 @@
 //!
 //! The proxy is the real one, in this process; only noded is a stand-in, and the certificates live
 //! in a directory that goes away at the end. Each line says what was tried, what was expected and
-//! what came.
+//! what came. It never touches Ganeti's files.
 
 mod client;
 mod noded;
@@ -139,12 +139,15 @@ impl Stage {
 
     fn print_commands(&self, dir: &Path) {
         let (dir, port) = (dir.display(), self.public.port());
+        // The certificate that clients are shown has this host's name.
+        let host = rustix::system::uname();
+        let host = host.nodename().to_string_lossy();
         outln!("\nStill running; Ctrl-C ends it. To paste:\n");
         for (node, what) in [("node1", "accepted"), ("node3", "refused: not in the map")] {
             outln!(
                 "# {what}\ncurl --cacert {dir}/server.pem --cert {dir}/{node}.pem \
-                 --connect-to ganeti.example.com:{port}:127.0.0.1:{port} \
-                 -d '[]' https://ganeti.example.com:{port}/version\n"
+                 --connect-to {host}:{port}:127.0.0.1:{port} \
+                 -d '[]' https://{host}:{port}/version\n"
             );
         }
         outln!(

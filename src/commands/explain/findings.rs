@@ -148,7 +148,9 @@ fn unknown(snapshot: &Snapshot, info: &CertificateInfo) -> &'static str {
     let same_name = snapshot
         .known
         .iter()
-        .any(|known| known.info.common_name == info.common_name && info.subject != info.issuer);
+        .any(|known| known.info.common_name == info.common_name)
+        && info.common_name.is_some()
+        && info.subject != info.issuer;
     if info.der == tls.server.der {
         "the client shows server.pem, so it has no client.pem: gnt-cluster renew-crypto \
          --new-node-certificates"

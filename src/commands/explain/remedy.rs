@@ -3,6 +3,7 @@
 //! Pure. A new reason does not compile without its remedy.
 
 use crate::proxy::reason::Reason;
+use rules::admission::Nobody;
 use rules::authz::Denied;
 
 /// What the administrator would do about a reason.
@@ -52,9 +53,15 @@ fn of_denied(denied: Denied) -> &'static str {
             "there is no candidate map: gnt-cluster redist-conf on the master, or gnt-cluster \
              renew-crypto --new-node-certificates"
         }
-        Denied::Nobody(_) => {
-            "repair the file that `noded-proxy check` finds at fault; on the master: gnt-cluster \
-             redist-conf"
+        // Over /status only the common name of the four arrives, so they share one text.
+        Denied::Nobody(
+            Nobody::NotInCluster
+            | Nobody::NoIdentity
+            | Nobody::BootstrapRefused
+            | Nobody::NoGoodMap,
+        ) => {
+            "if the node is in a cluster, repair the file that `noded-proxy check` finds at fault; \
+             on the master: gnt-cluster redist-conf"
         }
         Denied::Expired => {
             "the certificate has expired: gnt-cluster renew-crypto --new-node-certificates"

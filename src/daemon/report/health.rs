@@ -67,7 +67,7 @@ impl fmt::Display for Degraded {
                 "there is no server.pem in force: the file is faulty and no good one is known"
             }
             Self::ServerPemExpires { .. } => {
-                "server.pem expires within 7 days: gnt-cluster renew-crypto"
+                "server.pem expires within 7 days: gnt-cluster renew-crypto --new-cluster-certificate"
             }
             Self::NodedDown { why } => why,
             Self::Draining => "draining",

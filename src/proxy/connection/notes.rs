@@ -99,7 +99,7 @@ pub(super) fn note_oddities(
     if let Some(why) = permit.outside_validity() {
         metrics.outside_validity.inc();
         warn!(peer = %address, cn = peer.name(), digest = %peer.digest, %why,
-            "admitted all the same; renew it with gnt-cluster renew-crypto");
+            "admitted all the same; renew it with gnt-cluster renew-crypto --new-node-certificates");
     }
     if let Some(why) = permit.misplaced() {
         metrics.misplaced.of(why).inc();

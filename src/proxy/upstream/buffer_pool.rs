@@ -1,4 +1,4 @@
-//! The buffers of one long reply, used again and again. LazyTcp memory costs page faults, which
+//! The buffers of one long reply, used again and again. Fresh memory costs page faults, which
 //! took a fifth of the CPU of a long reply. The pool never bounds memory: the budget does that.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -66,7 +66,6 @@ pub struct Load {
     pub warm: usize,
 }
 
-/// The right to have one connection to noded.
 /// The right to one connection to noded, given back on drop.
 #[derive(Debug)]
 pub struct Slot<C> {
