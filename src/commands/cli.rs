@@ -18,7 +18,7 @@ use crate::config::{
 /// noded-proxy owns the node's RPC port (TCP 1811). It admits only clients whose certificate is in
 /// Ganeti's candidate map, and forwards their RPCs to the unmodified ganeti-noded on loopback.
 #[derive(Debug, Parser)]
-#[command(name = "noded-proxy", version, about, max_term_width = 100)]
+#[command(name = "noded-proxy", version, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -68,6 +68,9 @@ pub enum Command {
         command: CertsCommand,
     },
     /// Forget the last good candidate map and the learned certificates.
+    ///
+    /// With rules in [policy] it also forgets who is master: the node then believes the first
+    /// master that ssconf_master_node names.
     ///
     /// The next start is then like that on a new node: while the candidate map is absent or empty,
     /// the node is in the bootstrap phase, in which the certificate of server.pem is admitted.
@@ -156,24 +159,18 @@ impl RunArgs {
 /// Options of `check`.
 #[derive(Debug, Clone, Args)]
 pub struct CheckArgs {
-    /// Where the configuration file is.
+    /// Files, state, and an admin port that must be free.
     #[command(flatten)]
-    pub file: FileArgs,
+    pub admission: AdmissionArgs,
     /// Ports that must be free.
     #[command(flatten)]
     pub listen: ListenArgs,
     /// The node daemon to ask.
     #[command(flatten)]
     pub upstream: UpstreamArgs,
-    /// Files to look at.
+    /// Which rule decides.
     #[command(flatten)]
-    pub trust: TrustArgs,
-    /// The directory that must be writable.
-    #[command(flatten)]
-    pub state: StateArgs,
-    /// A port that must be free.
-    #[command(flatten)]
-    pub admin: AdminArgs,
+    pub mode: ModeArgs,
     /// File in which Ganeti's NODED_ARGS are set
     #[arg(long, value_name = "FILE", default_value = "/etc/default/ganeti")]
     pub noded_defaults: PathBuf,
@@ -190,9 +187,9 @@ pub struct CheckArgs {
 
 impl CheckArgs {
     /// All groups that override keys.
-    pub fn overrides(&self) -> [&dyn Overrides; 5] {
-        let (listen, upstream) = (&self.listen, &self.upstream);
-        [listen, upstream, &self.trust, &self.state, &self.admin]
+    pub fn overrides(&self) -> Vec<&dyn Overrides> {
+        self.admission
+            .overrides(&[&self.listen, &self.upstream, &self.mode])
     }
 }
 

@@ -1,5 +1,6 @@
 //! How commands print. When the reader of standard output leaves (`noded-proxy status | head -1`),
-//! the program ends quietly. Nothing here ever panics.
+//! the program ends quietly; when output is lost otherwise, it says so and ends with status 1. Nothing here
+//! ever panics.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
@@ -29,12 +30,15 @@ pub(crate) fn error_line(what: Arguments<'_>) {
 
 #[allow(
     clippy::exit,
-    reason = "a command that nobody reads has nothing left to do"
+    reason = "a command whose output is lost has nothing left to do"
 )]
 fn after(printed: io::Result<()>) {
-    match printed {
+    match printed.and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(READER_LEFT),
-        Err(error) => error_line(format_args!("noded-proxy: standard output: {error}")),
+        Err(error) => {
+            error_line(format_args!("noded-proxy: standard output: {error}"));
+            std::process::exit(1);
+        }
         Ok(()) => {}
     }
 }

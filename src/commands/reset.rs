@@ -30,6 +30,12 @@ pub fn main(args: &ResetArgs) -> ExitCode {
                  admitted, and every node of the cluster holds that. Until each candidate has \
                  called once, the client CA list is empty."
             );
+            if forgotten.master {
+                outln!(
+                    "It also forgot who is master: the node will believe the first master that \
+                     ssconf_master_node names."
+                );
+            }
             if args.force {
                 outln!(
                     "A proxy that runs still has all of it in memory, and may write it again: \

@@ -59,9 +59,18 @@ pub async fn answer(
         Ok(body) => body,
         Err(refusal) => return Ok(record.refuse(refusal)),
     };
-    if looked == FirstLook::AskAgain
-        && let Err(why) = record.judge(&permit, &body)
-    {
+    let judged = match looked {
+        FirstLook::Pass => Ok(()),
+        // The body may have taken hours: the certificate's key is that of the map of this moment.
+        FirstLook::AskAgain => match record.shared.store.authorise(&record.client.peer) {
+            Ok(permit) => record.judge(&permit, &body),
+            Err(denied) => {
+                body.discard(record.shared.settings.body).await;
+                return Ok(record.refuse(Refusal::Denied(denied)));
+            }
+        },
+    };
+    if let Err(why) = judged {
         body.discard(record.shared.settings.body).await;
         return Ok(record.explain(StatusCode::FORBIDDEN, why.to_string()));
     }

@@ -44,6 +44,7 @@ pub use paths::{Paths, ReloadSettings};
 pub use reload::{Reloader, snapshot_from_files};
 pub(crate) use reset::forget;
 pub use seat::Leadership;
+pub(crate) use sources::MAX_PEM;
 pub use sources::Sources;
 pub(crate) use state::{SavedMap, State};
 pub use watch::{Reloads, spawn as watch};

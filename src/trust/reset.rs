@@ -31,6 +31,8 @@ pub(crate) struct Forgotten {
     pub(crate) map: bool,
     /// How many learned certificates there were.
     pub(crate) learned: usize,
+    /// Whether the name of the master was kept (with rules in `[policy]`).
+    pub(crate) master: bool,
 }
 
 /// Deletes the last good map, the learned certificates and the name of the master. Returns `None`,
@@ -47,7 +49,7 @@ pub(crate) fn forget(state_dir: &Path, force: bool) -> io::Result<Option<Forgott
     for path in learned::files_in(state_dir) {
         forgotten.learned += usize::from(remove(&path)?);
     }
-    remove(&state_dir.join(seat::NAME))?;
+    forgotten.master = remove(&state_dir.join(seat::NAME))?;
     forgotten.map = remove(&state_dir.join(state::NAME))?;
     Ok(Some(forgotten))
 }
@@ -75,6 +77,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let map = dir.path().join(state::NAME);
         fs::write(&map, "x").unwrap();
+        fs::write(dir.path().join(seat::NAME), "n1\n").unwrap();
         fs::create_dir(dir.path().join("learned")).unwrap();
         fs::write(dir.path().join("learned/AA.pem"), "x").unwrap();
         let (one, two) = (InUse::mark(dir.path()), InUse::mark(dir.path()));
@@ -84,6 +87,7 @@ mod tests {
         let all = Forgotten {
             map: true,
             learned: 1,
+            master: true,
         };
         assert_eq!(forget(dir.path(), true).unwrap(), Some(all));
         drop((one, two));

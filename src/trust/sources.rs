@@ -14,7 +14,7 @@ use crate::node::flaw::Flaw;
 use crate::tls::certificates;
 
 /// Largest file that is read, in bytes.
-const MAX_PEM: usize = 16 << 20;
+pub(crate) const MAX_PEM: usize = 16 << 20;
 
 /// Most files of the directory that are read.
 const MOST_FILES: usize = 4096;

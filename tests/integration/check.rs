@@ -257,6 +257,44 @@ fn the_state_directory_must_be_writable() {
 }
 
 #[test]
+fn the_bundle_of_candidates_is_looked_at() {
+    let node = Node::new(nowhere());
+    let bundle = node.path("bundle.pem");
+    let flag = ["--offline", "--candidate-bundle", bundle.to_str().unwrap()];
+    node.check(&flag).assert(
+        "candidate_bundle",
+        "error",
+        &["bundle.pem", "remove the key"],
+    );
+    node.write("bundle.pem", "garbage", 0o644);
+    node.check(&flag).assert(
+        "candidate_bundle",
+        "warning",
+        &["0 certificates", "1 files of no use"],
+    );
+    let client = fs::read_to_string(node.path("ganeti/client.pem")).unwrap();
+    node.write("bundle.pem", &client, 0o644);
+    node.check(&flag).assert(
+        "candidate_bundle",
+        "ok",
+        &["1 certificates of the candidate map"],
+    );
+}
+
+#[test]
+fn audit_mode_is_a_warning() {
+    let node = Node::new(nowhere());
+    let audit = ["--offline", "--mode", "audit"];
+    node.check(&audit).assert(
+        "admission",
+        "warning",
+        &["audit mode", "every node can command"],
+    );
+    node.offline()
+        .assert("admission", "ok", &["candidates of the map"]);
+}
+
+#[test]
 fn noded_args_are_compared_with_the_configuration() {
     let node = Node::new(nowhere());
     node.write("defaults", "NODED_ARGS=\"\"\n", 0o644);

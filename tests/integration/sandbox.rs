@@ -228,3 +228,24 @@ fn the_unit_s_exposure_is_low() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}{told}");
 }
+
+/// Not a fault of the files: admission is as it was, and without a policy nobody asks for the master.
+#[test]
+fn a_read_only_state_directory_is_no_fault_of_the_master_s_file() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can mount");
+        return;
+    }
+    let mount = "for word; do [ \"$last\" = --state-dir ] && dir=$word; last=$word; done; \
+                 mount -t tmpfs -o ro none \"$dir\" && exec \"$@\"";
+    let pki = Pki::new();
+    let node = pki.client("node1.example.com");
+    let proxy = Proxy::with(&pki)
+        .candidates(&[("uuid-1", &node)])
+        .through(&["unshare", "--mount", "sh", "-c", mount, "sh"])
+        .start();
+    assert!(admitted(proxy.addr(), &node));
+    let status = proxy.status();
+    let reasons = status["health"]["reasons"].to_string();
+    assert!(!reasons.contains("master"), "{reasons}");
+}

@@ -13,7 +13,7 @@ use super::map::{self, Map};
 use crate::config::Config;
 use crate::node::files::{FileContent, read};
 use crate::tls::{Credentials, certificates as pem_certificates};
-use crate::trust::{SavedMap, State};
+use crate::trust::{MAX_PEM, SavedMap, State};
 use rules::candidates::{MAX_BYTES, MapFile, parse};
 
 /// Largest PEM or ssconf file that is read, in bytes.
@@ -33,6 +33,7 @@ pub(super) struct Files {
     remembered: SavedMap,
     state_dir: Finding,
     candidate_certs: Option<Finding>,
+    candidate_bundle: Option<Finding>,
     defaults_path: PathBuf,
     defaults: Result<String, String>,
 }
@@ -70,6 +71,10 @@ impl Files {
                 .candidate_certs
                 .as_deref()
                 .map(|d| candidate_certs(d, &map)),
+            candidate_bundle: config
+                .candidate_bundle
+                .as_deref()
+                .map(|file| candidate_bundle(file, &map)),
             map,
             defaults_path: defaults.to_owned(),
             defaults: text(defaults),
@@ -88,7 +93,12 @@ impl Files {
         let remembered = &self.remembered;
         let (state, server) = (&self.state_file, &self.server);
         findings.extend(map::admission(
-            state, map_file, server, remembered, bootstrap,
+            state,
+            map_file,
+            server,
+            remembered,
+            bootstrap,
+            config.admission.mode,
         ));
         findings.push(self.state_dir.clone());
         if let Some(server) = self.server.info() {
@@ -98,6 +108,7 @@ impl Files {
             findings.extend(map::own_entry(path, client, &self.map, &self.role));
         }
         findings.extend(self.candidate_certs.clone());
+        findings.extend(self.candidate_bundle.clone());
         let defaults = self.defaults.as_deref().map_err(|why| &**why);
         findings.extend(arguments::check(
             &self.defaults_path,
@@ -203,34 +214,63 @@ fn candidate_certs(dir: &Path, map: &Map) -> Finding {
             return Finding::error(id, format!("{name}: {error}: mkdir it, or remove the key"));
         }
     };
-    let (mut listed, mut unlisted, mut faulty) = (0, 0, Vec::new());
-    for path in entries
-        .filter_map(Result::ok)
-        .map(|e| e.path())
-        .filter(|p| p.is_file())
-    {
-        let found = match read(&path, MOST) {
+    let mut tally = Tally::default();
+    let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
+    for path in paths.filter(|path| path.is_file()) {
+        tally.add(&path, map);
+    }
+    tally.finding(id, &name)
+}
+
+fn candidate_bundle(file: &Path, map: &Map) -> Finding {
+    let (id, name) = (
+        "candidate_bundle",
+        format!("candidate_bundle = {}", file.display()),
+    );
+    if let Err(error) = fs::metadata(file) {
+        return Finding::error(id, format!("{name}: {error}: create it, or remove the key"));
+    }
+    let mut tally = Tally::default();
+    tally.add(file, map);
+    tally.finding(id, &name)
+}
+
+/// What PEM files with candidates' certificates hold.
+#[derive(Default)]
+struct Tally {
+    listed: usize,
+    unlisted: usize,
+    faulty: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, path: &Path, map: &Map) {
+        let found = match read(path, MAX_PEM) {
             FileContent::Content(content) => pem_certificates(&content).map_err(|e| e.to_string()),
             FileContent::Unreadable(why) => Err(why),
-            FileContent::Absent => continue, // gone in between
-            FileContent::TooLarge => Err(format!("more than {MOST} bytes")),
+            FileContent::Absent => return, // gone in between
+            FileContent::TooLarge => Err(format!("more than {MAX_PEM} bytes")),
         };
         match (found, &map.file) {
             (Ok(found), MapFile::Listed(map)) => {
-                let (yes, no): (Vec<_>, Vec<_>) =
-                    found.iter().partition(|c| map.contains(&c.digest));
-                (listed, unlisted) = (listed + yes.len(), unlisted + no.len());
+                let listed = found.iter().filter(|c| map.contains(&c.digest)).count();
+                self.listed += listed;
+                self.unlisted += found.len() - listed;
             }
-            (Ok(found), _) => unlisted += found.len(),
-            (Err(why), _) => faulty.push(format!("{}: {why}", path.display())),
+            (Ok(found), _) => self.unlisted += found.len(),
+            (Err(why), _) => self.faulty.push(format!("{}: {why}", path.display())),
         }
     }
-    let text = format!("{name}: {listed} certificates of the candidate map, {unlisted} others");
-    match faulty.first() {
-        None => Finding::ok(id, text),
-        Some(first) => Finding::warning(
-            id,
-            format!("{text}, {} files of no use ({first})", faulty.len()),
-        ),
+
+    fn finding(&self, id: &'static str, name: &str) -> Finding {
+        let (listed, unlisted) = (self.listed, self.unlisted);
+        let text = format!("{name}: {listed} certificates of the candidate map, {unlisted} others");
+        match self.faulty.first() {
+            None => Finding::ok(id, text),
+            Some(first) => Finding::warning(
+                id,
+                format!("{text}, {} files of no use ({first})", self.faulty.len()),
+            ),
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::certificates::{Pem, Role};
 use super::finding::Finding;
 use crate::trust::SavedMap;
 use rules::admission::{Admission, BootstrapPolicy, LastGood, Nobody, ServerPem, resolve};
+use rules::authz::Mode;
 use rules::candidates::MapFile;
 use rules::identity::Digest;
 
@@ -144,6 +145,7 @@ pub(super) fn admission(
     server: &Pem,
     remembered: &SavedMap,
     policy: BootstrapPolicy,
+    mode: Mode,
 ) -> Vec<Finding> {
     let id = "last_good_map";
     let name = state_file.display();
@@ -172,7 +174,20 @@ pub(super) fn admission(
         Pem::Faulty(_) => ServerPem::Faulty,
         Pem::Good(info, _) => ServerPem::Known(info.digest),
     };
-    vec![kept, outcome(map, server, last_good, policy)]
+    let outcome = match (mode, server) {
+        (Mode::Audit, ServerPem::Known(_)) => audit(),
+        (Mode::Audit, ServerPem::Absent | ServerPem::Faulty) | (Mode::Enforce, _) => {
+            outcome(map, server, last_good, policy)
+        }
+    };
+    vec![kept, outcome]
+}
+
+/// In audit mode the map decides nothing.
+fn audit() -> Finding {
+    let text = "audit mode: every certificate of the cluster is admitted, so every node can command \
+                this one; when no refusal is counted any more: admission.mode = \"enforce\"";
+    Finding::warning("admission", text)
 }
 
 fn outcome(

@@ -116,7 +116,14 @@ fn who_is_admitted_at_a_start() {
     ];
     for (file, server, remembered, policy, expected) in table {
         let case = format!("{file:?} {server:?} {remembered:?} {policy:?}");
-        let found = admission("s".as_ref(), &file, &server, &remembered, policy);
+        let found = admission(
+            "s".as_ref(),
+            &file,
+            &server,
+            &remembered,
+            policy,
+            Mode::Enforce,
+        );
         assert_eq!(verdict(&found, "admission"), expected, "{case}");
         let kept = if matches!(remembered, SavedMap::Damaged(_)) {
             Warning
@@ -124,6 +131,19 @@ fn who_is_admitted_at_a_start() {
             Ok
         };
         assert_eq!(verdict(&found, "last_good_map"), kept, "{case}");
+        let found = admission(
+            "s".as_ref(),
+            &file,
+            &server,
+            &remembered,
+            policy,
+            Mode::Audit,
+        );
+        let in_audit = match server {
+            Pem::Good(..) => Warning, // whatever the map says
+            Pem::Absent | Pem::Faulty(_) => expected,
+        };
+        assert_eq!(verdict(&found, "admission"), in_audit, "audit: {case}");
     }
 }
 

@@ -26,7 +26,7 @@ pub use noded::probe;
 
 /// `noded-proxy check`, to the exit status: 0 no error, 1 some error, 64 wrong configuration.
 pub fn main(args: &CheckArgs) -> ExitCode {
-    let config = match Config::load(&args.file, &args.overrides()) {
+    let config = match Config::load(&args.admission.file, &args.overrides()) {
         Ok(config) => config,
         Err(problems) => return wrong_configuration(args, &problems),
     };
@@ -52,7 +52,7 @@ pub fn main(args: &CheckArgs) -> ExitCode {
 }
 
 fn configuration(args: &CheckArgs) -> Finding {
-    let text = match &args.file.config {
+    let text = match &args.admission.file.config {
         Some(path) => path.display().to_string(),
         None if std::path::Path::new(DEFAULT_FILE).exists() => DEFAULT_FILE.into(),
         None => format!("defaults and flags ({DEFAULT_FILE} is absent)"),

@@ -271,17 +271,7 @@ impl Story {
         let node1 = self.stage.nodes[0].clone();
         let server = self.stage.pki.server().clone();
         fs::write(dir.join(MAP), b"uuid-of-node1=AA:BB:CC")?;
-        let end = Instant::now() + IN_FORCE;
-        while !self
-            .metrics()?
-            .contains("noded_proxy_candidate_map_stale 1")
-            && Instant::now() < end
-        {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let stale = self
-            .metrics()?
-            .contains("noded_proxy_candidate_map_stale 1");
+        let stale = self.comes("noded_proxy_candidate_map_stale 1")?;
         self.line(
             stale,
             "map",
@@ -289,12 +279,26 @@ impl Story {
         );
         self.expect_answer("node1", &node1);
         fs::write(dir.join(MAP), b"")?;
+        let noticed = self.comes("noded_proxy_candidate_map_state{state=\"empty\"} 1")?;
+        self.line(noticed, "map", "emptied: the last good one stays in force");
         self.expect_refusal(
             "any node",
             Some(&server),
             "map emptied, server.pem's certificate",
         );
         write_map(dir, &[("uuid-of-node1", &node1)])
+    }
+
+    /// Whether a metric has this value before its time is over.
+    fn comes(&self, metric: &str) -> Result<bool, Failure> {
+        let end = Instant::now() + IN_FORCE;
+        while !self.metrics()?.contains(metric) {
+            if Instant::now() >= end {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(true)
     }
 
     fn metrics(&self) -> Result<String, Failure> {

@@ -231,6 +231,7 @@ fn reset_forgets_the_latch_and_learned_certificates_but_not_under_a_running_prox
     );
     assert!(admitted(proxy.addr(), &one));
     proxy.restart(|proxy| {
+        std::fs::write(proxy.dir().join("state/master"), "node1\n").unwrap();
         let said = reset(&[]);
         assert_says(
             &said,
@@ -238,6 +239,7 @@ fn reset_forgets_the_latch_and_learned_certificates_but_not_under_a_running_prox
             &[
                 "forgot the last good candidate map",
                 "bootstrap phase again",
+                "forgot who is master",
             ],
         );
         assert!(!proxy.state_path().exists());
