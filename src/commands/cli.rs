@@ -69,8 +69,8 @@ pub enum Command {
     },
     /// Forget the last good candidate map and the learned certificates.
     ///
-    /// With rules in [policy] it also forgets who is master: the node then believes the first
-    /// master that ssconf_master_node names.
+    /// With rules in section `policy` it also forgets who is master: the node then believes the
+    /// first master that ssconf_master_node names.
     ///
     /// The next start is then like that on a new node: while the candidate map is absent or empty,
     /// the node is in the bootstrap phase, in which the certificate of server.pem is admitted.
