@@ -12,14 +12,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use libfuzzer_sys::fuzz_target;
 use noded_proxy::proxy::connection::parser;
-use noded_proxy::proxy::http::{Body, BodyLimits, Budget, explanation, procedure};
+use noded_proxy::proxy::http::{Bodies, BodyLimits, Budget, explanation, procedure};
+use rules::identity::Digest;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -86,22 +87,26 @@ async fn answer(
     Ok(response)
 }
 
-async fn body(incoming: Incoming, sent: u64) -> Option<noded_proxy::proxy::http::Refusal> {
-    let body = match Body::gather(incoming, LIMITS, &Budget::new(1 << 20)).await {
+async fn body(mut incoming: Incoming, sent: u64) -> Option<noded_proxy::proxy::http::Refusal> {
+    // Little memory, so that some bodies go to disk.
+    let (memory, spool) = (Budget::new(1 << 10), Budget::new(1 << 20));
+    let bodies = Bodies::new(LIMITS, memory, std::env::temp_dir(), spool);
+    let peer = Digest::from_bytes([1; 20]);
+    let mut body = match bodies.gather(peer, &mut incoming).await {
         Ok(body) => body,
         Err(refusal) => return Some(refusal),
     };
     let length = body.length();
-    assert!(length <= LIMITS.most);
-    match body.collect().await {
-        Ok(whole) => {
-            let whole = whole.to_bytes();
-            assert_eq!(whole.len() as u64, length);
-            assert!(length <= sent && whole.is_ascii());
-            None
-        }
-        Err(refusal) => Some(refusal),
+    assert!(length <= LIMITS.most && length <= sent);
+    let contents = body.contents(LIMITS.most).await.expect("a body that can be read");
+    let mut whole = Vec::new();
+    while let Some(piece) = body.next().await.expect("a body that can be read") {
+        whole.extend_from_slice(&piece);
     }
+    assert_eq!(whole.len() as u64, length);
+    assert_eq!(contents, Some(whole.clone()));
+    assert!(whole.is_ascii());
+    None
 }
 
 thread_local! {

@@ -31,12 +31,15 @@ pub struct LimitsConfig {
     /// Largest request body, in bytes.
     #[serde(deserialize_with = "size")]
     pub body: u64,
-    /// Request bodies up to this are gathered whole before noded sees any of it.
+    /// Request bodies up to this wait in memory, longer ones in a file in the state directory.
     #[serde(deserialize_with = "size")]
     pub body_in_memory: u64,
     /// Slowest sender of a body, bytes a second, after a grace of 10 s.
     #[serde(deserialize_with = "size")]
     pub body_rate: u64,
+    /// Disk for long request bodies of all connections together.
+    #[serde(deserialize_with = "size")]
+    pub spool: u64,
     /// Memory for request and reply bodies of all connections together.
     #[serde(deserialize_with = "size")]
     pub memory: u64,
@@ -54,6 +57,7 @@ impl Default for LimitsConfig {
             body: 128 << 20,
             body_in_memory: 1 << 20,
             body_rate: 16 << 10,
+            spool: 4 << 30,
             memory: 256 << 20,
         }
     }
@@ -88,6 +92,9 @@ impl LimitsConfig {
         let good = (whole.saturating_mul(8)..=1 << 40).contains(&self.memory);
         let expected = "at least 8 times limits.body_in_memory, at most 1 TiB";
         checks.expect("memory", self.memory, good, expected);
+        let good = (self.body.saturating_mul(2)..=1 << 50).contains(&self.spool);
+        let expected = "at least 2 times limits.body, at most 1024 TiB";
+        checks.expect("spool", self.spool, good, expected);
         checks.done()
     }
 }

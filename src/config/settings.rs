@@ -70,6 +70,8 @@ impl Config {
                 rate: limits.body_rate,
             },
             memory: limits.memory,
+            spool: limits.spool,
+            spool_directory: self.state_dir.clone(),
         }
     }
 

@@ -101,7 +101,8 @@ impl Admin {
         }
         match request.uri().path() {
             "/metrics" => {
-                self.metrics.set_load(self.shared.upstream.slots().load());
+                let load = self.shared.upstream.slots().load();
+                self.metrics.set_load(load, &self.shared.bodies);
                 let mut response = text(StatusCode::OK, self.metrics.render());
                 let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(CONTENT_TYPE, format);

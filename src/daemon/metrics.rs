@@ -4,7 +4,7 @@
 //! A room is given its own struct and no other. Names, label names and label values are an
 //! interface that dashboards and alerts use: `docs/metrics.md` lists them, and a test compares the
 //! two. It must never ask a room for its numbers: rooms count by themselves, and the admin listener
-//! asks the slots for theirs at each scrape.
+//! asks slots and bodies for theirs at each scrape.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use rules::authz::Mode;
 
 use crate::daemon::sandbox::Layer;
 use crate::metrics::{Gauge, Gauges, Maker, Registry, Row};
+use crate::proxy::http::Bodies;
 use crate::proxy::upstream::{self, Load};
 use crate::{proxy, trust};
 
@@ -28,6 +29,8 @@ pub struct Metrics {
     pub(super) draining: Gauge,
     pub(super) sandbox: Gauges<Layer>,
     pub(super) legacy: Gauge,
+    memory: Gauge,
+    spool: Gauge,
     slots: SlotGauges,
     registry: Registry,
 }
@@ -53,6 +56,14 @@ impl Metrics {
             proxy: Arc::new(proxy::Metrics::new(&mut make, &trust)),
             upstream: Arc::new(upstream::Metrics::new(&mut make)),
             slots: SlotGauges::new(&mut make),
+            memory: make.gauge(
+                "memory_bytes",
+                "Memory taken by bodies of requests and replies (limits.memory)",
+            ),
+            spool: make.gauge(
+                "spool_bytes",
+                "Disk kept for long request bodies (limits.spool)",
+            ),
             trust: Arc::new(trust),
             mode: make.gauges("mode", "1 for the mode in effect", "mode"),
             draining: make.gauge("draining", "1 while the proxy drains"),
@@ -76,8 +87,10 @@ impl Metrics {
         self.registry.render()
     }
 
-    /// Sets the numbers of the slots to what is so now.
-    pub(super) fn set_load(&self, load: Load) {
+    /// Sets the numbers of slots and bodies to what is so now.
+    pub(super) fn set_load(&self, load: Load, bodies: &Bodies) {
+        self.memory.set(bodies.memory_in_use() as i64);
+        self.spool.set(bodies.spool_in_use() as i64);
         let slots = &self.slots;
         slots.most.set(load.most as i64);
         slots.in_use.set(load.in_use as i64);

@@ -19,7 +19,7 @@ use crate::daemon::announce::{Announcer, announce_mode, summary};
 use crate::daemon::metrics::Metrics;
 use crate::daemon::{sandbox, systemd};
 use crate::proxy::connection;
-use crate::proxy::http::Budget;
+use crate::proxy::http::{Bodies, Budget};
 use crate::proxy::listener::{Listener, bind, raise_file_limit};
 use crate::proxy::overload::{Bounds, Overload};
 use crate::proxy::shared::{Refusals, Shared};
@@ -276,11 +276,15 @@ fn share(
     reloads: Reloads,
 ) -> Arc<Shared> {
     let settings = config.proxy_settings();
-    let (tasks, budget) = (TaskTracker::new(), Budget::new(settings.memory));
+    let (tasks, memory) = (TaskTracker::new(), Budget::new(settings.memory));
+    let (directory, spool) = (
+        settings.spool_directory.clone(),
+        Budget::new(settings.spool),
+    );
     let (drain, noded) = (CancellationToken::new(), config.upstream_settings());
     let handles = Handles {
         store: Arc::clone(&store),
-        budget: budget.clone(),
+        memory: memory.clone(),
         metrics: Arc::clone(&metrics.upstream),
         tasks: tasks.clone(),
         closing: drain.clone(),
@@ -294,7 +298,7 @@ fn share(
         store,
         upstream,
         overload: Overload::new(bounds),
-        budget,
+        bodies: Bodies::new(settings.body, memory, directory, spool),
         metrics: Arc::clone(&metrics.proxy),
         policy: config.policy.clone(),
         settings,

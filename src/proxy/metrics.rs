@@ -41,6 +41,19 @@ named! {
     }
 }
 
+named! {
+    /// What was cut short because its peer left the map.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) enum Terminated {
+        /// An open connection.
+        Connection = "connection",
+        /// A request whose body was still coming.
+        Body = "body",
+        /// A request that waited for a slot.
+        Queued = "queued",
+    }
+}
+
 /// The handles, of connections here and of their requests below.
 #[derive(Debug)]
 pub struct Metrics {
@@ -55,6 +68,8 @@ pub struct Metrics {
     pub(super) misplaced: Counters<Denied>,
     pub(super) audited: Counters<Denied>,
     pub(super) used_by_another_node: Counter,
+    /// By the rule's reason.
+    pub(super) terminated: Pairs<Denied, Terminated>,
     /// End of validity of the last admitted peer's certificate.
     pub(super) peer_not_after: FloatGauge,
     pub(super) requests: Requests,
@@ -115,6 +130,11 @@ impl Metrics {
             used_by_another_node: make.counter(
                 "certificate_used_by_another_node_total",
                 "Certificates first seen from an additional node",
+            ),
+            terminated: make.pairs(
+                "terminated_total",
+                "What was cut short because its peer is no longer admitted, by reason",
+                ["reason", "what"],
             ),
             peer_not_after: trust.not_after.of(trust::Certificate::LastAdmittedPeer),
             requests: Requests::new(make),

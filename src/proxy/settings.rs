@@ -1,12 +1,13 @@
 //! What the road of an RPC can be told. `config` fills it; nothing here knows a key, a flag or a
 //! default.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::proxy::http::BodyLimits;
 
 /// Times and sizes that a client is held to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Time for a TLS handshake.
     pub handshake_timeout: Duration,
@@ -16,4 +17,8 @@ pub struct Settings {
     pub body: BodyLimits,
     /// Memory for request and reply bodies of all connections together, in bytes.
     pub memory: u64,
+    /// Disk for long request bodies of all connections together, in bytes.
+    pub spool: u64,
+    /// Where these are.
+    pub spool_directory: PathBuf,
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::proxy::http::Budget;
+use crate::proxy::http::Bodies;
 use crate::proxy::metrics::Metrics;
 use crate::proxy::overload::Overload;
 use crate::proxy::reason::Reason;
@@ -38,8 +38,8 @@ pub struct Shared {
     pub policy: Policy,
     /// Who may hold a connection, and who may shake hands.
     pub overload: Arc<Overload>,
-    /// Memory for bodies.
-    pub budget: Budget,
+    /// Gathers request bodies.
+    pub bodies: Bodies,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// Times and sizes that a client is held to.

@@ -20,7 +20,7 @@ const PLACES: [(&str, &[&str]); 9] = [
         "hyper",
         &[
             "src/proxy/connection/",
-            "src/proxy/rpc.rs",
+            "src/proxy/rpc/",
             "src/proxy/http/",
             "src/proxy/upstream/",
             "src/daemon/admin",

@@ -14,33 +14,37 @@ fn tree(files: &[(&str, &str)]) -> Tree {
 #[test]
 fn an_arrow_upwards_is_found_wherever_it_is_written() {
     let table = [
-        ("src/proxy/rpc.rs", "use crate::trust::Store;", true),
-        ("src/proxy/rpc.rs", "use crate::proxy::http::Body;", true),
-        ("src/proxy/rpc.rs", "use super::http::Body;", true),
-        ("src/proxy/rpc.rs", "use rules::authz::Permit;", true),
-        ("src/proxy/rpc.rs", "use crate::config::Config;", false),
+        ("src/proxy/rpc/mod.rs", "use crate::trust::Store;", true),
         (
-            "src/proxy/rpc.rs",
+            "src/proxy/rpc/mod.rs",
+            "use crate::proxy::http::Body;",
+            true,
+        ),
+        ("src/proxy/rpc/mod.rs", "use super::http::Body;", true),
+        ("src/proxy/rpc/mod.rs", "use rules::authz::Permit;", true),
+        ("src/proxy/rpc/mod.rs", "use crate::config::Config;", false),
+        (
+            "src/proxy/rpc/mod.rs",
             "use crate::{trust::Store, daemon::admin::Admin};",
             false,
         ),
         (
-            "src/proxy/rpc.rs",
+            "src/proxy/rpc/mod.rs",
             "fn f() { crate::daemon::systemd::stopping(); }",
             false,
         ),
         (
-            "src/proxy/rpc.rs",
+            "src/proxy/rpc/mod.rs",
             "fn f() { info!(\"{}\", crate::daemon::server::summary()); }",
             false,
         ),
         (
-            "src/proxy/rpc.rs",
+            "src/proxy/rpc/mod.rs",
             "use super::super::daemon::admin::Admin;",
             false,
         ),
         (
-            "src/proxy/rpc.rs",
+            "src/proxy/rpc/mod.rs",
             "mod inner { use crate::commands::cli::Cli; }",
             false,
         ),
@@ -53,23 +57,23 @@ fn an_arrow_upwards_is_found_wherever_it_is_written() {
         ("src/main.rs", "use noded_proxy::commands::cli::Cli;", true),
         ("src/odd/mod.rs", "", false),
         (
-            "src/proxy/rpc.rs",
+            "src/proxy/rpc/mod.rs",
             "fn f() { use crate::{config::Config}; }",
             false,
         ),
-        ("src/proxy/rpc.rs", "use super::super as all;", false),
+        ("src/proxy/rpc/mod.rs", "use super::super as all;", false),
         (
-            "src/proxy/rpc.rs",
+            "src/proxy/rpc/mod.rs",
             "#[cfg(not(test))]\nuse crate::config::Config;",
             false,
         ),
         (
-            "src/proxy/rpc.rs",
+            "src/proxy/rpc/mod.rs",
             "#[cfg(test)]\nuse crate::proxy::http::Body;",
             true,
         ),
         (
-            "src/proxy/rpc.rs",
+            "src/proxy/rpc/mod.rs",
             "fn f<'a>(x: &'a A) -> impl B + use<'a> { crate::config::f() }",
             false,
         ),
@@ -89,7 +93,7 @@ fn a_room_of_the_road_that_calls_another_is_found() {
             true,
         ),
         (
-            "src/proxy/rpc.rs",
+            "src/proxy/rpc/mod.rs",
             "use crate::proxy::upstream::Error;",
             true,
         ),
@@ -164,13 +168,13 @@ fn a_circle_is_found_through_re_exports_and_over_several_files() {
 fn a_crate_out_of_place_is_found() {
     for (path, text, good) in [
         ("src/tls/profile.rs", "use openssl::ssl::Ssl;", true),
-        ("src/proxy/rpc.rs", "use openssl::ssl::Ssl;", false),
+        ("src/proxy/rpc/mod.rs", "use openssl::ssl::Ssl;", false),
         (
-            "src/proxy/rpc.rs",
+            "src/proxy/rpc/mod.rs",
             "fn f() { use openssl::{ssl::Ssl, rsa::Rsa}; }",
             false,
         ),
-        ("src/proxy/rpc.rs", "extern crate openssl as o;", false),
+        ("src/proxy/rpc/mod.rs", "extern crate openssl as o;", false),
         (
             "src/commands/demo/mod.rs",
             "type S = tokio_openssl::SslStream<u8>;",
@@ -217,9 +221,9 @@ fn a_label_value_written_at_the_use_is_found() {
     let (literal, name) = (call("\"ping\""), call("reason.name()"));
     let hidden = "fn f(m: M) { assert!(V::get_metric_with_label_values(&m.v, &[PING]).is_ok()); }";
     for (path, text, good) in [
-        ("src/proxy/rpc.rs", &*literal, false),
-        ("src/proxy/rpc.rs", &*name, false),
-        ("src/proxy/rpc.rs", hidden, false),
+        ("src/proxy/rpc/mod.rs", &*literal, false),
+        ("src/proxy/rpc/mod.rs", &*name, false),
+        ("src/proxy/rpc/mod.rs", hidden, false),
         ("src/metrics/family.rs", &*literal, false),
         ("src/metrics/family.rs", &*name, true),
     ] {

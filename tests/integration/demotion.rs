@@ -118,12 +118,49 @@ pub(crate) fn a_candidate_demoted_while_it_sends_a_request_is_refused() {
     proxy.write_map(&[("uuid-2", &other)]);
     let told = "no longer admitted: closing its connection";
     proxy.wait_for("the demotion is noticed", |p| p.logged(told));
+    // It is told at once, before it sends the rest.
+    let answer = read_response(&mut stream);
+    assert_eq!(answer.status, 403, "{}", answer.text());
     let _ = stream.write_all(behind.as_bytes());
-    match try_read_response(&mut stream) {
-        Ok(answer) => assert_eq!(answer.status, 403, "{}", answer.text()),
-        Err(_closed) => {}
+    assert_terminated(&proxy, "body");
+    assert_eq!(stub.accepted(), 0);
+}
+
+/// Counted once, as this.
+#[track_caller]
+fn assert_terminated(proxy: &Proxy, what: &str) {
+    let what = format!("reason=\"unknown_digest\",what=\"{what}\"");
+    let terminated = format!("noded_proxy_terminated_total{{{what}}}");
+    assert_eq!(proxy.metric(&terminated), 1.0);
+}
+
+/// The same with a body that is far too long for memory: not a byte of it may be with noded when
+/// the rest comes after the demotion.
+pub(crate) fn a_candidate_demoted_while_it_sends_a_long_request_is_refused() {
+    let pki = Pki::new();
+    let (node, other) = (pki.client(NAME), pki.client("node2.example.com"));
+    let stub = StubNoded::usual();
+    let proxy = proxy_for(&pki, &node).upstream(stub.address()).start();
+    for chunked in [false, true] {
+        proxy.write_map(&[("uuid-1", &node)]);
+        wait_until("it is admitted", || admitted(proxy.addr(), &node));
+        stub.forget();
+        let mut stream = connect(proxy.addr(), Some(&node), Tls::Any).unwrap();
+        let framing = match chunked {
+            true => "Transfer-Encoding: chunked\r\n\r\n800000\r\n",
+            false => "Content-Length: 8388608\r\n\r\n",
+        };
+        let head = "POST /write_ssconf_files HTTP/1.1\r\nHost: h\r\n";
+        send(&mut stream, format!("{head}{framing}"));
+        send(&mut stream, vec![b' '; 7 << 20]);
+        proxy.write_map(&[("uuid-2", &other)]);
+        let answer = read_response(&mut stream);
+        assert_eq!(answer.status, 403, "{}", answer.text());
+        let _ = stream.write_all(&vec![b' '; 1 << 20]);
+        let _ = stream.write_all(b"\r\n0\r\n\r\n");
+        assert!(try_read_response(&mut stream).is_err(), "no other answer");
+        assert_eq!(stub.accepted(), 0, "chunked: {chunked}");
     }
-    assert!(stub.seen().is_empty());
 }
 
 /// A request that waits for a slot has not begun: demotion refuses it.
@@ -143,12 +180,11 @@ pub(crate) fn a_candidate_demoted_in_the_queue_is_refused() {
     send(&mut queued, request("powercycle_node", "[]"));
     proxy.wait_for("it waits", |p| p.metric("noded_proxy_queue_length") == 1.0);
     proxy.write_map(&[("uuid-2", &other)]);
-    let told = "no longer admitted: closing its connection";
-    proxy.wait_for("the demotion is noticed", |p| p.logged(told));
+    let answer = read_response(&mut queued); // at once, while the slot is still taken
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    assert_terminated(&proxy, "queued");
     stub.release_all();
     assert_eq!(read_response(&mut running).status, 200);
-    let answer = read_response(&mut queued);
-    assert_eq!(answer.status, 403, "{}", answer.text());
     let refused = "noded_proxy_refused_requests_total{reason=\"unknown_digest\"}";
     proxy.wait_for("it is counted", |p| p.metric(refused) == 1.0);
     assert_eq!(stub.procedures(), ["version"]);

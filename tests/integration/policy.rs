@@ -129,7 +129,9 @@ fn arguments_that_cannot_be_judged_are_refused_with_the_reason() {
     let pki = Pki::new();
     let nodes = both(&pki);
     let proxy = proxy(&pki, &nodes, &strict(""));
-    let long = format!("[[], []{}]", " ".repeat((1 << 20) + 1));
+    let padded = |arguments: &str, by| format!("{}{arguments}", " ".repeat(by));
+    let long = padded("[[], []]", 4 << 20);
+    let on_disk = padded(r#"[[], [["kvm", {"kvm_path": "/x"}]]]"#, 2 << 20);
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
     for (body, reason) in [
         (
@@ -147,7 +149,8 @@ fn arguments_that_cannot_be_judged_are_refused_with_the_reason() {
             "a key is there twice",
         ),
         (&*deep, "nested deeper than 32"),
-        (&*long, "more than 1048576 bytes (limits.body_in_memory)"),
+        (&*on_disk, "with these arguments"),
+        (&*long, "more than 4194304 bytes"),
     ] {
         let (status, words) = call_with(&proxy, &nodes[1], "node_info", body);
         assert_eq!(status, 403, "{words}");
@@ -158,7 +161,9 @@ fn arguments_that_cannot_be_judged_are_refused_with_the_reason() {
         // The master is not asked for its arguments.
         assert_eq!(call_with(&proxy, &nodes[0], "node_info", body).0, 502);
     }
-    assert_eq!(forbidden(&proxy, "allow_from_master_only", "refused"), 7.0);
+    assert_eq!(forbidden(&proxy, "allow_from_master_only", "refused"), 8.0);
+    let harmless = padded(r#"[[], [["kvm", {}]]]"#, 2 << 20);
+    assert_eq!(call_with(&proxy, &nodes[1], "node_info", &harmless).0, 502);
 }
 
 /// A file that a candidate can write makes nobody master; what only the master can write does.

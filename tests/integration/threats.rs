@@ -67,6 +67,11 @@ fn a_demoted_candidate_with_half_a_request() {
 }
 
 #[test]
+fn a_demoted_candidate_with_half_a_long_request() {
+    demotion::a_candidate_demoted_while_it_sends_a_long_request_is_refused();
+}
+
+#[test]
 fn a_demoted_candidate_with_a_request_in_the_queue() {
     demotion::a_candidate_demoted_in_the_queue_is_refused();
 }

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
-use crate::proxy::metrics::Outcome;
+use crate::proxy::metrics::{Outcome, Terminated};
 use crate::proxy::overload::{Caller, Place};
 use crate::proxy::reason::Reason;
 use crate::proxy::rpc;
@@ -31,6 +31,7 @@ use crate::proxy::shared::Shared;
 use crate::proxy::workers::Workers;
 use crate::tls::{self, Accepted, Acceptor, Buffered};
 use notes::{GaugeGuard, gave_way, handshake_failed, note_oddities, refuse};
+use rules::Named;
 use rules::authz::Permit;
 use rules::identity::PeerIdentity;
 
@@ -271,12 +272,14 @@ async fn serve_http(
 
 /// Asks again after the map has changed.
 fn still_admitted(shared: &Shared, peer: &PeerIdentity, address: SocketAddr) -> bool {
-    let admitted = shared.store.authorise(peer).is_ok();
-    if !admitted {
-        info!(peer = %address, cn = peer.name(), digest = %peer.digest,
-            "no longer admitted: closing its connection");
-    }
-    admitted
+    let Err(denied) = shared.store.authorise(peer) else {
+        return true;
+    };
+    let terminated = &shared.metrics.terminated;
+    terminated.of(denied, Terminated::Connection).inc();
+    info!(peer = %address, cn = peer.name(), digest = %peer.digest, reason = denied.name(),
+        "no longer admitted: closing its connection");
+    false
 }
 
 /// hyper as it parses client bytes, with the bounds on a request's head; also for the fuzz target.

@@ -7,12 +7,13 @@
 mod body;
 mod budget;
 mod reply;
+mod spool;
 
 use bytes::Bytes;
 use hyper::header::{HOST, HeaderMap};
 use hyper::{Method, StatusCode, Uri, Version};
 
-pub use body::{Body, BodyLimits, discard};
+pub use body::{Bodies, Body, BodyLimits};
 pub use budget::{Budget, Lease};
 pub use reply::{Chunk, Cut, OnEnd, ReplyBody};
 
@@ -22,7 +23,8 @@ use rules::named;
 /// Longest procedure name that is accepted. The longest of Ganeti's has 32 characters.
 const MAX_PROCEDURE: usize = 128;
 
-/// Why the proxy itself answers a request. Each is a fault of the request or of the client.
+/// Why the proxy itself answers a request: a fault of the request, of the client, or no room for
+/// its body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The peer may not (or no longer) command noded.
@@ -52,6 +54,12 @@ pub enum Refusal {
     /// `limits.memory` is used up.
     #[error("no memory left for request bodies (limits.memory)")]
     NoMemory,
+    /// `limits.spool` is used up.
+    #[error("no room left for long request bodies (limits.spool)")]
+    SpoolFull,
+    /// The spool file cannot be made, written or read.
+    #[error("a long request body cannot be kept in the state directory: {0}")]
+    SpoolFailed(String),
 }
 
 // The reason's name, as in the label of `noded_proxy_refused_requests_total`.
@@ -65,6 +73,8 @@ named!(Refusal {
     SlowBody = "slow_body",
     IncompleteBody(String::new()) = "incomplete_body",
     NoMemory = "no_memory",
+    SpoolFull = "spool_full",
+    SpoolFailed(String::new()) = "spool_failed",
 });
 
 impl Refusal {
@@ -77,7 +87,8 @@ impl Refusal {
             Self::Host | Self::NotAscii | Self::IncompleteBody(_) => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::NoMemory => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoMemory | Self::SpoolFull => StatusCode::SERVICE_UNAVAILABLE,
+            Self::SpoolFailed(_) => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
 }

@@ -1,20 +1,19 @@
 //! What can go wrong between us and noded, and what the client is told of it.
 //!
-//! An error names whose fault it is: noded's, the client's ([`Error::Client`]) or ours. It is never
-//! retried: noded may have begun to work.
+//! An error names whose fault it is: noded's or ours. It is never retried: noded may have begun to
+//! work.
 
 use std::time::Duration;
 
 use hyper::StatusCode;
 
-use crate::proxy::http::Refusal;
 use rules::named;
 
 /// Why noded gave no whole answer. The words follow "noded at ADDR:PORT: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The queue in front of the slots is full.
-    #[error("busy: {in_use} RPCs running, {waiting} waiting, the queue is full")]
+    #[error("busy: {in_use} RPCs running, {waiting} waiting, the queue is full for this caller")]
     QueueFull {
         /// Requests that wait.
         waiting: usize,
@@ -53,9 +52,6 @@ pub enum Error {
     /// The answer is not what noded sends.
     #[error("its answer is not understood: {0}")]
     BadReply(String),
-    /// The client broke off while its request was passed on, or was demoted before that.
-    #[error("{0}")]
-    Client(Refusal),
     /// Our own fault.
     #[error("internal error: {0}")]
     Internal(String),
@@ -73,7 +69,6 @@ named!(Error {
     EmptyReply(String::new()) = "empty_reply",
     CutReply(String::new()) = "cut_reply",
     BadReply(String::new()) = "bad_reply",
-    Client(Refusal::Method) = "client",
     Internal(String::new()) = "internal",
 });
 
@@ -93,7 +88,6 @@ impl Error {
             Self::Connect(..) | Self::Tls(..) | Self::Send(_) => StatusCode::BAD_GATEWAY,
             Self::EmptyReply(_) | Self::CutReply(_) | Self::BadReply(_) => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout(..) | Self::SendTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Client(refusal) => refusal.status(),
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

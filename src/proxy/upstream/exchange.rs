@@ -19,6 +19,7 @@ use super::noded_stream::NodedStream;
 use super::slots::Slot;
 use super::wire::{self, Head};
 use crate::proxy::http::{Body, Chunk, Cut, ReplyBody};
+use rules::identity::Digest;
 
 /// Replies up to this are gathered whole before the client sees any of it, so that a cut one
 /// becomes a 502.
@@ -40,6 +41,8 @@ pub(super) const PROBE_AGENT: &str = concat!("noded-proxy/", env!("CARGO_PKG_VER
 pub(super) struct Call {
     pub(super) procedure: Box<str>,
     pub(super) body: Body,
+    /// Whose memory a long reply takes; a probe has a short one.
+    pub(super) peer: Digest,
     /// [`AGENT`] or [`PROBE_AGENT`].
     pub(super) agent: &'static str,
 }
@@ -69,6 +72,7 @@ pub(super) async fn exchange(
     call: Call,
     answered: impl FnOnce() + Send + 'static,
 ) -> Result<Reply, Error> {
+    let peer = call.peer;
     let connected = match slot.warm().and_then(NodedStream::if_open) {
         Some(warm) => {
             noded.count_connection(Connection::Warm);
@@ -90,7 +94,8 @@ pub(super) async fn exchange(
             let (chunks, received) = mpsc::unbounded_channel();
             let tasks = noded.handles.tasks.clone();
             tasks.spawn(async move {
-                let pumped = pump(&noded, &mut stream, head.length, ready, &chunks).await;
+                let buffered = (peer, ready);
+                let pumped = pump(&noded, &mut stream, head.length, buffered, &chunks).await;
                 drop((stream, slot));
                 ended(&noded, pumped.as_ref().err(), answered);
                 if let Err(error) = pumped {
@@ -128,7 +133,7 @@ async fn ask(noded: &Noded, mut stream: NodedStream, call: Call) -> Result<Progr
     }
     let request = wire::request(&call.procedure, &noded.host, call.agent, length);
     let asked = wire::ask(&mut stream, request, call.body).await;
-    if let Err(Error::Client(_)) = asked {
+    if let Err(Error::Internal(_)) = asked {
         stream.reset(); // after an orderly close noded might take what it has for the whole
     }
     let (head, mut ready) = asked?;
@@ -150,13 +155,13 @@ async fn ask(noded: &Noded, mut stream: NodedStream, call: Call) -> Result<Progr
     }))
 }
 
-/// Passes a long answer on as it comes, through buffers that the memory budget bounds. Once the
-/// client has left, takes the rest off noded and throws it away.
+/// Passes a long answer on as it comes, through buffers that this peer's share of the memory
+/// bounds. Once the client has left, takes the rest off noded and throws it away.
 async fn pump(
     noded: &Noded,
     stream: &mut NodedStream,
     length: u64,
-    ready: BytesMut,
+    (peer, ready): (Digest, BytesMut),
     chunks: &mpsc::UnboundedSender<Chunk>,
 ) -> Result<(), Error> {
     let buffers = Arc::new(BufferPool::default());
@@ -168,7 +173,7 @@ async fn pump(
         noded.count_bytes(Direction::Reply, data.len() as u64);
         if !chunks.is_closed() {
             tokio::select! {
-                lease = noded.handles.budget.take(memory) => {
+                lease = noded.handles.memory.take(peer, memory as u64) => {
                     let _ = chunks.send(Ok((data, lease)));
                 }
                 () = chunks.closed() => {}

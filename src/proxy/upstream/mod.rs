@@ -5,7 +5,7 @@
 //! client leaves, noded works on; so the exchange goes on too and keeps its slot, until noded has
 //! answered or closed.
 //!
-//! [`Upstream::call`] tells the story. The files, each of which calls only those behind it: `slots`
+//! [`Upstream::slot`] and [`Upstream::call`] tell the story. The files, each of which calls only those behind it: `slots`
 //! (a right to connect), `detach` (outlive the client), `warm` (connections in advance), `exchange`
 //! (one request and its answer), `noded` (connections, health), `wire` (HTTP).
 
@@ -29,9 +29,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::proxy::http::{Body, Refusal};
+use crate::proxy::http::Body;
 use rules::authz::Permit;
-use rules::identity::PeerIdentity;
+use rules::identity::Digest;
 use rules::procedures::{self, Timeout};
 
 use detach::DetachOnDrop;
@@ -47,15 +47,6 @@ pub use noded_stream::NodedStream;
 pub use settings::Settings;
 pub use slots::{Lane, Load, Slot, Slots};
 pub use version::call_version;
-
-/// How long the parts of a call took.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Timing {
-    /// Wait for a slot.
-    pub queue: Duration,
-    /// From the slot to the head of noded's answer, or to its end if it is short.
-    pub upstream: Duration,
-}
 
 /// The local node daemon behind its slots.
 #[derive(Debug)]
@@ -95,58 +86,45 @@ impl Upstream {
         self.noded.down()
     }
 
-    /// Sends one admitted request and waits for the answer. If the future is dropped while it waits
-    /// for a slot, the request leaves the queue. If it is dropped later, the exchange goes on.
-    pub async fn call(
-        &self,
-        _permit: &Permit,
-        peer: &PeerIdentity,
-        procedure: &str,
-        body: Body,
-    ) -> (Result<Reply, Error>, Timing) {
+    /// Waits for the right to call noded. If the future is dropped, the request leaves the queue.
+    pub async fn slot(&self, peer: Digest, procedure: &str) -> Result<Slot<NodedStream>, Error> {
         let start = Instant::now();
         self.warm.note_arrival(start);
         let (lane, patience) = lane(procedure);
         let patience = patience.mul_f64(0.9).min(self.noded.settings.queue_timeout);
-        let slot = self.slots.take(lane, start + patience).await;
-        let mut timing = Timing {
-            queue: start.elapsed(),
-            upstream: Duration::ZERO,
-        };
-        self.noded.observe_queue(timing.queue.as_secs_f64());
-        let slot = match slot {
-            Ok(slot) => slot,
-            Err(error) => {
-                self.noded.count_error(&error);
-                return (Err(error), timing);
-            }
-        };
-        // Body and queue may have taken hours: the map of this moment decides.
-        if let Err(denied) = self.noded.handles.store.authorise(peer) {
-            return (Err(Error::Client(Refusal::Denied(denied))), timing);
-        }
-        let result = self.begin(slot, procedure, body).await;
-        timing.upstream = start.elapsed() - timing.queue;
-        (result, timing)
+        let slot = self.slots.take(peer, lane, start + patience).await;
+        self.noded.observe_queue(start.elapsed().as_secs_f64());
+        slot.inspect_err(|error| self.noded.count_error(error))
     }
 
-    /// Starts an exchange that outlives its client. Not an async fn: its state would hold the
-    /// whole exchange a second time.
-    fn begin(
+    /// Sends one admitted request, and gives the answer to `then`. If the future is dropped, because
+    /// the client has left, the exchange goes on all the same, and `then` too gets what noded says.
+    ///
+    /// Not an async fn: its state would hold the whole exchange a second time.
+    pub fn call<T, Then>(
         &self,
+        _permit: &Permit,
         slot: Slot<NodedStream>,
-        procedure: &str,
-        body: Body,
-    ) -> DetachOnDrop<impl Future<Output = Result<Reply, Error>> + use<>> {
+        (peer, procedure, body): (Digest, &str, Body),
+        then: Then,
+    ) -> impl Future<Output = T> + use<T, Then>
+    where
+        T: Send + 'static,
+        Then: FnOnce(Result<Reply, Error>) -> T + Send + 'static,
+    {
         let call = Call {
             procedure: procedure.into(),
             body,
+            peer,
             agent: exchange::AGENT,
         };
         let warm = Arc::clone(&self.warm);
         let answered = move || warm.open_if_wanted();
         let exchange = exchange::exchange(Arc::clone(&self.noded), slot, call, answered);
-        DetachOnDrop::new(exchange, &self.noded.handles.tasks)
+        DetachOnDrop::new(
+            async move { then(exchange.await) },
+            &self.noded.handles.tasks,
+        )
     }
 }
 

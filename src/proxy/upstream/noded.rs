@@ -22,7 +22,7 @@ pub struct Handles {
     /// Says who is admitted, and has the TLS connector.
     pub store: Arc<Store>,
     /// Memory for long replies.
-    pub budget: Budget,
+    pub memory: Budget,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// Runs what outlives its client; a drain waits for it.

@@ -20,6 +20,7 @@ use super::noded::Noded;
 use super::noded_stream::NodedStream;
 use super::slots::Slots;
 use crate::proxy::http::Body;
+use rules::identity::Digest;
 
 /// Pause before a connection is opened in advance, so that the reply goes out first.
 const REPLY_FIRST: Duration = Duration::from_millis(3);
@@ -171,6 +172,7 @@ impl Warm {
             let probe = Call {
                 procedure: "version".into(),
                 body: Body::whole(Bytes::from_static(b"[]")),
+                peer: Digest::from_bytes([0; 20]),
                 agent: PROBE_AGENT,
             };
             self.noded.count_used_up();

@@ -104,8 +104,8 @@ fn long_rpcs_leave_slots_for_short_ones() {
 }
 
 #[test]
-fn a_full_queue_refuses_and_says_how_full_it_is() {
-    let stage = one_slot(StubNoded::holding(), "upstream.queue_length = 2");
+fn a_queue_that_is_full_for_this_peer_refuses_and_says_how_full_it_is() {
+    let stage = one_slot(StubNoded::holding(), "upstream.queue_length = 4");
     let mut streams: Vec<_> = (0..3).map(|_| stage.connect()).collect();
     for (i, stream) in streams.iter_mut().enumerate() {
         send(stream, request("version", "[]"));

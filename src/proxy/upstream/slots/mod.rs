@@ -3,20 +3,21 @@
 //!
 //! noded forks a child for each connection and stops accepting beyond `--max-clients`. Some slots
 //! are reserved for procedures whose client waits a minute at most (the fast lane), so that
-//! hour-long RPCs cannot starve `version`. A dropped [`Slot`] goes to the request that has waited
-//! longest.
+//! hour-long RPCs cannot starve `version`. A dropped [`Slot`] goes to the peers in turn, and of one
+//! peer's requests to the one that has waited longest: many requests of one peer never keep another
+//! one waiting for all of them.
 //!
 //! A slot may carry a warm connection: one that was opened in advance and is parked here. A warm
-//! connection counts as a slot in use. It is handed out before a new one is opened, to the request
-//! that has waited longest.
+//! connection counts as a slot in use. It is handed out before a new one is opened.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::Error;
+use rules::identity::Digest;
 
 /// Which slots a request may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct Slots<C> {
 struct Inner<C> {
     in_use: usize,
     slow_in_use: usize,
+    /// What each peer has, of those that hold a slot or wait.
+    peers: HashMap<Digest, Has>,
     next_ticket: u64,
     fast: VecDeque<Waiting<C>>,
     slow: VecDeque<Waiting<C>>,
@@ -47,9 +50,18 @@ struct Inner<C> {
     warm: VecDeque<(Instant, C)>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+struct Has {
+    /// Slots in use.
+    slots: usize,
+    /// The ticket of its last slot.
+    last: u64,
+}
+
 #[derive(Debug)]
 struct Waiting<C> {
     ticket: u64,
+    peer: Digest,
     hand_over: oneshot::Sender<Slot<C>>,
 }
 
@@ -71,7 +83,7 @@ pub struct Load {
 pub struct Slot<C> {
     slots: Arc<Slots<C>>,
     /// `None` for a connection that is opened in advance and serves no request yet.
-    lane: Option<Lane>,
+    of: Option<(Lane, Digest)>,
     warm: Option<C>,
 }
 
@@ -79,6 +91,7 @@ pub struct Slot<C> {
 struct QueuePlace<'a, C> {
     slots: &'a Slots<C>,
     ticket: u64,
+    peer: Digest,
 }
 
 impl<C> Slots<C> {
@@ -89,6 +102,7 @@ impl<C> Slots<C> {
         let inner = Inner {
             in_use: 0,
             slow_in_use: 0,
+            peers: HashMap::new(),
             next_ticket: 0,
             fast: VecDeque::new(),
             slow: VecDeque::new(),
@@ -124,28 +138,37 @@ impl<C> Slots<C> {
     }
 
     /// Waits for a slot until `deadline`. Dropping the future gives up the place in the queue.
-    pub async fn take(self: &Arc<Self>, lane: Lane, deadline: Instant) -> Result<Slot<C>, Error> {
+    pub async fn take(
+        self: &Arc<Self>,
+        peer: Digest,
+        lane: Lane,
+        deadline: Instant,
+    ) -> Result<Slot<C>, Error> {
         let (waited, ticket) = {
             let mut inner = self.lock();
             let behind_others = !inner.queue(lane).is_empty();
-            if !behind_others && let Some(slot) = self.occupy(&mut inner, lane) {
+            if !behind_others && let Some(slot) = self.occupy(&mut inner, lane, peer) {
                 return Ok(slot);
             }
-            let waiting = inner.waiting();
-            if waiting >= self.longest_queue {
+            if !inner.has_place(peer, self.longest_queue) {
                 return Err(Error::QueueFull {
-                    waiting,
+                    waiting: inner.waiting(),
                     in_use: inner.in_use,
                 });
             }
             let ticket = inner.next_ticket();
             let (hand_over, waited) = oneshot::channel();
-            inner.queue(lane).push_back(Waiting { ticket, hand_over });
+            inner.queue(lane).push_back(Waiting {
+                ticket,
+                peer,
+                hand_over,
+            });
             (waited, ticket)
         };
         let _place = QueuePlace {
             slots: self,
             ticket,
+            peer,
         };
         match timeout_at(deadline, waited).await {
             Ok(Ok(slot)) => Ok(slot),
@@ -169,7 +192,7 @@ impl<C> Slots<C> {
         inner.in_use += 1;
         Some(Slot {
             slots: Arc::clone(self),
-            lane: None,
+            of: None,
             warm: None,
         })
     }
@@ -195,13 +218,13 @@ impl<C> Slots<C> {
         let (_, connection) = inner.warm.pop_front()?;
         Some(Slot {
             slots: Arc::clone(self),
-            lane: None,
+            of: None,
             warm: Some(connection),
         })
     }
 
     /// A slot for a request, with a warm connection if there is one.
-    fn occupy(self: &Arc<Self>, inner: &mut Inner<C>, lane: Lane) -> Option<Slot<C>> {
+    fn occupy(self: &Arc<Self>, inner: &mut Inner<C>, lane: Lane, peer: Digest) -> Option<Slot<C>> {
         let lane_free = lane == Lane::Fast || inner.slow_in_use < self.most_slow;
         if !lane_free || (inner.warm.is_empty() && inner.in_use >= self.most) {
             return None;
@@ -209,38 +232,37 @@ impl<C> Slots<C> {
         let warm = inner.warm.pop_front().map(|(_, connection)| connection);
         inner.in_use += usize::from(warm.is_none());
         inner.slow_in_use += usize::from(lane == Lane::Slow);
+        let ticket = inner.next_ticket();
+        let has = inner.peers.entry(peer).or_default();
+        (has.slots, has.last) = (has.slots + 1, ticket);
         Some(Slot {
             slots: Arc::clone(self),
-            lane: Some(lane),
+            of: Some((lane, peer)),
             warm,
         })
     }
 
-    /// Hands free slots to the requests that may have one, the longest waiting first.
+    /// Hands free slots to the requests that may have one, in the order of [`Inner::next`].
     fn serve(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner<C>>) {
         let mut refused = Vec::new(); // the request has left: dropped outside the lock
         loop {
-            let first = |queue: &VecDeque<Waiting<C>>| queue.front().map(|w| w.ticket);
-            let (fast, slow) = (first(&inner.fast), first(&inner.slow));
-            let order = match (fast, slow) {
-                (None, None) => break,
-                (Some(fast), Some(slow)) if slow < fast => [Lane::Slow, Lane::Fast],
+            let next =
+                [Lane::Fast, Lane::Slow].map(|lane| inner.next(lane).map(|(order, _)| order));
+            let lanes = match next {
+                [None, None] => break,
+                [Some(fast), Some(slow)] if slow < fast => [Lane::Slow, Lane::Fast],
                 _ => [Lane::Fast, Lane::Slow],
             };
-            let waited_for = order
-                .into_iter()
-                .filter(|lane| !inner.queue(*lane).is_empty());
-            let waited_for: Vec<Lane> = waited_for.collect();
-            let found = waited_for
-                .into_iter()
-                .find_map(|lane| self.occupy(&mut inner, lane).map(|slot| (lane, slot)));
-            let Some((lane, slot)) = found else { break };
-            let Some(next) = inner.queue(lane).pop_front() else {
-                refused.push(slot);
-                break;
-            };
-            if let Err(slot) = next.hand_over.send(slot) {
-                refused.push(slot);
+            let found = lanes.into_iter().find_map(|lane| {
+                let (_, index) = inner.next(lane)?;
+                let peer = inner.queue(lane).get(index)?.peer;
+                let slot = self.occupy(&mut inner, lane, peer)?;
+                Some((slot, inner.queue(lane).remove(index)))
+            });
+            match found {
+                None => break,
+                Some((slot, None)) => refused.push(slot),
+                Some((slot, Some(next))) => refused.extend(next.hand_over.send(slot).err()),
             }
         }
         drop(inner);
@@ -263,6 +285,42 @@ impl<C> Inner<C> {
 
     fn waiting(&self) -> usize {
         self.fast.len() + self.slow.len()
+    }
+
+    /// Who is served next in this lane, by place in its queue: a request of the peer that has the
+    /// fewest slots, or had its last one the longest ago; of these the one that has waited longest.
+    fn next(&self, lane: Lane) -> Option<((Has, u64), usize)> {
+        let queue = match lane {
+            Lane::Fast => &self.fast,
+            Lane::Slow => &self.slow,
+        };
+        let has = |peer| self.peers.get(peer).copied().unwrap_or_default();
+        let waiting = queue.iter().enumerate();
+        let order = waiting.map(|(index, w)| ((has(&w.peer), w.ticket), index));
+        order.min()
+    }
+
+    /// Whether the queue has a place for this peer. No peer waits with more requests than there are
+    /// places free, so there is always one for another peer.
+    fn has_place(&self, peer: Digest, places: usize) -> bool {
+        let free = places.saturating_sub(self.waiting());
+        let all = self.fast.iter().chain(&self.slow);
+        free > all.filter(|waiting| waiting.peer == peer).count()
+    }
+
+    fn gives_back(&mut self, peer: Digest) {
+        if let Some(has) = self.peers.get_mut(&peer) {
+            has.slots -= 1;
+        }
+        self.forget_if_idle(peer);
+    }
+
+    fn forget_if_idle(&mut self, peer: Digest) {
+        let mut all = self.fast.iter().chain(&self.slow);
+        let idle = self.peers.get(&peer).is_some_and(|has| has.slots == 0);
+        if idle && !all.any(|waiting| waiting.peer == peer) {
+            self.peers.remove(&peer);
+        }
     }
 
     fn next_ticket(&mut self) -> u64 {
@@ -291,6 +349,7 @@ impl<C> Drop for QueuePlace<'_, C> {
         let mut inner = self.slots.lock();
         inner.fast.retain(|w| w.ticket != self.ticket);
         inner.slow.retain(|w| w.ticket != self.ticket);
+        inner.forget_if_idle(self.peer);
     }
 }
 
@@ -298,7 +357,10 @@ impl<C> Drop for Slot<C> {
     fn drop(&mut self) {
         let mut inner = self.slots.lock();
         inner.in_use -= 1;
-        inner.slow_in_use -= usize::from(self.lane == Some(Lane::Slow));
+        if let Some((lane, peer)) = self.of {
+            inner.slow_in_use -= usize::from(lane == Lane::Slow);
+            inner.gives_back(peer);
+        }
         self.slots.serve(inner);
     }
 }

@@ -3,14 +3,9 @@
 //! It never sends a body that is shorter or longer than its head says.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::Poll;
 
 use bytes::{Buf, Bytes};
-use http_body_util::BodyExt;
-use hyper::body::Body as _;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::proxy::http::Body;
@@ -71,22 +66,19 @@ pub(super) async fn send(
     head: Bytes,
     mut body: Body,
 ) -> Result<(), Error> {
-    let length = body.length();
-    let before = head.len();
-    // A request that is there as a whole goes out in one write, so noded gets it in one read.
+    let (length, mut sent) = (body.length(), 0);
+    // A request that is in memory goes out in as few writes as possible, so noded gets a short one
+    // in one read.
     let mut queue = WriteQueue::default();
     queue.push(head);
-    while queue.remaining() < TOGETHER && body.has_ready() {
-        queue.push(next(&mut body).await?.unwrap_or_default());
-    }
-    let mut sent = (queue.remaining() - before) as u64;
-    write(writer, &mut queue).await?;
     loop {
-        let more = gather(&mut body, &mut queue).await?;
-        sent += queue.remaining() as u64;
+        while queue.remaining() < TOGETHER && body.has_ready() {
+            sent += push_next(&mut body, &mut queue).await?;
+        }
         write(writer, &mut queue).await?;
-        if !more {
-            break;
+        match push_next(&mut body, &mut queue).await? {
+            0 => break,
+            more => sent += more,
         }
     }
     if sent != length {
@@ -94,6 +86,16 @@ pub(super) async fn send(
         return Err(Error::Internal(why));
     }
     writer.flush().await.map_err(write_failed)
+}
+
+/// Queues the next piece of a body, and returns its length; 0 at the end.
+async fn push_next(body: &mut Body, queue: &mut WriteQueue) -> Result<u64, Error> {
+    let piece = body.next().await;
+    let piece = piece.map_err(|fault| Error::Internal(fault.to_string()))?;
+    let piece = piece.unwrap_or_default();
+    let length = piece.len() as u64;
+    queue.push(piece);
+    Ok(length)
 }
 
 /// Writes all of it. Copies it into one piece where that is cheaper, or where the stream takes one
@@ -109,44 +111,6 @@ async fn write(
         writer.write_all_buf(queue).await
     };
     written.map_err(write_failed)
-}
-
-/// Waits for a piece of a body, and queues those that come right behind it; `false` at the end.
-/// Each piece is one TLS record, and comes only when the one before was taken. One write for
-/// several of them costs less than one write for each.
-async fn gather(body: &mut Body, queue: &mut WriteQueue) -> Result<bool, Error> {
-    let mut looked_again = false;
-    poll_fn(|context| {
-        while queue.remaining() < TOGETHER {
-            match Pin::new(&mut *body).poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    queue.push(frame.into_data().unwrap_or_default());
-                    looked_again = false;
-                }
-                Poll::Ready(Some(Err(refusal))) => return Poll::Ready(Err(Error::Client(refusal))),
-                Poll::Ready(None) => return Poll::Ready(Ok(false)),
-                Poll::Pending if !queue.has_remaining() => return Poll::Pending,
-                Poll::Pending if looked_again => break,
-                Poll::Pending => {
-                    // The connection's own task hands the pieces over: let it run first.
-                    looked_again = true;
-                    context.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-            }
-        }
-        Poll::Ready(Ok(true))
-    })
-    .await
-}
-
-/// The next piece of a body; an error if its sender failed.
-async fn next(body: &mut Body) -> Result<Option<Bytes>, Error> {
-    match body.frame().await {
-        Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
-        Some(Err(refusal)) => Err(Error::Client(refusal)),
-        None => Ok(None),
-    }
 }
 
 fn write_failed(error: io::Error) -> Error {

@@ -1,0 +1,186 @@
+//! Where long bodies wait: files without a name in the state directory. They are gone when they are
+//! closed, also after a crash.
+//!
+//! Files block, so each step runs on a thread for that, never on a worker's event loop.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Budget, Lease, Refusal};
+use rules::identity::Digest;
+
+/// Bytes that stay free on the file system, for all others that write there.
+const LEFT_FREE: u64 = 64 << 20;
+
+/// Bytes that are read at a time.
+const PIECE: usize = 256 << 10;
+
+/// Makes spool files, within a bound for all of them and for each peer.
+#[derive(Debug)]
+pub(super) struct Spool {
+    directory: PathBuf,
+    budget: Budget,
+}
+
+/// A body on disk, or the part of it that is there already.
+#[derive(Debug)]
+pub(super) struct SpoolFile {
+    file: Arc<File>,
+    length: u64,
+    lease: Lease,
+}
+
+impl Spool {
+    pub(super) fn new(directory: PathBuf, budget: Budget) -> Self {
+        Self { directory, budget }
+    }
+
+    /// Bytes that are kept for files now.
+    pub(super) fn in_use(&self) -> u64 {
+        self.budget.in_use()
+    }
+
+    /// An empty file with room for `bytes`. Waits until `deadline` for this peer's share.
+    pub(super) async fn create(
+        &self,
+        peer: Digest,
+        bytes: u64,
+        deadline: Instant,
+    ) -> Result<SpoolFile, Refusal> {
+        let lease = timeout_at(deadline, self.budget.take(peer, bytes)).await;
+        let lease = lease.map_err(|_| Refusal::SpoolFull)?;
+        let directory = self.directory.clone();
+        let file = blocking(move || {
+            leave_free(&directory, bytes)?;
+            tempfile::tempfile_in(&directory)
+        });
+        Ok(SpoolFile {
+            file: Arc::new(file.await?),
+            length: 0,
+            lease,
+        })
+    }
+}
+
+impl SpoolFile {
+    /// Writes the content of the buffer behind what is there, and returns the buffer, emptied.
+    pub(super) async fn append(&mut self, mut buffer: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        let (file, begin, length) = (Arc::clone(&self.file), self.length, buffer.len() as u64);
+        let written = blocking(move || {
+            file.write_all_at(&buffer, begin)?;
+            buffer.clear();
+            Ok(buffer)
+        });
+        let buffer = written.await?;
+        self.length += length;
+        Ok(buffer)
+    }
+
+    /// No more is written: gives the unused room back.
+    pub(super) fn finish(&mut self) {
+        self.lease.shrink(self.length);
+    }
+
+    /// The bytes from `begin` on, not all of them at a time; none at the end.
+    pub(super) async fn read(&self, begin: u64) -> Result<Bytes, Refusal> {
+        let left = self.length.saturating_sub(begin);
+        let some = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        let file = Arc::clone(&self.file);
+        let read = blocking(move || {
+            let mut piece = vec![0; some];
+            file.read_exact_at(&mut piece, begin)?;
+            Ok(piece)
+        });
+        Ok(read.await?.into())
+    }
+}
+
+/// An error if `bytes` more would fill the file system.
+fn leave_free(directory: &Path, bytes: u64) -> io::Result<()> {
+    let found = rustix::fs::statvfs(directory)?;
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    match free >= bytes.saturating_add(LEFT_FREE) {
+        true => Ok(()),
+        false => Err(io::ErrorKind::StorageFull.into()),
+    }
+}
+
+/// Runs one step on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    step: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = spawn_blocking(step).await.unwrap_or_else(|error| {
+        Err(io::Error::other(error)) // it panicked, or the runtime ends
+    });
+    done.map_err(|error| Refusal::SpoolFailed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(1)
+    }
+
+    fn peer() -> Digest {
+        Digest::of_der(b"peer")
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_read_and_the_directory_stays_empty() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::new(directory.path().into(), Budget::new(4 << 20));
+        let sent: Vec<u8> = (0..700_001_u32).map(|i| (i % 251) as u8).collect();
+        let mut file = spool.create(peer(), 2 << 20, soon()).await.unwrap();
+        let mut buffer = Vec::new();
+        for piece in sent.chunks(100_000) {
+            buffer.extend_from_slice(piece);
+            buffer = file.append(buffer).await.unwrap();
+            assert!(buffer.is_empty());
+        }
+        assert_eq!(spool.budget.in_use(), 2 << 20);
+        file.finish();
+        assert_eq!(spool.budget.in_use(), sent.len() as u64);
+        let mut read = Vec::new();
+        loop {
+            let piece = file.read(read.len() as u64).await.unwrap();
+            if piece.is_empty() {
+                break;
+            }
+            read.extend_from_slice(&piece);
+        }
+        assert!(read == sent);
+        assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+        drop(file);
+        assert_eq!(spool.budget.in_use(), 0);
+    }
+
+    #[tokio::test]
+    async fn faults_of_the_directory_have_words() {
+        let gone = tempfile::tempdir().unwrap().path().join("gone");
+        let spool = Spool::new(gone, Budget::new(100));
+        let error = spool.create(peer(), 1, soon()).await.unwrap_err();
+        assert!(matches!(error, Refusal::SpoolFailed(_)), "{error}");
+        assert_eq!(spool.budget.in_use(), 0);
+        let most = leave_free(Path::new("/"), u64::MAX).unwrap_err();
+        assert_eq!(most.kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_share_is_waited_for_and_then_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::new(directory.path().into(), Budget::new(100));
+        let _held = spool.budget.try_take(peer(), 50);
+        let error = spool.create(peer(), 1, soon()).await.unwrap_err();
+        assert_eq!(error, Refusal::SpoolFull);
+    }
+}

@@ -1,0 +1,215 @@
+//! One RPC's life. May this peer still ask? Is the request proper? Does the policy allow it? Gather
+//! the body whole. Wait for a slot. May it still pass, with these arguments? Only then call noded,
+//! and answer.
+//!
+//! The log line is the last step, and [`answer`] never reaches it: when it returns, the reply has
+//! yet to go to the client. hyper drops the [`ReplyBody`] when the last byte was handed over or the
+//! client has left, and the drop writes the line of the `Record` that rides on it.
+
+mod policy;
+mod record;
+mod refused;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+
+use crate::proxy::http::{Body, Refusal, ReplyBody, explanation, procedure};
+use crate::proxy::metrics::Terminated;
+use crate::proxy::shared::Shared;
+use crate::proxy::upstream::{Error, NodedStream, Reply, Slot};
+use record::Record;
+use refused::Refused;
+use rules::authz::{Denied, Permit};
+use rules::master::Role;
+
+pub use record::Client;
+
+/// Answers one request. Every outcome is a response, and every response has its log line.
+pub async fn answer(
+    shared: Arc<Shared>,
+    client: Arc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, Infallible> {
+    let (head, mut incoming) = request.into_parts();
+    let mut record = Record::new(shared, client);
+    let refused = match record.prepare(&head, &mut incoming).await {
+        Ok(prepared) => return Ok(record.forward(prepared).await),
+        Err(refused) => refused,
+    };
+    // A client that waits for "100 Continue" sends nothing more once it is refused.
+    if !head.headers.contains_key(EXPECT) && !incoming.is_end_stream() {
+        let shared = Arc::clone(&record.shared);
+        let rest = async move { shared.bodies.discard(incoming).await };
+        record.shared.tasks.spawn(rest);
+    }
+    Ok(record.refuse(refused))
+}
+
+/// A request that noded may execute: whole, admitted and allowed at this moment, with its slot.
+struct Prepared {
+    permit: Permit,
+    slot: Slot<NodedStream>,
+    body: Body,
+}
+
+impl Record {
+    /// All that comes before the first byte to noded. Body and queue may take hours, so who may
+    /// command noded, and with what, is asked three times: with the head, with the last byte, and
+    /// with the slot. The last time counts.
+    async fn prepare(
+        &mut self,
+        head: &Parts,
+        incoming: &mut Incoming,
+    ) -> Result<Prepared, Refused> {
+        let judged = self.decide(head)?;
+        let (shared, digest) = (Arc::clone(&self.shared), self.client.peer.digest);
+        let gathering = shared.bodies.gather(digest, incoming);
+        let body = self.while_admitted(Terminated::Body, gathering).await??;
+        self.request_bytes = body.length();
+        let judged = self.judge_again(judged, &body).await?;
+        let begun = Instant::now();
+        let waiting = shared.upstream.slot(digest, &self.procedure);
+        let slot = self.while_admitted(Terminated::Queued, waiting).await;
+        self.timing.queue = begun.elapsed();
+        let slot = slot?.map_err(Refused::Upstream)?;
+        self.judge_again(judged, &body).await?;
+        let permit = self.authorise()?;
+        Ok(Prepared { permit, slot, body })
+    }
+
+    /// May the peer command noded by the map of this moment?
+    fn authorise(&self) -> Result<Permit, Refusal> {
+        let authorised = self.shared.store.authorise(&self.client.peer);
+        authorised.map_err(Refusal::Denied)
+    }
+
+    /// Does `work`, but no longer than the peer is admitted.
+    async fn while_admitted<T>(
+        &self,
+        step: Terminated,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Refusal> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            denied = self.denied() => {
+                self.shared.metrics.terminated.of(denied, step).inc();
+                Err(Refusal::Denied(denied))
+            }
+        }
+    }
+
+    /// Returns when the peer is no longer admitted.
+    async fn denied(&self) -> Denied {
+        let mut changes = self.shared.store.subscribe();
+        loop {
+            if let Err(denied) = self.shared.store.authorise(&self.client.peer) {
+                return denied;
+            }
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Record {
+    /// Three questions: may the peer still ask, is the request proper, does the policy allow it?
+    /// Returns for which role the policy is content with all arguments.
+    fn decide(&mut self, head: &Parts) -> Result<Option<Role>, Refused> {
+        let permit = self.authorise()?;
+        self.key = permit.key().into();
+        self.procedure = procedure(&head.method, &head.uri, head.version, &head.headers)?.into();
+        Ok(self.ask_policy(&permit)?)
+    }
+
+    /// Asks the admission rule again, and the policy unless it was content with the caller in the
+    /// same role. Returns the role that it is content with now.
+    async fn judge_again(
+        &self,
+        judged: Option<Role>,
+        body: &Body,
+    ) -> Result<Option<Role>, Refused> {
+        let permit = self.authorise()?;
+        if self.shared.policy.is_empty() {
+            return Ok(None);
+        }
+        let role = self.role(&permit);
+        if judged != Some(role) {
+            self.judge(role, body).await?;
+        }
+        Ok(Some(role))
+    }
+
+    /// Calls noded and passes its answer on. If the client leaves, noded works on, and the log line
+    /// is written when it has answered.
+    async fn forward(self, prepared: Prepared) -> Response<ReplyBody> {
+        let Prepared { permit, slot, body } = prepared;
+        let (shared, begun) = (Arc::clone(&self.shared), Instant::now());
+        let (peer, procedure) = (self.client.peer.digest, self.procedure.clone());
+        let answered = move |result| self.answered(result, begun);
+        let call = shared
+            .upstream
+            .call(&permit, slot, (peer, &procedure, body), answered);
+        call.await
+    }
+
+    /// Makes the response of what noded has answered.
+    fn answered(mut self, result: Result<Reply, Error>, begun: Instant) -> Response<ReplyBody> {
+        self.timing.upstream = begun.elapsed();
+        match result {
+            Ok(reply) => {
+                self.status = reply.status;
+                let body = reply.body.on_end(Box::new(self)); // there the log line is written
+                let mut response = Response::new(body);
+                *response.status_mut() = reply.status;
+                response
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// The response to a call that failed.
+    fn fail(self, error: &Error) -> Response<ReplyBody> {
+        let why = self.shared.upstream.describe(error);
+        self.explain(error.status(), why)
+    }
+
+    /// Answers a request that never reaches noded.
+    fn refuse(self, refused: Refused) -> Response<ReplyBody> {
+        match refused {
+            Refused::Request(refusal) => self.refuse_request(&refusal),
+            Refused::Policy(why) => self.explain(StatusCode::FORBIDDEN, why.to_string()),
+            Refused::Upstream(error) => self.fail(&error),
+        }
+    }
+
+    fn refuse_request(self, refusal: &Refusal) -> Response<ReplyBody> {
+        self.shared.metrics.requests.refused.of(refusal).inc();
+        let mut response = self.explain(refusal.status(), refusal.to_string());
+        if *refusal == Refusal::Method {
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static(Method::POST.as_str()));
+        }
+        response
+    }
+
+    /// An answer of our own, in the form that Ganeti shows to its user.
+    fn explain(mut self, status: StatusCode, why: String) -> Response<ReplyBody> {
+        let text = explanation(&self.shared.host, &why);
+        self.status = status;
+        self.why = Some(why);
+        let mut response = Response::new(ReplyBody::whole(text).on_end(Box::new(self)));
+        *response.status_mut() = status;
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        response
+    }
+}

@@ -1,0 +1,146 @@
+//! The log line and the counters of one RPC. It decides nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::StatusCode;
+use tracing::{info, warn};
+
+use crate::proxy::http::{Cut, OnEnd};
+use crate::proxy::shared::Shared;
+use rules::identity::PeerIdentity;
+use rules::procedures::label;
+use rules::{Named, named};
+
+/// The client at the other end of the connection.
+#[derive(Debug)]
+pub struct Client {
+    /// Its address.
+    pub address: SocketAddr,
+    /// What the handshake proved.
+    pub peer: PeerIdentity,
+}
+
+/// What the log line and the counters of one RPC need. Made when the head is there. Rides on the
+/// answer, and is written when that has ended.
+pub(super) struct Record {
+    pub(super) shared: Arc<Shared>,
+    pub(super) client: Arc<Client>,
+    start: Instant,
+    pub(super) key: Box<str>,
+    pub(super) procedure: Box<str>,
+    pub(super) request_bytes: u64,
+    pub(super) timing: Timing,
+    pub(super) status: StatusCode,
+    pub(super) why: Option<String>,
+    written: bool,
+}
+
+/// How long the parts of a call took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Timing {
+    /// Wait for a slot.
+    pub(super) queue: Duration,
+    /// From the slot to the head of noded's answer, or to its end if it is short.
+    pub(super) upstream: Duration,
+}
+
+named! {
+    /// How an RPC ended, as the log line says it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Outcome {
+        /// The whole answer was handed over.
+        Complete = "complete",
+        /// noded cut its answer.
+        Cut = "cut",
+        /// The client did not take the whole answer.
+        ClientLeft = "client_left",
+    }
+}
+
+impl Record {
+    pub(super) fn new(shared: Arc<Shared>, client: Arc<Client>) -> Self {
+        Self {
+            shared,
+            client,
+            start: Instant::now(),
+            key: "-".into(),
+            procedure: "-".into(),
+            request_bytes: 0,
+            timing: Timing::default(),
+            status: StatusCode::OK,
+            why: None,
+            written: false,
+        }
+    }
+}
+
+impl OnEnd for Record {
+    fn ended(mut self: Box<Self>, sent: u64, complete: bool, cut: Option<&Cut>) {
+        let outcome = match (complete, cut) {
+            (true, _) => Outcome::Complete,
+            (false, Some(_)) => Outcome::Cut,
+            (false, None) => Outcome::ClientLeft,
+        };
+        self.why = self.why.take().or_else(|| cut.map(ToString::to_string));
+        self.write(sent, outcome);
+    }
+}
+
+impl Drop for Record {
+    /// hyper drops a request whose client has left before there was an answer. Once noded has the
+    /// request, it is no longer hyper's.
+    fn drop(&mut self) {
+        if !self.written {
+            self.status = left_early();
+            self.write(0, Outcome::ClientLeft);
+        }
+    }
+}
+
+/// There was nobody left to answer. No HTTP status says so; nginx has this one for it.
+fn left_early() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or_default()
+}
+
+impl Record {
+    /// Counts, and writes the log line. Every RPC comes here exactly once.
+    fn write(&mut self, sent: u64, outcome: Outcome) {
+        self.written = true;
+        let total = self.start.elapsed();
+        let (procedure, code) = (label(&self.procedure), self.status.as_u16());
+        let seconds = total.as_secs_f64();
+        self.shared.metrics.count_rpc(procedure, code, seconds);
+        let (peer, why) = (&self.client.peer, self.why.as_deref().unwrap_or_default());
+        macro_rules! line {
+            ($level:ident) => {
+                $level!(
+                    peer = %self.client.address,
+                    cn = peer.name(),
+                    key = &*self.key,
+                    digest = %peer.digest,
+                    procedure = &*self.procedure,
+                    status = code,
+                    request_bytes = self.request_bytes,
+                    reply_bytes = sent,
+                    queue_ms = milliseconds(self.timing.queue),
+                    upstream_ms = milliseconds(self.timing.upstream),
+                    total_ms = milliseconds(total),
+                    outcome = outcome.name(),
+                    why,
+                    "rpc"
+                )
+            };
+        }
+        match self.status.is_server_error() || outcome == Outcome::Cut {
+            true => line!(warn),
+            false => line!(info),
+        }
+    }
+}
+
+/// Milliseconds with three decimals.
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}

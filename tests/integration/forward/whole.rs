@@ -1,0 +1,378 @@
+//! Bodies wait whole, in memory or on disk, before noded hears of them; and no candidate can take
+//! so much of either, or of the queue, that another one goes without.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::mpsc;
+
+use openssl::ssl::SslStream;
+use rustix::process::Signal;
+
+use super::assert_got;
+use crate::support::PATIENCE;
+use crate::support::client::{Tls, connect, read_response, request, rpc, send};
+use crate::support::pki::Identity;
+use crate::support::stage::{Stage, ascii, assert_refusal};
+use crate::support::stub::{Reading, StubNoded};
+
+const MIB: usize = 1 << 20;
+
+fn head(length: usize) -> String {
+    format!("POST /upload_file HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n")
+}
+
+const CHUNKED: &str = "POST /upload_file HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// A stage with a second candidate.
+fn with_another(stub: StubNoded, config: &str) -> (Stage, Identity) {
+    let stage = Stage::configured(stub, config);
+    let other = stage.pki.client("node2.example.com");
+    let both = [("uuid-1", &stage.client), ("uuid-2", &other)];
+    stage.proxy.write_map(&both);
+    stage.proxy.sighup();
+    stage.proxy.wait_for("the map has both", |proxy| {
+        proxy.metric("noded_proxy_candidate_map_entries") == 2.0
+    });
+    (stage, other)
+}
+
+/// Begins a long request and sends `sent` bytes of its body.
+fn begin(stage: &Stage, head: &str, sent: usize) -> SslStream<TcpStream> {
+    let mut stream = stage.connect();
+    send(&mut stream, head);
+    send(&mut stream, vec![b' '; sent]);
+    stream
+}
+
+fn in_use(stage: &Stage, what: &str) -> f64 {
+    stage.proxy.metric(&format!("noded_proxy_{what}_bytes"))
+}
+
+#[test]
+fn long_bodies_wait_on_disk_without_a_name_and_without_a_slot() {
+    let (stage, other) = with_another(StubNoded::usual(), "");
+    let streams: Vec<_> = (0..24)
+        .map(|_| begin(&stage, &head(3 * MIB), 2 * MIB))
+        .collect();
+    stage.proxy.wait_for("they are on disk", |_| {
+        in_use(&stage, "spool") == (24 * 3 * MIB) as f64
+    });
+    stage.wait_load(0, 0);
+    assert_eq!(
+        rpc(stage.proxy.addr(), &other, "version", "[]")
+            .unwrap()
+            .status,
+        200
+    );
+    assert_eq!(stage.rpc("version", "[]").status, 200);
+    assert_eq!(files_in_state(&stage), Vec::<PathBuf>::new());
+    drop(streams);
+    stage
+        .proxy
+        .wait_for("the disk is free", |_| in_use(&stage, "spool") == 0.0);
+    stage
+        .proxy
+        .wait_for("the memory too", |_| in_use(&stage, "memory") == 0.0);
+    assert_got(&stage, &[("version", "[]"), ("version", "[]")]);
+}
+
+/// Files in the state directory that are not the proxy's own records.
+fn files_in_state(stage: &Stage) -> Vec<PathBuf> {
+    let entries = fs::read_dir(stage.proxy.dir().join("state")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let known = ["last-good-map", "lock", "learned", "master"];
+    paths
+        .filter(|path| !known.iter().any(|name| path.ends_with(name)))
+        .collect()
+}
+
+#[test]
+fn nothing_is_left_on_disk_after_a_crash() {
+    let mut stage = Stage::new(StubNoded::usual());
+    let _stream = begin(&stage, &head(3 * MIB), 2 * MIB);
+    stage
+        .proxy
+        .wait_for("it is on disk", |_| in_use(&stage, "spool") > 0.0);
+    stage.proxy.signal(Signal::KILL);
+    stage.proxy.wait_exit();
+    assert_eq!(files_in_state(&stage), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_state_directory_that_is_gone_is_told_and_short_requests_do_not_need_it() {
+    let stage = Stage::new(StubNoded::usual());
+    fs::remove_dir_all(stage.proxy.dir().join("state")).unwrap();
+    let mut stream = begin(&stage, &head(3 * MIB), 3 * MIB);
+    assert_refusal(
+        &read_response(&mut stream),
+        507,
+        "state directory: No such file",
+    );
+    assert_eq!(stage.refused("spool_failed"), 1.0);
+    assert_eq!(stage.rpc("version", "[]").status, 200);
+    assert_eq!(stage.rpc("upload_file", &" ".repeat(MIB)).status, 200);
+}
+
+/// Where the spool is a file system of its own, nearly full.
+#[test]
+fn a_full_disk_is_told_and_forgotten_when_there_is_room_again() {
+    let stage = Stage::new(StubNoded::usual());
+    let state = stage.proxy.dir().join("state");
+    let mount = |args: &[&str]| {
+        let done = Command::new(args[0]).args(&args[1..]).arg(&state).status();
+        assert!(done.unwrap().success(), "{args:?}: needs root");
+    };
+    // Landlock knows the directory by its inode, so it is mounted before the proxy starts.
+    let mut stage = stage;
+    stage
+        .proxy
+        .restart(|_| mount(&["mount", "-t", "tmpfs", "-o", "size=80m", "none"]));
+    let mut first = begin(&stage, &head(3 * MIB), 2 * MIB);
+    stage
+        .proxy
+        .wait_for("it has its file", |_| in_use(&stage, "spool") > 0.0);
+    // The proxy leaves some room to others: what would take it is refused before it is sent.
+    let mut second = begin(&stage, &head(40 * MIB), 0);
+    assert_refusal(&read_response(&mut second), 507, "no storage space");
+    // Others fill the disk under a body that has begun.
+    let filler = state.join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    while file.write_all(&vec![0; MIB]).is_ok() {}
+    send(&mut first, vec![b' '; MIB]);
+    assert_refusal(&read_response(&mut first), 507, "No space left on device");
+    drop(file);
+    fs::remove_file(filler).unwrap();
+    let mut third = begin(&stage, &head(3 * MIB), 3 * MIB);
+    assert_eq!(read_response(&mut third).status, 200);
+    drop((first, second, third));
+    stage.proxy.terminate();
+    stage.proxy.wait_exit();
+    mount(&["umount"]);
+}
+
+/// Noded must not take what it has for the whole.
+#[test]
+fn noded_sees_a_reset_when_a_body_cannot_be_read_from_disk() {
+    let (tell, told) = mpsc::channel();
+    let stub = StubNoded::reading(Reading::Nothing, move |call| {
+        if call.number == 0 {
+            call.hold();
+        } else {
+            tell.send(call.peer_resets()).unwrap();
+        }
+    });
+    let config = "upstream.max_clients = 1\nupstream.fast_slots = 0";
+    let stage = Stage::configured(stub, config);
+    let mut running = stage.connect();
+    send(&mut running, request("version", "[]"));
+    stage.stub.wait_holding(1);
+    let mut stream = begin(&stage, &head(3 * MIB), 3 * MIB);
+    stage.wait_load(1, 1);
+    // It has no name, but a debugger's way to it.
+    for entry in fs::read_dir(format!("/proc/{}/fd", stage.proxy.pid())).unwrap() {
+        let path = entry.unwrap().path();
+        let target = fs::read_link(&path).unwrap_or_default();
+        if target.starts_with(stage.proxy.dir().join("state"))
+            && target.to_string_lossy().ends_with("(deleted)")
+        {
+            fs::OpenOptions::new()
+                .write(true)
+                .open(path)
+                .unwrap()
+                .set_len(2 * MIB as u64)
+                .unwrap();
+        }
+    }
+    stage.stub.release_all();
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(true));
+    assert_refusal(&read_response(&mut stream), 500, "cannot be kept");
+    assert_eq!(stage.upstream_errors("internal"), 1.0);
+}
+
+#[test]
+fn two_long_chunked_bodies_that_fall_silent_take_nobody_s_memory() {
+    let (stage, other) = with_another(StubNoded::usual(), "");
+    let chunk = format!("{CHUNKED}{:x}\r\n", 127 * MIB);
+    let _silent = [(); 2].map(|()| begin(&stage, &chunk, 127 * MIB));
+    for identity in [&stage.client, &other] {
+        let body = " ".repeat(MIB);
+        let answer = rpc(stage.proxy.addr(), identity, "upload_file", &body).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let mut stream = connect(stage.proxy.addr(), Some(identity), Tls::Any).unwrap();
+        send(&mut stream, head(3 * MIB));
+        send(&mut stream, vec![b' '; 3 * MIB]);
+        assert_eq!(read_response(&mut stream).status, 200);
+    }
+    assert!(in_use(&stage, "memory") < (2 * MIB) as f64);
+}
+
+#[test]
+fn a_body_in_chunks_of_one_byte_takes_no_more_memory_than_its_length() {
+    let stage = Stage::new(StubNoded::usual());
+    let resident = || stage.proxy.metric("process_resident_memory_bytes");
+    let before = resident();
+    let mut stream = stage.connect();
+    send(&mut stream, CHUNKED);
+    let chunks = "1\r\n \r\n".repeat(1000);
+    for _ in 0..262 {
+        send(&mut stream, &chunks);
+    }
+    stage
+        .proxy
+        .wait_for("it is there", |_| in_use(&stage, "memory") >= 262_000.0);
+    assert!(
+        in_use(&stage, "memory") <= 1e6,
+        "{}",
+        in_use(&stage, "memory")
+    );
+    let taken = resident() - before;
+    assert!(taken < (8 * MIB) as f64, "{taken} bytes for 262,000");
+    send(&mut stream, "0\r\n\r\n");
+    assert_eq!(read_response(&mut stream).status, 200);
+}
+
+/// Memory is for speed alone: without it a body waits on disk.
+#[test]
+fn a_candidate_that_fills_its_memory_goes_on_on_disk_and_another_has_memory() {
+    let config = "limits.body_in_memory = '1MiB'\nlimits.memory = '8MiB'";
+    let (stage, other) = with_another(StubNoded::usual(), config);
+    let streams: Vec<_> = (0..12)
+        .map(|_| begin(&stage, &head(MIB), MIB - 1))
+        .collect();
+    stage
+        .proxy
+        .wait_for("some wait on disk", |_| in_use(&stage, "spool") > 0.0);
+    assert!(in_use(&stage, "memory") <= (4 * MIB) as f64, "half at most");
+    let body = " ".repeat(MIB);
+    let answer = rpc(stage.proxy.addr(), &other, "upload_file", &body).unwrap();
+    assert_eq!(answer.status, 200);
+    for mut stream in streams {
+        send(&mut stream, " ");
+        assert_eq!(read_response(&mut stream).status, 200);
+    }
+}
+
+#[test]
+fn a_candidate_s_share_of_the_disk_is_bounded_and_another_has_room() {
+    let config = "limits.body = '64MiB'\nlimits.spool = '128MiB'";
+    let (stage, other) = with_another(StubNoded::usual(), config);
+    let mut first = begin(&stage, &head(40 * MIB), 2 * MIB);
+    stage.proxy.wait_for("it has its room", |_| {
+        in_use(&stage, "spool") == (40 * MIB) as f64
+    });
+    // The second one of the same peer waits for the first, another peer's does not.
+    let mut second = begin(&stage, &head(40 * MIB), 0);
+    let mut stream = connect(stage.proxy.addr(), Some(&other), Tls::Any).unwrap();
+    send(&mut stream, head(40 * MIB));
+    send(&mut stream, vec![b' '; 40 * MIB]);
+    assert_eq!(read_response(&mut stream).status, 200);
+    assert_eq!(in_use(&stage, "spool"), (40 * MIB) as f64);
+    send(&mut first, vec![b' '; 38 * MIB]);
+    assert_eq!(read_response(&mut first).status, 200);
+    send(&mut second, vec![b' '; 40 * MIB]);
+    assert_eq!(read_response(&mut second).status, 200);
+    assert_eq!(stage.stub.accepted(), 3);
+}
+
+#[test]
+fn a_candidate_with_many_requests_in_the_queue_lets_another_pass() {
+    let config = "upstream.max_clients = 1\nupstream.fast_slots = 0";
+    let (stage, other) = with_another(StubNoded::holding(), config);
+    let mut streams = Vec::new();
+    for waiting in 0..4 {
+        let mut stream = stage.connect();
+        send(&mut stream, request("instance_os_add", "[]"));
+        stage.wait_load(1, waiting);
+        streams.push(stream);
+    }
+    let mut late = connect(stage.proxy.addr(), Some(&other), Tls::Any).unwrap();
+    send(&mut late, request("hooks_runner", "[]"));
+    stage.wait_load(1, 4);
+    stage.stub.release(2);
+    assert_eq!(read_response(&mut late).status, 200);
+    assert_eq!(
+        stage.stub.procedures()[..2],
+        ["instance_os_add", "hooks_runner"]
+    );
+    stage.stub.release_all();
+}
+
+/// One that hangs up cannot command noded unseen.
+#[test]
+fn an_rpc_whose_client_hangs_up_has_its_line_when_noded_has_answered() {
+    let stage = Stage::new(StubNoded::holding());
+    let mut stream = stage.connect();
+    send(&mut stream, request("test_delay", "[true, 1.5]"));
+    stage.stub.wait_holding(1);
+    drop(stream);
+    stage.proxy.wait_for("the client is gone", |p| {
+        p.metric("noded_proxy_connections_open") == 0.0
+    });
+    assert!(
+        stage.proxy.lines_with("rpc").is_empty(),
+        "noded is still at work"
+    );
+    stage.stub.release_all();
+    stage.proxy.wait_for("it is logged", |p| p.logged("rpc"));
+    let lines = stage.proxy.lines_with("rpc");
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["outcome"], "client_left");
+    assert_eq!(
+        (&lines[0]["procedure"], &lines[0]["status"]),
+        (&"test_delay".into(), &200.into())
+    );
+    let counted = "noded_proxy_rpcs_total{code=\"200\",procedure=\"test_delay\"}";
+    assert_eq!(stage.proxy.metric(counted), 1.0);
+}
+
+#[test]
+fn a_request_whose_client_leaves_before_noded_has_it_has_its_line_too() {
+    let config = "upstream.max_clients = 1\nupstream.fast_slots = 0";
+    let stage = Stage::configured(StubNoded::holding(), config);
+    let mut held = stage.connect();
+    send(&mut held, request("version", "[]"));
+    stage.stub.wait_holding(1);
+    let mut leaver = stage.connect();
+    send(&mut leaver, request("hooks_runner", "[]"));
+    stage.wait_load(1, 1);
+    drop(leaver);
+    stage.proxy.wait_for("it is logged", |p| p.logged("rpc"));
+    let line = &stage.proxy.lines_with("rpc")[0];
+    assert_eq!(
+        (&line["procedure"], &line["status"]),
+        (&"hooks_runner".into(), &499.into())
+    );
+    assert_eq!(line["outcome"], "client_left");
+    stage.stub.release_all();
+}
+
+/// A client that reads only after it has sent all gets its refusal all the same.
+#[test]
+fn a_refusal_reaches_a_client_that_sends_on() {
+    let stage = Stage::configured(StubNoded::usual(), "policy.deny = ['hooks_runner']");
+    let long = |line: &str| {
+        format!(
+            "{line} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n",
+            20 * MIB
+        )
+    };
+    let table = [
+        (long("POST /nothing/here"), 404),
+        (long("PUT /version"), 405),
+        (long("POST /hooks_runner"), 403),
+        (head(200 * MIB), 413),
+    ];
+    for (head, status) in table {
+        let mut stream = stage.connect();
+        send(&mut stream, &head);
+        for _ in 0..20 {
+            send(&mut stream, ascii(MIB));
+        }
+        let answer = read_response(&mut stream);
+        assert_eq!(answer.status, status, "{head}");
+    }
+    assert_got(&stage, &[]);
+}
