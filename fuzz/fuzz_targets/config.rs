@@ -20,7 +20,7 @@ fuzz_target!(|text: &[u8]| {
             assert!(!config.listen.is_empty());
             let up = &config.upstream;
             assert!(up.fast_slots.is_none_or(|fast| fast < up.max_clients));
-            assert!(config.limits.body_in_memory <= config.limits.body);
+            assert!(config.limits.body_in_memory() <= config.limits.body);
         }
         Err(problems) => {
             assert!(!problems.is_empty());

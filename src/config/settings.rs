@@ -66,11 +66,11 @@ impl Config {
             header_timeout: limits.header_timeout,
             body: BodyLimits {
                 most: limits.body,
-                in_memory: limits.body_in_memory,
+                in_memory: limits.body_in_memory(),
                 rate: limits.body_rate,
             },
             memory: limits.memory,
-            spool: limits.spool,
+            spool: limits.spool(),
             spool_directory: self.state_dir.clone(),
         }
     }

@@ -28,7 +28,28 @@ fn the_sample_file_equals_the_defaults() {
         all.limits.reserved.take(),
         Some(Config::default().limits.reserved())
     );
+    let defaults = Config::default().limits;
+    let found = all.limits.body_in_memory.take();
+    assert_eq!(found, Some(defaults.body_in_memory()));
+    assert_eq!(all.limits.spool.take(), Some(defaults.spool()));
     assert_eq!(all, Config::default());
+}
+
+#[test]
+fn one_limit_alone_makes_no_configuration_wrong() {
+    for (limit, in_memory, spool) in [
+        ("body = '1MiB'", 1 << 20, 4 << 30),
+        ("body = '1TiB'", 16 << 20, 2 << 40),
+        ("memory = '8MiB'", 1 << 20, 4 << 30),
+    ] {
+        let config = file::parse(&format!("limits.{limit}"), "test").unwrap();
+        assert_eq!(config.problems(), [], "{limit}");
+        let limits = config.limits;
+        assert_eq!(
+            (limits.body_in_memory(), limits.spool()),
+            (in_memory, spool)
+        );
+    }
 }
 
 #[test]

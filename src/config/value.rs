@@ -21,3 +21,8 @@ pub(super) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> 
         ByteSize::deserialize(from).map_err(|e| Error::custom(format!("{e}; {EXPECTED}")))?;
     Ok(size.as_u64())
 }
+
+/// The same for a key that may be absent.
+pub(super) fn some_size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    size(from).map(Some)
+}

@@ -104,8 +104,16 @@ fn a_wrong_value_in_the_file_is_one_line() {
             &["limits.body = 65536", "at least 1 MiB"],
         ),
         (
-            "limits.memory = '1MiB'",
-            &["limits.memory = 1048576", "at least 8 times"],
+            "limits.memory = '256KiB'",
+            &["limits.memory = 262144", "at least 512 KiB"],
+        ),
+        (
+            "limits = { memory = '7MiB', body_in_memory = '1MiB' }",
+            &["limits.memory = 7340032", "8 times limits.body_in_memory"],
+        ),
+        (
+            "limits.spool = '255MiB'",
+            &["limits.spool = 267386880", "at least 2 times limits.body"],
         ),
         (
             "limits.handshake_timeout = '2days'",

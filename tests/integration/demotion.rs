@@ -140,7 +140,8 @@ pub(crate) fn a_candidate_demoted_while_it_sends_a_long_request_is_refused() {
     let pki = Pki::new();
     let (node, other) = (pki.client(NAME), pki.client("node2.example.com"));
     let stub = StubNoded::usual();
-    let proxy = proxy_for(&pki, &node).upstream(stub.address()).start();
+    let proxy = proxy_for(&pki, &node).upstream(stub.address());
+    let proxy = proxy.config("limits.body_in_memory = '1MiB'").start();
     for chunked in [false, true] {
         proxy.write_map(&[("uuid-1", &node)]);
         wait_until("it is admitted", || admitted(proxy.addr(), &node));

@@ -444,3 +444,47 @@ fn connections_in_advance_leave_only_requests_in_noded_s_log() {
     assert_eq!(opened, calls as f64 + spent, "one request on each");
     assert_eq!(log.lines().count() as f64, opened, "{log}");
 }
+
+/// noded would execute it as soon as it has it whole, whoever its sender is by then.
+#[test]
+fn a_long_request_whose_sender_is_demoted_meanwhile_is_not_executed() {
+    let Some(noded) = Noded::start(&["--no-ssl", "--map", "client"]) else {
+        return;
+    };
+    let pki = Pki::new();
+    let (node, other) = (
+        pki.client("node1.example.com"),
+        pki.client("node2.example.com"),
+    );
+    let proxy = Proxy::with(&pki)
+        .candidates(&[("uuid-1", &node)])
+        .upstream(noded.address())
+        .config("limits.body_in_memory = '1MiB'")
+        .start();
+    let tags = noded.file("/var/lib/ganeti/ssconf_cluster_tags");
+    for (demoted, written) in [(false, "not-yet-demoted"), (true, "demoted")] {
+        let padding = " ".repeat(4 << 20);
+        let arguments = format!("[{{\"cluster_tags\": \"{written}\"}}]");
+        let mut stream = connect(proxy.addr(), Some(&node), Tls::Any).unwrap();
+        let length = padding.len() + arguments.len();
+        send(
+            &mut stream,
+            format!(
+                "POST /write_ssconf_files HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n"
+            ),
+        );
+        send(&mut stream, padding);
+        if demoted {
+            proxy.write_map(&[("uuid-2", &other)]);
+            assert_eq!(read_response(&mut stream).status, 403);
+            let _ = std::io::Write::write_all(&mut stream, arguments.as_bytes());
+        } else {
+            send(&mut stream, arguments);
+            let answer = read_response(&mut stream);
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+    }
+    drop(proxy);
+    let tags = fs::read_to_string(tags).unwrap();
+    assert_eq!(tags.trim(), "not-yet-demoted");
+}

@@ -28,8 +28,8 @@ const SHARE_WAIT: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// First buffer of a body whose length is not known.
-const FIRST: usize = 4 << 10;
-/// Longest buffer in memory, and bytes for one write to a file.
+const FIRST: u64 = 4 << 10;
+/// Longest buffer of a body whose length is not known, and bytes for one write to a file.
 const PIECE: usize = 256 << 10;
 
 /// Bounds of a request body, in bytes and bytes a second.
@@ -55,17 +55,30 @@ pub struct Bodies {
 #[derive(Debug)]
 pub struct Body {
     length: u64,
-    taken: u64,
     content: Content,
+    #[allow(dead_code, reason = "held for its drop")]
+    leases: Vec<Lease>,
 }
 
 #[derive(Debug)]
 enum Content {
-    Memory(
-        VecDeque<Bytes>,
-        #[allow(dead_code, reason = "held for its drop")] Vec<Lease>,
-    ),
-    File(SpoolFile),
+    Memory {
+        /// The last piece that was taken.
+        taken: Bytes,
+        rest: VecDeque<Bytes>,
+    },
+    File {
+        file: SpoolFile,
+        taken: u64,
+        buffer: Vec<u8>,
+    },
+}
+
+impl Content {
+    fn memory(rest: VecDeque<Bytes>) -> Self {
+        let taken = Bytes::new();
+        Self::Memory { taken, rest }
+    }
 }
 
 /// A body while it comes.
@@ -204,15 +217,15 @@ impl Gathering<'_> {
         if !full.is_empty() {
             self.full.push_back(full);
         }
-        // Doubled each time, so that a sender takes no more memory than it has sent.
-        let begun = usize::try_from(self.length).unwrap_or(PIECE).max(FIRST);
-        let left = self.known.map_or(u64::MAX, |known| known - self.length);
-        let left = usize::try_from(left).unwrap_or(PIECE).max(1);
-        let capacity = begun.min(PIECE).min(left);
-        match self.bodies.memory.try_take(self.peer, capacity as u64) {
+        let capacity = match self.known {
+            Some(known) => known.saturating_sub(self.length).max(1),
+            // Doubled each time, so that a sender takes no more memory than it has sent.
+            None => self.length.clamp(FIRST, PIECE as u64),
+        };
+        match self.bodies.memory.try_take(self.peer, capacity) {
             Some(lease) => {
                 self.leases.push(lease);
-                self.filling = Vec::with_capacity(capacity);
+                self.filling = Vec::with_capacity(usize::try_from(capacity).unwrap_or(PIECE));
                 Ok(())
             }
             None => self.spill().await,
@@ -242,20 +255,24 @@ impl Gathering<'_> {
     async fn finish(mut self) -> Result<Body, Refusal> {
         let content = match self.file {
             Some(mut file) => {
-                file.append(self.filling).await?;
+                let mut buffer = file.append(self.filling).await?;
                 file.finish();
-                Content::File(file)
+                buffer.resize(buffer.capacity(), 0);
+                Content::File {
+                    file,
+                    taken: 0,
+                    buffer,
+                }
             }
             None => {
                 self.full.push_back(self.filling);
-                let full = self.full.into_iter().filter(|buffer| !buffer.is_empty());
-                Content::Memory(full.map(Bytes::from).collect(), self.leases)
+                Content::memory(self.full.into_iter().map(Bytes::from).collect())
             }
         };
         Ok(Body {
             length: self.length,
-            taken: 0,
             content,
+            leases: self.leases,
         })
     }
 }
@@ -265,8 +282,8 @@ impl Body {
     pub fn whole(data: Bytes) -> Self {
         Self {
             length: data.len() as u64,
-            taken: 0,
-            content: Content::Memory(VecDeque::from([data]), Vec::new()),
+            content: Content::memory(VecDeque::from([data])),
+            leases: Vec::new(),
         }
     }
 
@@ -282,36 +299,41 @@ impl Body {
         }
         let mut contents = Vec::new();
         match &self.content {
-            Content::Memory(pieces, _) => {
-                pieces
-                    .iter()
+            Content::Memory { rest, .. } => {
+                rest.iter()
                     .for_each(|piece| contents.extend_from_slice(piece));
             }
-            Content::File(file) => {
+            Content::File { file, .. } => {
+                let mut buffer = vec![0; PIECE];
                 while (contents.len() as u64) < self.length {
-                    contents.extend_from_slice(&file.read(contents.len() as u64).await?);
+                    let count;
+                    (buffer, count) = file.read(contents.len() as u64, buffer).await?;
+                    contents.extend_from_slice(&buffer[..count]);
                 }
             }
         }
         Ok(Some(contents))
     }
 
-    /// Whether the next piece is in memory.
-    pub fn has_ready(&self) -> bool {
-        matches!(&self.content, Content::Memory(pieces, _) if !pieces.is_empty())
-    }
-
-    /// Takes the next piece; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
-        let piece = match &mut self.content {
-            Content::Memory(pieces, _) => pieces.pop_front(),
-            Content::File(file) => {
-                let piece = file.read(self.taken).await?;
-                Some(piece).filter(|piece| !piece.is_empty())
+    /// Takes the next piece; it is empty only at the end.
+    pub async fn next(&mut self) -> Result<&[u8], Refusal> {
+        match &mut self.content {
+            Content::Memory { taken, rest } => {
+                *taken = rest.pop_front().unwrap_or_default();
+                Ok(taken)
             }
-        };
-        self.taken += piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        Ok(piece)
+            Content::File { taken, .. } if *taken == self.length => Ok(&[]),
+            Content::File {
+                file,
+                taken,
+                buffer,
+            } => {
+                let count;
+                (*buffer, count) = file.read(*taken, std::mem::take(buffer)).await?;
+                *taken += count as u64;
+                Ok(buffer.get(..count).unwrap_or_default())
+            }
+        }
     }
 }
 

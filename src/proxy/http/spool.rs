@@ -4,12 +4,12 @@
 //! Files block, so each step runs on a thread for that, never on a worker's event loop.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
@@ -18,9 +18,6 @@ use rules::identity::Digest;
 
 /// Bytes that stay free on the file system, for all others that write there.
 const LEFT_FREE: u64 = 64 << 20;
-
-/// Bytes that are read at a time.
-const PIECE: usize = 256 << 10;
 
 /// Makes spool files, within a bound for all of them and for each peer.
 #[derive(Debug)]
@@ -88,17 +85,27 @@ impl SpoolFile {
         self.lease.shrink(self.length);
     }
 
-    /// The bytes from `begin` on, not all of them at a time; none at the end.
-    pub(super) async fn read(&self, begin: u64) -> Result<Bytes, Refusal> {
-        let left = self.length.saturating_sub(begin);
-        let some = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+    /// Fills the buffer with bytes from `begin` on, up to its length, and says with how many. It is
+    /// an error if there are none.
+    pub(super) async fn read(
+        &self,
+        begin: u64,
+        mut buffer: Vec<u8>,
+    ) -> Result<(Vec<u8>, usize), Refusal> {
+        // Nearly always the kernel has them in memory.
+        let at_once = {
+            let mut slices = [IoSliceMut::new(&mut buffer)];
+            preadv2(&self.file, &mut slices, begin, ReadWriteFlags::NOWAIT)
+        };
+        if let Ok(count @ 1..) = at_once {
+            return Ok((buffer, count));
+        }
         let file = Arc::clone(&self.file);
-        let read = blocking(move || {
-            let mut piece = vec![0; some];
-            file.read_exact_at(&mut piece, begin)?;
-            Ok(piece)
+        let read = blocking(move || match file.read_at(&mut buffer, begin)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            count => Ok((buffer, count)),
         });
-        Ok(read.await?.into())
+        read.await
     }
 }
 
@@ -150,15 +157,15 @@ mod tests {
         assert_eq!(spool.budget.in_use(), 2 << 20);
         file.finish();
         assert_eq!(spool.budget.in_use(), sent.len() as u64);
-        let mut read = Vec::new();
-        loop {
-            let piece = file.read(read.len() as u64).await.unwrap();
-            if piece.is_empty() {
-                break;
-            }
-            read.extend_from_slice(&piece);
+        let (mut read, mut buffer) = (Vec::new(), vec![0; 10_000]);
+        while read.len() < sent.len() {
+            let count;
+            (buffer, count) = file.read(read.len() as u64, buffer).await.unwrap();
+            read.extend_from_slice(&buffer[..count]);
         }
         assert!(read == sent);
+        let error = file.read(read.len() as u64, buffer).await.unwrap_err();
+        assert!(matches!(error, Refusal::SpoolFailed(_)), "{error}");
         assert_eq!(directory.path().read_dir().unwrap().count(), 0);
         drop(file);
         assert_eq!(spool.budget.in_use(), 0);

@@ -26,9 +26,14 @@ fn head(length: usize) -> String {
 
 const CHUNKED: &str = "POST /upload_file HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// A stage with a second candidate.
+/// A stage in which bodies of more than 1 MiB wait on disk.
+fn stage_with(stub: StubNoded, config: &str) -> Stage {
+    Stage::configured(stub, &format!("limits.body_in_memory = '1MiB'\n{config}"))
+}
+
+/// The same with a second candidate.
 fn with_another(stub: StubNoded, config: &str) -> (Stage, Identity) {
-    let stage = Stage::configured(stub, config);
+    let stage = stage_with(stub, config);
     let other = stage.pki.client("node2.example.com");
     let both = [("uuid-1", &stage.client), ("uuid-2", &other)];
     stage.proxy.write_map(&both);
@@ -91,7 +96,7 @@ fn files_in_state(stage: &Stage) -> Vec<PathBuf> {
 
 #[test]
 fn nothing_is_left_on_disk_after_a_crash() {
-    let mut stage = Stage::new(StubNoded::usual());
+    let mut stage = stage_with(StubNoded::usual(), "");
     let _stream = begin(&stage, &head(3 * MIB), 2 * MIB);
     stage
         .proxy
@@ -103,7 +108,7 @@ fn nothing_is_left_on_disk_after_a_crash() {
 
 #[test]
 fn a_state_directory_that_is_gone_is_told_and_short_requests_do_not_need_it() {
-    let stage = Stage::new(StubNoded::usual());
+    let stage = stage_with(StubNoded::usual(), "");
     fs::remove_dir_all(stage.proxy.dir().join("state")).unwrap();
     let mut stream = begin(&stage, &head(3 * MIB), 3 * MIB);
     assert_refusal(
@@ -119,7 +124,7 @@ fn a_state_directory_that_is_gone_is_told_and_short_requests_do_not_need_it() {
 /// Where the spool is a file system of its own, nearly full.
 #[test]
 fn a_full_disk_is_told_and_forgotten_when_there_is_room_again() {
-    let stage = Stage::new(StubNoded::usual());
+    let stage = stage_with(StubNoded::usual(), "");
     let state = stage.proxy.dir().join("state");
     let mount = |args: &[&str]| {
         let done = Command::new(args[0]).args(&args[1..]).arg(&state).status();
@@ -165,7 +170,7 @@ fn noded_sees_a_reset_when_a_body_cannot_be_read_from_disk() {
         }
     });
     let config = "upstream.max_clients = 1\nupstream.fast_slots = 0";
-    let stage = Stage::configured(stub, config);
+    let stage = stage_with(stub, config);
     let mut running = stage.connect();
     send(&mut running, request("version", "[]"));
     stage.stub.wait_holding(1);
@@ -211,7 +216,7 @@ fn two_long_chunked_bodies_that_fall_silent_take_nobody_s_memory() {
 
 #[test]
 fn a_body_in_chunks_of_one_byte_takes_no_more_memory_than_its_length() {
-    let stage = Stage::new(StubNoded::usual());
+    let stage = stage_with(StubNoded::usual(), "");
     let resident = || stage.proxy.metric("process_resident_memory_bytes");
     let before = resident();
     let mut stream = stage.connect();
@@ -237,7 +242,7 @@ fn a_body_in_chunks_of_one_byte_takes_no_more_memory_than_its_length() {
 /// Memory is for speed alone: without it a body waits on disk.
 #[test]
 fn a_candidate_that_fills_its_memory_goes_on_on_disk_and_another_has_memory() {
-    let config = "limits.body_in_memory = '1MiB'\nlimits.memory = '8MiB'";
+    let config = "limits.memory = '8MiB'";
     let (stage, other) = with_another(StubNoded::usual(), config);
     let streams: Vec<_> = (0..12)
         .map(|_| begin(&stage, &head(MIB), MIB - 1))
@@ -375,4 +380,18 @@ fn a_refusal_reaches_a_client_that_sends_on() {
         assert_eq!(answer.status, status, "{head}");
     }
     assert_got(&stage, &[]);
+}
+
+/// As many long uploads as a cluster of hundreds of nodes could ask for.
+#[test]
+fn sixty_four_long_uploads_at_a_time_take_little_memory() {
+    let stage = Stage::new(StubNoded::usual());
+    let _streams: Vec<_> = (0..64)
+        .map(|_| begin(&stage, &head(64 * MIB), MIB))
+        .collect();
+    stage.proxy.wait_for("half of the disk is taken", |_| {
+        in_use(&stage, "spool") == (2048 * MIB) as f64
+    });
+    let resident = stage.proxy.metric("process_resident_memory_bytes");
+    assert!(resident < (100 * MIB) as f64, "{resident}");
 }
