@@ -58,7 +58,7 @@ fn assert_refused(config: &str, flags: &[&str], words: &[&str]) {
 
 #[test]
 fn a_wrong_value_in_the_file_is_one_line() {
-    let table: [(&str, &[&str]); 18] = [
+    let table: [(&str, &[&str]); 20] = [
         (
             "lisen = ['[::]:1811']",
             &["line 1", "lisen", "expected one of", "listen"],

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
+use crate::proxy::http::{Gate, MAX_FIELDS, MAX_HEAD};
 use crate::proxy::metrics::{Outcome, Terminated};
 use crate::proxy::overload::{Caller, Place};
 use crate::proxy::reason::Reason;
@@ -35,12 +36,8 @@ use rules::Named;
 use rules::authz::Permit;
 use rules::identity::PeerIdentity;
 
-/// hyper's buffer for a request's head, in bytes; Ganeti's heads have 200.
-const HEAD_BUFFER: usize = 16 << 10;
 /// Longest wait for a client to take the goodbye of TLS on an unused connection.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// Most headers of a request; Ganeti's clients send five.
-const MAX_HEADERS: usize = 64;
 
 /// Gives an accepted connection a place and a worker, where `serve` goes on. Without a place it
 /// is closed at once.
@@ -239,12 +236,16 @@ async fn serve_http(
         address,
         peer: accepted.peer,
     });
+    let (gate, arrivals) = Gate::new(accepted.stream);
     let service = {
         let (shared, client) = (Arc::clone(shared), Arc::clone(&client));
-        service_fn(move |request| rpc::answer(Arc::clone(&shared), Arc::clone(&client), request))
+        service_fn(move |request| {
+            let arrival = arrivals.next();
+            rpc::answer(Arc::clone(&shared), Arc::clone(&client), arrival, request)
+        })
     };
-    let connection = parser(shared.settings.header_timeout)
-        .serve_connection(TokioIo::new(accepted.stream), service);
+    let connection =
+        parser(shared.settings.header_timeout).serve_connection(TokioIo::new(gate), service);
     let mut connection = Box::pin(connection);
     let mut closing = false;
     loop {
@@ -288,7 +289,7 @@ pub fn parser(header_timeout: Duration) -> http1::Builder {
     parser
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
-        .max_buf_size(HEAD_BUFFER)
-        .max_headers(MAX_HEADERS);
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_FIELDS);
     parser
 }

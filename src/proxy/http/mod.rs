@@ -1,11 +1,12 @@
 //! The HTTP edge: what a request must be (D8), and the one form in which we refuse.
 //!
-//! hyper is the only parser of client bytes, and its result is checked here. Nothing of the
-//! client's own head goes further: `upstream` makes a new one from the procedure name and the
+//! hyper parses what clients send, behind a [`Gate`] that lets only heads pass which are understood
+//! in one way, and its result is checked here. Nothing of the client's own head goes further: `upstream` makes a new one from the procedure name and the
 //! length of the body.
 
 mod body;
 mod budget;
+mod gate;
 mod reply;
 mod spool;
 
@@ -15,6 +16,7 @@ use hyper::{Method, StatusCode, Uri, Version};
 
 pub use body::{Bodies, Body, BodyLimits};
 pub use budget::{Budget, Lease};
+pub use gate::{Arrival, Arrivals, Framing, Gate, MAX_FIELDS, MAX_HEAD, Unanswered};
 pub use reply::{Chunk, Cut, OnEnd, ReplyBody};
 
 use rules::authz::Denied;
@@ -36,6 +38,15 @@ pub enum Refusal {
     /// Not `/PROCEDURE`.
     #[error("the path must be /PROCEDURE, lower-case letters, digits and underscores")]
     Path,
+    /// Not a head of HTTP/1.0 or 1.1.
+    #[error("the head of the request is malformed: {0}")]
+    Head(String),
+    /// Longer than 16 KiB, or more than 64 fields.
+    #[error("the head of the request has more than 16 KiB or 64 fields")]
+    HeadTooLarge,
+    /// It does not say in one way where the body ends.
+    #[error("the length of the body is ambiguous: {0}")]
+    Framing(&'static str),
     /// HTTP/1.1 without exactly one Host (RFC 9112 section 3.2).
     #[error("an HTTP/1.1 request needs exactly one Host header")]
     Host,
@@ -67,6 +78,9 @@ named!(Refusal {
     ..Denied(Denied),
     Method = "method",
     Path = "path",
+    Head(String::new()) = "malformed_head",
+    HeadTooLarge = "head_too_large",
+    Framing("") = "framing",
     Host = "host",
     BodyTooLarge(0) = "body_too_large",
     NotAscii = "not_ascii",
@@ -84,6 +98,8 @@ impl Refusal {
             Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Path => StatusCode::NOT_FOUND,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Head(_) | Self::Framing(_) => StatusCode::BAD_REQUEST,
             Self::Host | Self::NotAscii | Self::IncompleteBody(_) => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderValue};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
-use crate::proxy::http::{Body, Refusal, ReplyBody, explanation, procedure};
+use crate::proxy::http::{Arrival, Body, Framing, Refusal, ReplyBody, explanation, procedure};
 use crate::proxy::metrics::Terminated;
 use crate::proxy::shared::Shared;
 use crate::proxy::upstream::{Error, NodedStream, Reply, Slot};
@@ -34,12 +34,32 @@ pub use record::Client;
 pub async fn answer(
     shared: Arc<Shared>,
     client: Arc<Client>,
+    arrival: Arrival,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Infallible> {
+    let last = !matches!(arrival.verdict, Ok(Framing::Length(_)));
+    let mut response = respond(shared, client, arrival, request).await;
+    if last {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    Ok(response)
+}
+
+async fn respond(
+    shared: Arc<Shared>,
+    client: Arc<Client>,
+    arrival: Arrival,
+    request: Request<Incoming>,
+) -> Response<ReplyBody> {
     let (head, mut incoming) = request.into_parts();
-    let mut record = Record::new(shared, client);
-    let refused = match record.prepare(&head, &mut incoming).await {
-        Ok(prepared) => return Ok(record.forward(prepared).await),
+    let mut record = Record::new(shared, client, arrival.unanswered);
+    let prepared = match arrival.verdict {
+        Ok(_) => record.prepare(&head, &mut incoming).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    let refused = match prepared {
+        Ok(prepared) => return record.forward(prepared).await,
         Err(refused) => refused,
     };
     // A client that waits for "100 Continue" sends nothing more once it is refused.
@@ -48,7 +68,7 @@ pub async fn answer(
         let rest = async move { shared.bodies.discard(incoming).await };
         record.shared.tasks.spawn(rest);
     }
-    Ok(record.refuse(refused))
+    record.refuse(refused)
 }
 
 /// A request that noded may execute: whole, admitted and allowed at this moment, with its slot.

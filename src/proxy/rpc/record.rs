@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hyper::StatusCode;
 use tracing::{info, warn};
 
-use crate::proxy::http::{Cut, OnEnd};
+use crate::proxy::http::{Cut, OnEnd, Unanswered};
 use crate::proxy::shared::Shared;
 use rules::identity::PeerIdentity;
 use rules::procedures::label;
@@ -35,6 +35,7 @@ pub(super) struct Record {
     pub(super) status: StatusCode,
     pub(super) why: Option<String>,
     written: bool,
+    _unanswered: Unanswered,
 }
 
 /// How long the parts of a call took.
@@ -60,7 +61,7 @@ named! {
 }
 
 impl Record {
-    pub(super) fn new(shared: Arc<Shared>, client: Arc<Client>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, client: Arc<Client>, unanswered: Unanswered) -> Self {
         Self {
             shared,
             client,
@@ -72,6 +73,7 @@ impl Record {
             status: StatusCode::OK,
             why: None,
             written: false,
+            _unanswered: unanswered,
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::thread;
 
-use crate::support::client::{read_response, request, rpc, send};
+use crate::support::client::{read_response, request, reset, rpc, send};
 use crate::support::stage::{Stage, ascii, assert_refusal, assert_same};
 use crate::support::stub::{StubNoded, reply_head};
 
@@ -151,7 +151,7 @@ fn a_client_that_leaves_the_queue_gives_up_its_place() {
     let mut leaver = stage.connect();
     send(&mut leaver, request("version", "[2]"));
     stage.wait_load(1, 1);
-    drop(leaver);
+    reset(leaver);
     stage.wait_load(1, 0);
     stage.stub.release_all();
     assert_eq!(read_response(&mut held).status, 200);
@@ -171,7 +171,7 @@ fn a_client_that_leaves_while_noded_works_leaves_its_slot_taken() {
     let mut leaver = stage.connect();
     send(&mut leaver, request("version", "[1]"));
     stage.stub.wait_holding(1);
-    drop(leaver);
+    reset(leaver);
     stage.proxy.wait_for("the client is gone", |p| {
         p.metric("noded_proxy_connections_open") == 0.0
     });

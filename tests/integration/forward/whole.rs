@@ -2,10 +2,10 @@
 //! so much of either, or of the queue, that another one goes without.
 
 use std::fs;
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
 use openssl::ssl::SslStream;
@@ -13,7 +13,7 @@ use rustix::process::Signal;
 
 use super::assert_got;
 use crate::support::PATIENCE;
-use crate::support::client::{Tls, connect, read_response, request, rpc, send};
+use crate::support::client::{Tls, connect, read_response, request, reset, rpc, send};
 use crate::support::pki::Identity;
 use crate::support::stage::{Stage, ascii, assert_refusal};
 use crate::support::stub::{Reading, StubNoded};
@@ -312,7 +312,7 @@ fn an_rpc_whose_client_hangs_up_has_its_line_when_noded_has_answered() {
     let mut stream = stage.connect();
     send(&mut stream, request("test_delay", "[true, 1.5]"));
     stage.stub.wait_holding(1);
-    drop(stream);
+    reset(stream);
     stage.proxy.wait_for("the client is gone", |p| {
         p.metric("noded_proxy_connections_open") == 0.0
     });
@@ -343,7 +343,7 @@ fn a_request_whose_client_leaves_before_noded_has_it_has_its_line_too() {
     let mut leaver = stage.connect();
     send(&mut leaver, request("hooks_runner", "[]"));
     stage.wait_load(1, 1);
-    drop(leaver);
+    reset(leaver);
     stage.proxy.wait_for("it is logged", |p| p.logged("rpc"));
     let line = &stage.proxy.lines_with("rpc")[0];
     assert_eq!(
@@ -352,6 +352,57 @@ fn a_request_whose_client_leaves_before_noded_has_it_has_its_line_too() {
     );
     assert_eq!(line["outcome"], "client_left");
     stage.stub.release_all();
+}
+
+/// As from noded: what it has asked for is done, and the answer is sent.
+#[test]
+fn a_client_that_sends_nothing_more_gets_its_answer() {
+    let stage = Stage::new(StubNoded::holding());
+    for tls in Tls::BOTH {
+        for close_notify in [false, true] {
+            let mut stream = connect(stage.proxy.addr(), Some(&stage.client), tls).unwrap();
+            send(&mut stream, request("version", "[]"));
+            match close_notify {
+                true => drop(stream.shutdown().unwrap()),
+                false => stream.get_ref().shutdown(Shutdown::Write).unwrap(),
+            }
+            stage.stub.wait_holding(1);
+            stage.stub.release(1);
+            let answer = read_response(&mut stream);
+            assert_eq!(
+                (answer.status, answer.text().as_str()),
+                (200, "[true, \"version\"]")
+            );
+            assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "and the end");
+        }
+    }
+}
+
+/// socat ends its side when its input ends.
+#[test]
+fn socat_gets_its_answer() {
+    let stage = Stage::new(StubNoded::usual());
+    let pem = stage.proxy.dir().join("client.pem");
+    fs::write(&pem, &stage.client.pem).unwrap();
+    let address = format!(
+        "OPENSSL:{},verify=0,cert={}",
+        stage.proxy.addr(),
+        pem.display()
+    );
+    let mut socat = Command::new("socat")
+        .args(["-t", "20", "-", &address])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("socat");
+    let mut input = socat.stdin.take().unwrap();
+    input
+        .write_all(request("version", "[]").as_bytes())
+        .unwrap();
+    drop(input);
+    let output = socat.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.ends_with("[true, \"version\"]"), "{text}");
 }
 
 /// A client that reads only after it has sent all gets its refusal all the same.

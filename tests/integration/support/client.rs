@@ -8,6 +8,7 @@ use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMethod, SslStream, SslVerifyMode, SslVersion,
 };
 use serde_json::Value;
+use socket2::SockRef;
 
 use super::PATIENCE;
 use super::pki::Identity;
@@ -263,4 +264,10 @@ pub(crate) fn rpc(
         .write_all(request(procedure, body).as_bytes())
         .map_err(|error| error.to_string())?;
     try_read_response(&mut stream)
+}
+
+/// Leaves as a process does that is killed on a machine that is: the other side sees a reset.
+pub(crate) fn reset(stream: SslStream<TcpStream>) {
+    let socket = SockRef::from(stream.get_ref());
+    socket.set_linger(Some(std::time::Duration::ZERO)).unwrap();
 }

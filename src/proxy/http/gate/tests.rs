@@ -1,0 +1,172 @@
+use super::*;
+use proptest::prelude::*;
+use std::time::Duration;
+use tokio::time::timeout;
+
+const START: &str = "POST /version HTTP/1.1\r\nHost: h\r\n";
+
+#[test]
+fn what_is_understood_in_one_way_passes() {
+    for (fields, expected) in [
+        ("", Framing::Length(0)),
+        ("Content-Length: 0\r\n", Framing::Length(0)),
+        ("content-length:17 \r\n", Framing::Length(17)),
+        ("Transfer-Encoding: Chunked\r\n", Framing::Chunked),
+        (
+            "Expect: 100-continue\r\nContent-Length: 5\r\n",
+            Framing::Length(5),
+        ),
+    ] {
+        let head = format!("{START}{fields}\r\n");
+        assert_eq!(judge(head.as_bytes()), Ok(expected), "{fields:?}");
+    }
+}
+
+#[test]
+fn what_two_readers_could_understand_differently_does_not_pass() {
+    let (cl, te) = ("Content-Length: 2\r\n", "Transfer-Encoding: chunked\r\n");
+    let many = "a: b\r\n".repeat(MAX_FIELDS);
+    for (fields, reason) in [
+        (format!("{cl}{cl}"), "framing"),
+        (format!("{cl}{te}"), "framing"),
+        (format!("{te}{cl}"), "framing"),
+        (format!("{te}{te}"), "framing"),
+        ("Content-Length: 2, 2\r\n".into(), "framing"),
+        ("Content-Length: +2\r\n".into(), "framing"),
+        ("Content-Length:\r\n".into(), "framing"),
+        ("Content-Length: 18446744073709551615\r\n".into(), "framing"),
+        ("Transfer-Encoding: gzip, chunked\r\n".into(), "framing"),
+        ("Transfer-Encoding: chunked;q=1\r\n".into(), "framing"),
+        ("a: b\n".into(), "malformed_head"),
+        ("Content-Length : 2\r\n".into(), "malformed_head"),
+        ("a: b\r\n c\r\n".into(), "malformed_head"),
+        ("a: b\0\r\n".into(), "malformed_head"),
+        (many, "head_too_large"),
+    ] {
+        let head = format!("{START}{fields}\r\n");
+        let refusal = judge(head.as_bytes()).unwrap_err();
+        assert_eq!(
+            rules::Named::name(&refusal),
+            reason,
+            "{fields:?}: {refusal}"
+        );
+    }
+    for (line, reason) in [
+        ("POST /version#x HTTP/1.1", "path"),
+        ("POST /\u{7f} HTTP/1.1", "malformed_head"),
+        ("POST http://[ HTTP/1.1", "path"),
+        ("POST /version HTTP/2.0", "malformed_head"),
+        ("POST /version", "malformed_head"),
+        ("\u{16}\u{3}\u{1}", "malformed_head"),
+    ] {
+        let head = format!("{line}\r\nHost: h\r\n\r\n");
+        let refusal = judge(head.as_bytes()).unwrap_err();
+        assert_eq!(rules::Named::name(&refusal), reason, "{line:?}: {refusal}");
+    }
+    let old = "POST /version HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert!(matches!(judge(old.as_bytes()), Err(Refusal::Framing(_))));
+}
+
+/// Reads all that comes through the gate, in pieces of these sizes.
+fn through(sent: &[u8], pieces: usize, reads: usize) -> (Vec<u8>, Vec<Result<Framing, Refusal>>) {
+    let (mut gate, arrivals) = Gate::new(Pieces(sent, pieces));
+    let mut passed = Vec::new();
+    let mut buffer = vec![0; reads];
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let all = async {
+            while let Ok(count @ 1..) = gate.read(&mut buffer).await {
+                passed.extend_from_slice(&buffer[..count]);
+            }
+        };
+        let _ = timeout(Duration::from_secs(1), all).await;
+    });
+    let verdicts = arrivals.lock().verdicts.drain(..).collect();
+    (passed, verdicts)
+}
+
+/// Hands out at most so many bytes at a time.
+struct Pieces<'a>(&'a [u8], usize);
+
+impl AsyncRead for Pieces<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let some = self.1.min(self.0.len()).min(out.remaining());
+        let (now, later) = self.0.split_at(some);
+        out.put_slice(now);
+        self.0 = later;
+        Poll::Ready(Ok(()))
+    }
+}
+
+proptest! {
+    #[test]
+    fn good_requests_pass_unchanged_however_they_are_cut(
+        bodies in prop::collection::vec(0..300_usize, 1..5),
+        pieces in 1..400_usize,
+        reads in 1..400_usize,
+    ) {
+        let mut sent = Vec::new();
+        for body in &bodies {
+            sent.extend_from_slice(format!("{START}Content-Length: {body}\r\n\r\n").as_bytes());
+            sent.extend(std::iter::repeat_n(b'\n', *body));
+        }
+        let (passed, verdicts) = through(&sent, pieces, reads);
+        prop_assert!(passed == sent);
+        let expected: Vec<_> = bodies.iter().map(|n| Ok(Framing::Length(*n as u64))).collect();
+        prop_assert_eq!(verdicts, expected);
+    }
+
+    #[test]
+    fn behind_a_refused_head_no_other_one_is_read(pieces in 1..400_usize) {
+        let bad = format!("{START}Content-Length: 2\r\nContent-Length: 2\r\n\r\n");
+        let good = format!("{START}\r\n");
+        let (passed, verdicts) = through(format!("{good}{bad}{good}").as_bytes(), pieces, 999);
+        let twice = Refusal::Framing("Content-Length is there twice");
+        prop_assert_eq!(verdicts, [Ok(Framing::Length(0)), Err(twice)]);
+        let expected = [good.as_bytes(), STAND_IN, good.as_bytes()].concat();
+        prop_assert!(passed == expected);
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..600), pieces in 1..50_usize) {
+        let _ = through(&bytes, pieces, 64);
+        let _ = judge(&bytes);
+    }
+}
+
+#[tokio::test]
+async fn the_end_is_kept_back_until_the_answer() {
+    let sent = "POST /version HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n[]";
+    let (mut gate, arrivals) = Gate::new(Pieces(sent.as_bytes(), 999));
+    let mut buffer = vec![0; 999];
+    let mut read = 0;
+    while read < sent.len() {
+        read += gate.read(&mut buffer).await.unwrap();
+    }
+    let arrival = arrivals.next();
+    assert_eq!(arrival.verdict, Ok(Framing::Length(2)));
+    let end = tokio::spawn(async move { gate.read(&mut [0; 9]).await.unwrap() });
+    tokio::task::yield_now().await;
+    assert!(!end.is_finished());
+    drop(arrival);
+    assert_eq!(end.await.unwrap(), 0);
+}
+
+#[test]
+fn a_head_without_end_is_refused() {
+    let endless = format!("{START}a: {}", "b".repeat(MAX_HEAD));
+    let (passed, verdicts) = through(endless.as_bytes(), 1000, 1000);
+    assert!(passed.starts_with(STAND_IN));
+    assert_eq!(verdicts, [Err(Refusal::HeadTooLarge)]);
+}
+
+#[test]
+fn half_a_head_is_hyper_s_to_answer_and_empty_lines_are_skipped() {
+    let (passed, verdicts) = through(b"\r\n\r\nPOST /ver", 3, 5);
+    assert_eq!((&passed[..], verdicts.len()), (&b"POST /ver"[..], 0));
+}
