@@ -7,6 +7,7 @@
 mod body;
 mod budget;
 mod gate;
+mod gather;
 mod reply;
 mod spool;
 
@@ -14,9 +15,10 @@ use bytes::Bytes;
 use hyper::header::{HOST, HeaderMap};
 use hyper::{Method, StatusCode, Uri, Version};
 
-pub use body::{Bodies, Body, BodyLimits};
+pub use body::Body;
 pub use budget::{Budget, Lease};
 pub use gate::{Arrival, Arrivals, Framing, Gate, MAX_FIELDS, MAX_HEAD, Unanswered};
+pub use gather::{Bodies, BodyLimits};
 pub use reply::{Chunk, Cut, OnEnd, ReplyBody};
 
 use rules::authz::Denied;

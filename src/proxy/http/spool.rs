@@ -19,6 +19,9 @@ use rules::identity::Digest;
 /// Bytes that stay free on the file system, for all others that write there.
 const LEFT_FREE: u64 = 64 << 20;
 
+/// Bytes that are written or read at a time.
+pub(super) const PIECE: usize = 256 << 10;
+
 /// Makes spool files, within a bound for all of them and for each peer.
 #[derive(Debug)]
 pub(super) struct Spool {

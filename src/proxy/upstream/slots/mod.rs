@@ -10,7 +10,9 @@
 //! A slot may carry a warm connection: one that was opened in advance and is parked here. A warm
 //! connection counts as a slot in use. It is handed out before a new one is opened.
 
-use std::collections::{HashMap, VecDeque};
+mod turns;
+
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
@@ -18,15 +20,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::Error;
 use rules::identity::Digest;
+use turns::Turns;
 
-/// Which slots a request may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
-    /// All of them.
-    Fast,
-    /// Those that are not reserved for the fast lane.
-    Slow,
-}
+pub use turns::Lane;
 
 /// The slots and the queues in front of them, for connections of type `C`.
 #[derive(Debug)]
@@ -41,28 +37,9 @@ pub struct Slots<C> {
 struct Inner<C> {
     in_use: usize,
     slow_in_use: usize,
-    /// What each peer has, of those that hold a slot or wait.
-    peers: HashMap<Digest, Has>,
-    next_ticket: u64,
-    fast: VecDeque<Waiting<C>>,
-    slow: VecDeque<Waiting<C>>,
+    turns: Turns<oneshot::Sender<Slot<C>>>,
     /// Parked connections and since when, oldest first; each counts in `in_use`.
     warm: VecDeque<(Instant, C)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-struct Has {
-    /// Slots in use.
-    slots: usize,
-    /// The ticket of its last slot.
-    last: u64,
-}
-
-#[derive(Debug)]
-struct Waiting<C> {
-    ticket: u64,
-    peer: Digest,
-    hand_over: oneshot::Sender<Slot<C>>,
 }
 
 /// How the slots are used at a moment.
@@ -102,10 +79,7 @@ impl<C> Slots<C> {
         let inner = Inner {
             in_use: 0,
             slow_in_use: 0,
-            peers: HashMap::new(),
-            next_ticket: 0,
-            fast: VecDeque::new(),
-            slow: VecDeque::new(),
+            turns: Turns::new(),
             warm: VecDeque::new(),
         };
         Arc::new(Self {
@@ -122,7 +96,7 @@ impl<C> Slots<C> {
         Load {
             most: self.most,
             in_use: inner.in_use,
-            waiting: inner.waiting(),
+            waiting: inner.turns.waiting(),
             warm: inner.warm.len(),
         }
     }
@@ -146,23 +120,18 @@ impl<C> Slots<C> {
     ) -> Result<Slot<C>, Error> {
         let (waited, ticket) = {
             let mut inner = self.lock();
-            let behind_others = !inner.queue(lane).is_empty();
+            let behind_others = inner.turns.is_waited_for(lane);
             if !behind_others && let Some(slot) = self.occupy(&mut inner, lane, peer) {
                 return Ok(slot);
             }
-            if !inner.has_place(peer, self.longest_queue) {
+            if !inner.turns.has_place(peer, self.longest_queue) {
                 return Err(Error::QueueFull {
-                    waiting: inner.waiting(),
+                    waiting: inner.turns.waiting(),
                     in_use: inner.in_use,
                 });
             }
-            let ticket = inner.next_ticket();
             let (hand_over, waited) = oneshot::channel();
-            inner.queue(lane).push_back(Waiting {
-                ticket,
-                peer,
-                hand_over,
-            });
+            let ticket = inner.turns.wait(peer, lane, hand_over);
             (waited, ticket)
         };
         let _place = QueuePlace {
@@ -185,7 +154,7 @@ impl<C> Slots<C> {
     /// A slot for a connection in advance, if one is free and nobody waits.
     pub fn spare(self: &Arc<Self>) -> Option<Slot<C>> {
         let mut inner = self.lock();
-        let waited_for = !inner.fast.is_empty() || !inner.slow.is_empty();
+        let waited_for = inner.turns.waiting() > 0;
         if waited_for || inner.in_use >= self.most {
             return None;
         }
@@ -232,9 +201,7 @@ impl<C> Slots<C> {
         let warm = inner.warm.pop_front().map(|(_, connection)| connection);
         inner.in_use += usize::from(warm.is_none());
         inner.slow_in_use += usize::from(lane == Lane::Slow);
-        let ticket = inner.next_ticket();
-        let has = inner.peers.entry(peer).or_default();
-        (has.slots, has.last) = (has.slots + 1, ticket);
+        inner.turns.gets(peer);
         Some(Slot {
             slots: Arc::clone(self),
             of: Some((lane, peer)),
@@ -242,27 +209,21 @@ impl<C> Slots<C> {
         })
     }
 
-    /// Hands free slots to the requests that may have one, in the order of [`Inner::next`].
+    /// Hands free slots to the requests that may have one, in turn.
     fn serve(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner<C>>) {
         let mut refused = Vec::new(); // the request has left: dropped outside the lock
         loop {
-            let next =
-                [Lane::Fast, Lane::Slow].map(|lane| inner.next(lane).map(|(order, _)| order));
-            let lanes = match next {
-                [None, None] => break,
-                [Some(fast), Some(slow)] if slow < fast => [Lane::Slow, Lane::Fast],
-                _ => [Lane::Fast, Lane::Slow],
-            };
-            let found = lanes.into_iter().find_map(|lane| {
-                let (_, index) = inner.next(lane)?;
-                let peer = inner.queue(lane).get(index)?.peer;
+            let mut next = [Lane::Fast, Lane::Slow].map(|lane| (inner.turns.next(lane), lane));
+            next.sort_by_key(|(next, _)| (next.is_none(), *next));
+            let found = next.into_iter().find_map(|(next, lane)| {
+                let (place, peer) = next?;
                 let slot = self.occupy(&mut inner, lane, peer)?;
-                Some((slot, inner.queue(lane).remove(index)))
+                Some((slot, inner.turns.take(lane, place)))
             });
             match found {
                 None => break,
                 Some((slot, None)) => refused.push(slot),
-                Some((slot, Some(next))) => refused.extend(next.hand_over.send(slot).err()),
+                Some((slot, Some(hand_over))) => refused.extend(hand_over.send(slot).err()),
             }
         }
         drop(inner);
@@ -272,60 +233,6 @@ impl<C> Slots<C> {
     fn lock(&self) -> MutexGuard<'_, Inner<C>> {
         // Nothing panics while the lock is held; if it did, the counts would still be whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<C> Inner<C> {
-    fn queue(&mut self, lane: Lane) -> &mut VecDeque<Waiting<C>> {
-        match lane {
-            Lane::Fast => &mut self.fast,
-            Lane::Slow => &mut self.slow,
-        }
-    }
-
-    fn waiting(&self) -> usize {
-        self.fast.len() + self.slow.len()
-    }
-
-    /// Who is served next in this lane, by place in its queue: a request of the peer that has the
-    /// fewest slots, or had its last one the longest ago; of these the one that has waited longest.
-    fn next(&self, lane: Lane) -> Option<((Has, u64), usize)> {
-        let queue = match lane {
-            Lane::Fast => &self.fast,
-            Lane::Slow => &self.slow,
-        };
-        let has = |peer| self.peers.get(peer).copied().unwrap_or_default();
-        let waiting = queue.iter().enumerate();
-        let order = waiting.map(|(index, w)| ((has(&w.peer), w.ticket), index));
-        order.min()
-    }
-
-    /// Whether the queue has a place for this peer. No peer waits with more requests than there are
-    /// places free, so there is always one for another peer.
-    fn has_place(&self, peer: Digest, places: usize) -> bool {
-        let free = places.saturating_sub(self.waiting());
-        let all = self.fast.iter().chain(&self.slow);
-        free > all.filter(|waiting| waiting.peer == peer).count()
-    }
-
-    fn gives_back(&mut self, peer: Digest) {
-        if let Some(has) = self.peers.get_mut(&peer) {
-            has.slots -= 1;
-        }
-        self.forget_if_idle(peer);
-    }
-
-    fn forget_if_idle(&mut self, peer: Digest) {
-        let mut all = self.fast.iter().chain(&self.slow);
-        let idle = self.peers.get(&peer).is_some_and(|has| has.slots == 0);
-        if idle && !all.any(|waiting| waiting.peer == peer) {
-            self.peers.remove(&peer);
-        }
-    }
-
-    fn next_ticket(&mut self) -> u64 {
-        self.next_ticket += 1;
-        self.next_ticket
     }
 }
 
@@ -347,9 +254,7 @@ impl<C> Slot<C> {
 impl<C> Drop for QueuePlace<'_, C> {
     fn drop(&mut self) {
         let mut inner = self.slots.lock();
-        inner.fast.retain(|w| w.ticket != self.ticket);
-        inner.slow.retain(|w| w.ticket != self.ticket);
-        inner.forget_if_idle(self.peer);
+        inner.turns.leave(self.peer, self.ticket);
     }
 }
 
@@ -359,7 +264,7 @@ impl<C> Drop for Slot<C> {
         inner.in_use -= 1;
         if let Some((lane, peer)) = self.of {
             inner.slow_in_use -= usize::from(lane == Lane::Slow);
-            inner.gives_back(peer);
+            inner.turns.gives_back(peer);
         }
         self.slots.serve(inner);
     }

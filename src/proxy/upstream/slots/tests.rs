@@ -180,7 +180,7 @@ async fn order_of(peers: &[u8], holder: u8) -> Vec<u8> {
     while let Some(number) = served.recv().await {
         seen.push(number);
     }
-    assert!(slots.lock().peers.is_empty());
+    assert_eq!(slots.lock().turns.peers(), 0);
     seen
 }
 
