@@ -47,7 +47,7 @@ pub(super) fn check(
 ) -> Vec<Finding> {
     let _inside = runtime.enter(); // sockets register with it
     let taken = |address: SocketAddr| listener::bind(address).err();
-    let as_peer = |port: u16| holder(listeners.as_deref(), port);
+    let as_peer = |port: u16| holder(listeners.as_deref()?, port);
     let admin = taken(config.admin);
     let running = match admin {
         Some(_) => Running::at(config.admin),
