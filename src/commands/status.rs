@@ -119,6 +119,9 @@ fn traffic(table: &mut Table, report: &Report) {
         noded.address, noded.slots_in_use, noded.slots, noded.warm, noded.waiting
     );
     table.row(["noded:", &slots]);
+    if let Some(guard) = noded.guard {
+        table.row(["guard:", guard.name()]);
+    }
 }
 
 fn refused(table: &mut Table, refusal: &RefusalRecord, now: i64) {
@@ -165,6 +168,7 @@ server.pem:  01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01, \
 expires 2031-11-25 (in 5 years), clients are shown ecdsa
 connections: 4 open, 1 in handshake
 noded:       127.0.0.1:11811, 2 of 20 slots in use (1 warm), 0 waiting
+guard:       holds
 refused: 3 min ago 192.0.2.9:40000 unknown_digest node9 \
 02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02
 ";

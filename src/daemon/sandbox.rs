@@ -16,7 +16,7 @@ use landlock::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, SandboxMode};
+use crate::config::{Config, Guard, SandboxMode};
 use rules::{Named, named};
 
 /// What stays allowed.
@@ -172,7 +172,11 @@ impl Plan {
         let map = config.map_path();
         let directories = [Some(&*config.ssconf_dir), config.candidate_certs.as_deref()];
         let bundle = config.candidate_bundle.as_deref();
-        let files = [Some(&*config.server_pem), Some(&*map), bundle];
+        let guard = match &config.upstream.guard {
+            Guard::Says(path) if !config.upstream.tls => Some(&**path),
+            _ => None,
+        };
+        let files = [Some(&*config.server_pem), Some(&*map), bundle, guard];
         let mut read: Vec<PathBuf> = ALWAYS.map(PathBuf::from).into();
         let files = files.into_iter().flatten();
         let holders = files.clone().filter_map(Path::parent);

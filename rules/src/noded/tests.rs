@@ -21,7 +21,7 @@ fn seen(sockets: &[(&str, u32)], noded: &str) -> Seen {
 
 #[test]
 fn who_answers_as_a_table() {
-    use Answers::{Elsewhere, Impostor, Noded, Nobody};
+    use Answers::{Elsewhere, Impostor, Nobody, Noded};
     let v4 = "127.0.0.1:298";
     let table: [(&str, &[(&str, u32)], Answers); 20] = [
         (v4, &[], Nobody),
@@ -54,7 +54,11 @@ fn who_answers_as_a_table() {
         ("192.0.2.1:298", &[("192.0.2.1:298", 33)], Impostor(33)),
     ];
     for (noded, sockets, expected) in table {
-        assert_eq!(seen(sockets, noded).answers, expected, "{noded} {sockets:?}");
+        assert_eq!(
+            seen(sockets, noded).answers,
+            expected,
+            "{noded} {sockets:?}"
+        );
     }
 }
 

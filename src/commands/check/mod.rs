@@ -22,7 +22,6 @@ use crate::config::{Config, DEFAULT_FILE, Problem};
 use files::Files;
 
 pub use finding::{Finding, Verdict};
-pub use noded::probe;
 
 /// `noded-proxy check`, to the exit status: 0 no error, 1 some error, 64 wrong configuration.
 pub fn main(args: &CheckArgs) -> ExitCode {

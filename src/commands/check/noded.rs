@@ -2,8 +2,6 @@
 //! nothing but `version`, which changes nothing on the node.
 
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -14,6 +12,7 @@ use tokio::time::timeout;
 
 use super::files::Files;
 use super::finding::{Finding, is_loopback};
+use crate::commands::as_nobody::{self, Attempt};
 use crate::config::Config;
 use crate::node::sockets::Listener;
 use crate::proxy::upstream::{Error, call_version};
@@ -21,8 +20,6 @@ use crate::tls::Connector;
 
 /// Time for noded's answer; a busy node needs some hundred milliseconds.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// nobody and nogroup, on every Linux.
-const NOBODY: u32 = 65_534;
 
 /// What may be wrong when noded is asked over TLS.
 const NO_TLS: &str = "a noded with --no-ssl needs upstream.tls = false; one with TLS takes \
@@ -71,7 +68,7 @@ pub(super) fn check(
     let joined = files.server_credentials.is_some();
     findings.extend(judge(upstream, plain, joined, &call));
     if plain && !matches!(call, Call::Unreachable(_)) {
-        findings.push(guard(upstream, &try_as_nobody(upstream)));
+        findings.push(guard(upstream, &as_nobody::connect(upstream)));
     }
     findings
 }
@@ -202,43 +199,6 @@ fn exposure(upstream: SocketAddr, plain: bool, listeners: Option<&[Listener]>) -
     }
 }
 
-/// What happened when an ordinary user tried to connect to noded.
-#[derive(Debug, PartialEq, Eq)]
-enum Attempt {
-    /// Only root can try as somebody else.
-    NotRoot,
-    /// The user was let in.
-    Accepted,
-    /// The user was kept out.
-    Refused,
-    /// It could not be tried.
-    Failed(String),
-}
-
-/// Runs this program again as nobody. The rule of the guard looks at the user who opens the socket.
-fn try_as_nobody(upstream: SocketAddr) -> Attempt {
-    if !rustix::process::geteuid().is_root() {
-        return Attempt::NotRoot;
-    }
-    // Not by its path: nobody may not be able to walk it.
-    let status = Command::new("/proc/self/exe")
-        .args(["probe", &upstream.to_string()])
-        .uid(NOBODY)
-        .gid(NOBODY)
-        .current_dir("/")
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    match status.map(|status| status.code()) {
-        Ok(Some(0)) => Attempt::Accepted,
-        Ok(Some(1)) => Attempt::Refused,
-        Ok(_) => Attempt::Failed("the helper process broke down".into()),
-        Err(error) => Attempt::Failed(error.to_string()),
-    }
-}
-
 fn guard(upstream: SocketAddr, attempt: &Attempt) -> Finding {
     let id = "loopback_guard";
     let name = format!("upstream.address = {upstream}");
@@ -261,27 +221,6 @@ fn guard(upstream: SocketAddr, attempt: &Attempt) -> Finding {
             Finding::warning(id, format!("{name}: {text}: {why}"))
         }
     }
-}
-
-/// `noded-proxy probe ADDR:PORT`: exit status 0 when a connection is accepted, 1 when not.
-pub fn probe(address: SocketAddr) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let Ok(runtime) = runtime else {
-        return ExitCode::from(2);
-    };
-    runtime.block_on(async {
-        match timeout(Duration::from_secs(2), TcpStream::connect(address)).await {
-            Ok(Ok(mut tcp)) => {
-                // A connection that closes without a call is a traceback in noded's log.
-                let call = call_version(&mut tcp, address);
-                let _ = timeout(Duration::from_secs(5), call).await; // any answer will do
-                ExitCode::SUCCESS
-            }
-            _ => ExitCode::FAILURE,
-        }
-    })
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::commands::admin_client;
 use crate::commands::cli::DemoArgs;
-use crate::config::Config;
+use crate::config::{Config, Guard};
 use crate::daemon::server::{Outcome, Server};
 use crate::tls::mint::CertifiedKey;
 use client::Client;
@@ -105,6 +105,7 @@ impl Stage {
         };
         let _guard = runtime.enter();
         config.upstream.address = noded::spawn()?;
+        config.upstream.guard = Guard::Off; // it would close a port of this machine
         let server = Server::build(&config)?;
         let (public, admin) = server.addresses();
         let (stop, stopped) = oneshot::channel();

@@ -55,6 +55,7 @@ pub(crate) fn report() -> Report {
             waiting: 0,
             warm: 1,
             down: None,
+            guard: Some(GuardState::Holds),
         },
         sandbox: sandbox::Report::default(),
         last_refusals: vec![refusal],

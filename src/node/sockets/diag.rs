@@ -108,7 +108,12 @@ fn ask(
         Some(Protocol::from(NETLINK_SOCK_DIAG)),
     )?;
     kernel.set_read_timeout(Some(PATIENCE))?;
-    let body = [&[family, IPPROTO_TCP, 0, 0], &states.to_ne_bytes()[..], ends].concat();
+    let body = [
+        &[family, IPPROTO_TCP, 0, 0],
+        &states.to_ne_bytes()[..],
+        ends,
+    ]
+    .concat();
     let length = (HEADER + body.len()) as u32;
     let request = [
         &length.to_ne_bytes()[..],

@@ -62,7 +62,10 @@ fn lines(table: &str) -> io::Result<impl Iterator<Item = Line> + use<>> {
         }
         Err(error) => return Err(error),
     };
-    Ok(reader.lines().map_while(Result::ok).filter_map(|line| parse(&line)))
+    Ok(reader
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| parse(&line)))
 }
 
 /// Reads one line.

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::watch::GuardWatch;
+
 /// How noded is reached.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -22,6 +24,8 @@ pub struct Settings {
     pub queue_length: usize,
     /// Longest wait for a slot.
     pub queue_timeout: Duration,
+    /// How the guard of noded's port is watched.
+    pub guard: GuardWatch,
     /// Open connections in advance while RPCs arrive.
     pub warm: bool,
 }
