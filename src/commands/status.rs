@@ -167,7 +167,7 @@ CA list:     incomplete, 1 candidates' certificates not known
 server.pem:  01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01, \
 expires 2031-11-25 (in 5 years), clients are shown ecdsa
 connections: 4 open, 1 in handshake
-noded:       127.0.0.1:11811, 2 of 20 slots in use (1 warm), 0 waiting
+noded:       127.0.0.1:298, 2 of 20 slots in use (1 warm), 0 waiting
 guard:       holds
 refused: 3 min ago 192.0.2.9:40000 unknown_digest node9 \
 02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02

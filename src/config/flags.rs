@@ -57,7 +57,7 @@ pub struct ListenArgs {
 /// Where the node daemon is, and how much of it is used.
 #[derive(Debug, Clone, Default, Args)]
 pub struct UpstreamArgs {
-    /// Address of the local node daemon [default: 127.0.0.1:11811]
+    /// Address of the local node daemon [default: 127.0.0.1:298]
     #[arg(long, value_name = "ADDR:PORT")]
     pub upstream: Option<SocketAddr>,
     /// Speak TLS to the node daemon, with server.pem on both sides

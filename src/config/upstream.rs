@@ -9,6 +9,11 @@ use serde::{Deserialize, Deserializer};
 use super::problem::{Checks, Problem};
 use super::value::duration;
 
+/// Where noded is moved to. Only root may listen on a port below 1024, so nobody can stand there in
+/// noded's place while it is down. IANA has given this one to nobody, and below 512 no client of RPC
+/// services (NFS, NIS) takes its own port from.
+pub const NODED_PORT: u16 = 298;
+
 /// Section `[upstream]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -76,7 +81,7 @@ impl<'de> Deserialize<'de> for Guard {
 impl Default for UpstreamConfig {
     fn default() -> Self {
         Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 11811)),
+            address: SocketAddr::from(([127, 0, 0, 1], NODED_PORT)),
             tls: false,
             max_clients: 20,
             fast_slots: None,

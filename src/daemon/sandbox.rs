@@ -214,6 +214,7 @@ fn reachable(directory: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::NODED_PORT;
 
     #[test]
     fn the_plan_of_the_defaults() {
@@ -225,7 +226,10 @@ mod tests {
             .collect();
         assert_eq!(own, ["/var/lib", "/var/lib/ganeti"].map(Path::new));
         assert_eq!(plan.write, [Path::new("/var/lib/noded-proxy")]);
-        assert_eq!((plan.bind, plan.connect), (vec![1811, 9811], vec![11811]));
+        assert_eq!(
+            (plan.bind, plan.connect),
+            (vec![1811, 9811], vec![NODED_PORT])
+        );
     }
 
     #[test]

@@ -11,10 +11,9 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use super::files::Files;
-use super::finding::{Finding, is_loopback};
-use crate::commands::as_nobody::{self, Attempt};
+use super::finding::Finding;
 use crate::config::Config;
-use crate::node::sockets::Listener;
+use crate::node::sockets;
 use crate::proxy::upstream::{Error, call_version};
 use crate::tls::Connector;
 
@@ -38,15 +37,10 @@ enum Call {
     Answer(StatusCode, String),
 }
 
-/// Findings on noded.
-pub(super) fn check(
-    config: &Config,
-    files: &Files,
-    listeners: &Option<Vec<Listener>>,
-    runtime: &Runtime,
-) -> Vec<Finding> {
+/// Findings on noded, and whether it let us connect.
+pub(super) fn check(config: &Config, files: &Files, runtime: &Runtime) -> (Vec<Finding>, bool) {
     let (upstream, plain) = (config.upstream.address, !config.upstream.tls);
-    let mut findings = vec![exposure(upstream, plain, listeners.as_deref())];
+    let mut findings = Vec::new();
     let connector = match (&files.server_credentials, plain) {
         (_, true) => None,
         (Some(credentials), false) => match Connector::new(credentials, config.tls_profile()) {
@@ -54,23 +48,20 @@ pub(super) fn check(
             Err(error) => {
                 let text = format!("upstream.tls = true: server.pem is refused: {error}");
                 findings.push(Finding::error("noded_answers", text));
-                return findings;
+                return (findings, false);
             }
         },
         (None, false) => {
             let text = "upstream.tls = true: noded cannot be asked without server.pem";
             findings.push(Finding::warning("noded_answers", text));
-            return findings;
+            return (findings, false);
         }
     };
     let limit = config.upstream.connect_timeout;
     let call = runtime.block_on(version(upstream, connector.as_ref(), limit));
     let joined = files.server_credentials.is_some();
     findings.extend(judge(upstream, plain, joined, &call));
-    if plain && !matches!(call, Call::Unreachable(_)) {
-        findings.push(guard(upstream, &as_nobody::connect(upstream)));
-    }
-    findings
+    (findings, !matches!(call, Call::Unreachable(_)))
 }
 
 /// Calls `version`, as the proxy itself would.
@@ -83,6 +74,12 @@ async fn version(address: SocketAddr, connector: Option<&Connector>, limit: Dura
             return Call::Unreachable(why);
         }
     };
+    // As in the proxy: nothing is sent to a stranger.
+    let ours = tcp.local_addr();
+    let looked = ours.and_then(|ours| sockets::may_send_to(address, ours, sockets::trusted()));
+    if !matches!(looked, Ok(Ok(()))) {
+        return Call::Unreachable("it is not noded that listens there".into());
+    }
     let call = async {
         match connector {
             None => ask(&mut tcp, address).await,
@@ -153,72 +150,6 @@ fn answer(name: &str, status: StatusCode, body: &str) -> Finding {
             let body: String = body.chars().take(100).collect();
             let text = format!("the answer to `version` is not noded's: {status} {body:?}");
             Finding::error(id, format!("{name}: {text}: what listens there?"))
-        }
-    }
-}
-
-/// noded must be on loopback alone: everywhere else clients could go round the proxy.
-fn exposure(upstream: SocketAddr, plain: bool, listeners: Option<&[Listener]>) -> Finding {
-    let id = "noded_exposure";
-    let name = format!("upstream.address = {upstream}");
-    if !is_loopback(upstream) {
-        let text = format!("{name}: not a loopback address");
-        return match plain {
-            true => Finding::error(
-                id,
-                format!("{text}: RPCs leave in clear text: use 127.0.0.1 or upstream.tls"),
-            ),
-            false => Finding::warning(
-                id,
-                format!("{text}: only the local noded is meant to stand there"),
-            ),
-        };
-    }
-    let Some(listeners) = listeners else {
-        return Finding::warning(
-            id,
-            format!("{name}: /proc/net/tcp cannot be read: cannot tell"),
-        );
-    };
-    let public = listeners
-        .iter()
-        .map(|listener| listener.address)
-        .find(|address| address.port() == upstream.port() && !is_loopback(*address));
-    match public {
-        None => Finding::ok(id, format!("{name}: its port is open on loopback alone")),
-        Some(public) => {
-            let todo = format!(
-                "-b {} in NODED_ARGS, then restart ganeti-noded",
-                upstream.ip()
-            );
-            Finding::error(
-                id,
-                format!("{name}: also open to others, on {public}: {todo}"),
-            )
-        }
-    }
-}
-
-fn guard(upstream: SocketAddr, attempt: &Attempt) -> Finding {
-    let id = "loopback_guard";
-    let name = format!("upstream.address = {upstream}");
-    let load = "load systemd/noded-proxy-guard.nft (systemctl enable --now noded-proxy-guard)";
-    match attempt {
-        Attempt::Accepted => {
-            let text = "any local user can command noded";
-            Finding::warning(
-                id,
-                format!("{name}: the user nobody can connect, so {text}: {load}"),
-            )
-        }
-        Attempt::Refused => Finding::ok(id, format!("{name}: the user nobody is kept out")),
-        Attempt::NotRoot => {
-            let text = "whether local users are kept out can be tried by root alone";
-            Finding::warning(id, format!("{name}: {text}: run this check as root"))
-        }
-        Attempt::Failed(why) => {
-            let text = "whether local users are kept out could not be tried";
-            Finding::warning(id, format!("{name}: {text}: {why}"))
         }
     }
 }

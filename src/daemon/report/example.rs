@@ -49,7 +49,7 @@ pub(crate) fn report() -> Report {
             handshakes: 1,
         },
         upstream: Upstream {
-            address: "127.0.0.1:11811".parse().unwrap(),
+            address: "127.0.0.1:298".parse().unwrap(),
             slots: 20,
             slots_in_use: 2,
             waiting: 0,

@@ -127,9 +127,9 @@ fn the_guard_is_proven() {
     let rules = rules
         .replace("root, noded-proxy }", "root }")
         .replace("flags owner", "");
-    let node = Node::new(SocketAddr::from(([127, 0, 0, 1], 11811)));
-    let serve = "socat TCP-LISTEN:11811,bind=127.0.0.1,fork,reuseaddr SYSTEM:true &";
-    let wait = "until ss -Hltn | grep -q 127.0.0.1:11811; do sleep 0.02; done";
+    let node = Node::new(SocketAddr::from(([127, 0, 0, 1], 298)));
+    let serve = "socat TCP-LISTEN:298,bind=127.0.0.1,fork,reuseaddr SYSTEM:true &";
+    let wait = "until ss -Hltn | grep -q 127.0.0.1:298; do sleep 0.02; done";
     let script = format!("set -e; ip link set lo up; nft -f -; {serve} {wait}; \"$0\" \"$@\"");
     let verdict = |rules: &str| {
         let mut command = Command::new("unshare");
