@@ -152,7 +152,6 @@ impl Builder {
             ("--listen", "127.0.0.1:0".into()),
             ("--admin", "127.0.0.1:0".into()),
             ("--upstream", upstream.to_string()),
-            ("--guard", "off".into()),
             ("--server-pem", path("ganeti/server.pem")),
             ("--ssconf-dir", path("ganeti")),
             ("--state-dir", path("state")),
@@ -165,6 +164,9 @@ impl Builder {
                 .into_iter()
                 .flat_map(|(flag, value)| [flag.into(), value]),
         );
+        if !self.args.iter().any(|arg| arg == "--guard") {
+            command.extend(["--guard", "off"].map(String::from));
+        }
         command.extend(self.args);
         let child = spawn(&command, self.stdin.as_ref(), root, 1);
         let admin = SocketAddr::from(([127, 0, 0, 1], 0));
