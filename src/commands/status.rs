@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::admin_client::{self, Error};
 use super::table::{Table, terminal_width};
 use crate::commands::cli::StatusArgs;
+use crate::config::Config;
 use crate::daemon::report::{Report, times};
 use crate::proxy::shared::RefusalRecord;
 use crate::trust::now;
@@ -27,7 +28,7 @@ pub fn main(args: &StatusArgs) -> ExitCode {
 
 /// Prints the report; true if all is well.
 fn show(args: &StatusArgs) -> Result<bool, Error> {
-    let answer = admin_client::get(args.admin, "/status")?;
+    let answer = admin_client::get(args.admin, &Config::default().state_dir, "/status")?;
     let report: Report = match answer.read() {
         Err(error @ Error::OtherVersion { .. }) if args.json => {
             out!("{}", answer.text()); // programs may understand what this one does not

@@ -1,9 +1,10 @@
 //! What the proxy sees of noded's port without connecting: who listens there, from where it is
-//! reached, and whether its guard holds.
+//! reached, and whether its guard holds. And whom commands ask on the admin port.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use noded_proxy::proxy::upstream::now;
 use rules::guard::Said;
@@ -243,4 +244,45 @@ fn with_upstream_tls_no_guard_is_needed() {
     let (proxy, _) = before(noded.local_addr().unwrap(), &args);
     assert!(guard_is(&proxy, "not_needed"));
     assert_eq!(kinds(&proxy), [""; 0]);
+}
+
+/// With the proxy stopped, whoever listens on the admin port tells root nothing, and is told nothing.
+#[test]
+fn root_s_commands_ask_no_stranger_on_the_admin_port() {
+    let status = r#"{"version": "9", "tls_library": "x", "client_ca_list": {}}"#;
+    let answer = format!("HTTP/1.0 200 OK\r\n\r\n{status}");
+    let Some(stranger) = Impostor::at(0, NOBODY, &answer) else {
+        return;
+    };
+    let (proxy, _) = before(stranger.address(), &[]);
+    let state_dir = proxy.dir().join("state");
+    let run = |command: &[&str], admin: SocketAddr| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_noded-proxy"));
+        program.args(command).args(["--admin", &admin.to_string()]);
+        if command[0] != "status" {
+            program.arg("--config").arg(proxy.dir().join("config.toml"));
+            program.arg("--state-dir").arg(&state_dir);
+        }
+        let output = program.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let commands = [
+        &["status"][..],
+        &["status", "--json"],
+        &["certs", "list"],
+        &["explain", "--peer", "192.0.2.1"],
+    ];
+    for command in commands {
+        let (code, said) = run(command, stranger.address());
+        assert_eq!(code, Some(1), "{command:?}: {said}");
+        assert!(said.contains(&format!("uid {NOBODY}")), "{said}");
+        assert!(!said.contains("version 9"), "{said}");
+    }
+    assert_eq!(stranger.received(), "");
+    // The user whose the state directory is runs the proxy.
+    let service = Impostor::at(0, 1, &answer).unwrap();
+    std::os::unix::fs::chown(&state_dir, Some(1), Some(1)).unwrap();
+    let (_, said) = run(&["explain", "--peer", "192.0.2.1"], service.address());
+    assert!(said.contains("version 9"), "{said}");
 }

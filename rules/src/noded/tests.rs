@@ -5,7 +5,10 @@ const PROXY: u32 = 997;
 const NOBODY: u32 = 65_534;
 
 fn trusted() -> Trusted {
-    Trusted { own: PROXY }
+    Trusted {
+        own: PROXY,
+        also: None,
+    }
 }
 
 fn seen(sockets: &[(&str, u32)], noded: &str) -> Seen {
@@ -89,7 +92,10 @@ fn root_and_the_own_user_are_trusted() {
     for (uid, expected) in [(0, true), (PROXY, true), (1, false), (NOBODY, false)] {
         assert_eq!(trusted().has(uid), expected, "{uid}");
     }
-    assert!(!Trusted { own: 0 }.has(PROXY));
+    let root = Trusted { own: 0, also: None };
+    assert!(!root.has(PROXY));
+    let also = Some(PROXY);
+    assert!(Trusted { also, ..root }.has(PROXY));
 }
 
 #[test]

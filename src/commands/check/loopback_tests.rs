@@ -52,12 +52,16 @@ fn whose_the_port_is_as_a_table() {
         (&[("127.0.0.1:298", 65_534)], Some(Error)),
         (&[("127.0.0.2:298", 65_534)], None),
     ];
+    let trusted = Trusted {
+        own: 1000,
+        also: None,
+    };
     for (sockets, expected) in table {
         let sockets: Vec<Listener> = sockets
             .iter()
             .map(|(at, uid): &(&str, u32)| Listener::of(at.parse().unwrap(), *uid))
             .collect();
-        let found = owner(address(), &sockets, Trusted { own: 1000 });
+        let found = owner(address(), &sockets, trusted);
         assert_eq!(found.as_ref().map(|f| f.verdict), expected, "{found:?}");
         if let Some(found) = found.filter(|f| f.verdict == Error) {
             for word in ["impersonated", "uid 65534", "start ganeti-noded"] {

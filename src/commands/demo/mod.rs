@@ -303,9 +303,11 @@ impl Story {
     }
 
     fn metrics(&self) -> Result<String, Failure> {
-        Ok(admin_client::get(self.stage.admin, "/metrics")?
-            .text()
-            .to_owned())
+        Ok(
+            admin_client::get(self.stage.admin, "/".as_ref(), "/metrics")?
+                .text()
+                .to_owned(),
+        )
     }
 
     fn numbers(&mut self) -> Result<(), Failure> {

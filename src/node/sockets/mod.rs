@@ -47,6 +47,7 @@ impl Listener {
 pub(crate) fn trusted() -> Trusted {
     Trusted {
         own: rustix::process::geteuid().as_raw(),
+        also: None,
     }
 }
 
@@ -200,7 +201,10 @@ mod tests {
                 assert_eq!(found.uid, trusted().own, "{at}");
             }
             assert_eq!(may_send_to(theirs, ours, trusted()).unwrap(), Ok(()));
-            let stranger = Trusted { own: u32::MAX };
+            let stranger = Trusted {
+                own: u32::MAX,
+                also: None,
+            };
             let expected = match trusted().own {
                 0 => Ok(()),
                 uid => Err(Stranger::Impostor(uid)),
