@@ -10,7 +10,7 @@ use rules::noded::Held;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Listener;
+use super::listener::Listener;
 
 // Numbers of <linux/netlink.h>, <linux/sock_diag.h> and <linux/inet_diag.h>, the same on every
 // machine.

@@ -2,6 +2,7 @@
 //! the sockets. It only looks, and never connects to anybody.
 
 mod diag;
+mod listener;
 mod proc;
 
 use std::fs;
@@ -10,38 +11,7 @@ use std::net::SocketAddr;
 
 use rules::noded::{Held, Listening, Stranger, Trusted, may_send};
 
-/// A listening socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Listener {
-    pub(crate) address: SocketAddr,
-    /// The user who made it.
-    pub(crate) uid: u32,
-    inode: u64,
-}
-
-impl Listener {
-    /// A socket of root's.
-    #[cfg(test)]
-    pub(crate) fn at(address: SocketAddr) -> Self {
-        Self::of(address, 0)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn of(address: SocketAddr, uid: u32) -> Self {
-        let inode = 0;
-        Self {
-            address,
-            uid,
-            inode,
-        }
-    }
-
-    /// As the rules take it.
-    pub(crate) fn listening(&self) -> Listening {
-        let Self { address, uid, .. } = *self;
-        Listening { address, uid }
-    }
-}
+pub(crate) use listener::Listener;
 
 /// Whom noded may belong to, in the eyes of this process.
 pub(crate) fn trusted() -> Trusted {

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rules::noded::Held;
 
-use super::Listener;
+use super::listener::Listener;
 
 /// One line of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

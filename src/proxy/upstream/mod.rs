@@ -48,10 +48,10 @@ pub use health::{Guard, Looked};
 pub use metrics::{GuardState, Metrics};
 pub use noded::Handles;
 pub use noded_stream::NodedStream;
-pub use settings::Settings;
+pub use settings::{GuardWatch, Settings};
 pub use slots::{Lane, Load, Slot, Slots};
 pub use version::call_version;
-pub use watch::{GuardWatch, now, read as read_guard};
+pub use watch::{now, read as read_guard};
 
 /// How long the parts of a call took.
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,9 +1,19 @@
 //! How noded is reached. Only values: `config` fills them, and nothing here acts.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::watch::GuardWatch;
+/// How the guard of noded's port is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GuardWatch {
+    /// None is needed: noded speaks TLS.
+    NotNeeded,
+    /// Nobody looks.
+    Off,
+    /// This file is what the guard says of itself.
+    Says(PathBuf),
+}
 
 /// How noded is reached.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Looks at noded's port every few seconds: who listens there, and does its guard hold? No
 //! connection is opened for it, so noded's log has nothing of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::health::Guard;
 use super::noded::Noded;
+use super::settings::GuardWatch;
 use crate::node::files::{self, FileContent};
 use crate::node::sockets;
 use rules::guard::{self, Missing, Said};
@@ -19,17 +20,6 @@ use rules::noded::look;
 const EVERY: Duration = Duration::from_secs(2);
 /// Most that a guard says of itself, in bytes.
 const MOST: usize = 4096;
-
-/// How the guard of noded's port is watched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GuardWatch {
-    /// None is needed: noded speaks TLS.
-    NotNeeded,
-    /// Nobody looks.
-    Off,
-    /// This file is what the guard says of itself.
-    Says(PathBuf),
-}
 
 /// Looks at once, and then again and again in a task of its own.
 pub(super) fn start(noded: &Arc<Noded>) {
