@@ -1,6 +1,7 @@
 //! Whether noded is well: what contacts with it and looks at its port have said. Each change is one
 //! log line. It never looks by itself, and it refuses nothing.
 
+use std::mem::discriminant;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -46,6 +47,15 @@ impl Guard {
             Self::Holds => GuardState::Holds,
             Self::Missing(_) => GuardState::Missing,
         }
+    }
+
+    /// Whether the same is so, and for the same reason, at another time.
+    fn is_like(&self, other: &Self) -> bool {
+        let reason = |guard: &Self| match guard {
+            Self::Missing(why) => Some(discriminant(why)),
+            _ => None,
+        };
+        (self.state(), reason(self)) == (other.state(), reason(other))
     }
 }
 
@@ -111,13 +121,7 @@ impl Health {
     /// Takes what a look has found. `guard` is what the guard said of itself, where it has to.
     pub(super) fn note_look(&self, noded: Result<Seen, String>, guard: Result<Said, Guard>) {
         let mut state = self.lock();
-        let guard = match guard {
-            Ok(said) => holds(&mut state, said),
-            Err(guard) => {
-                state.loaded = None;
-                guard
-            }
-        };
+        let guard = self.count_guard(&mut state, guard);
         let why = noded.as_ref().ok().and_then(|seen| self.why_down(seen));
         match why {
             Some(why) => self.set_down(&mut state, Some(Down { why, by_look: true })),
@@ -127,6 +131,25 @@ impl Health {
             None => {}
         }
         self.tell(&mut state, Looked { noded, guard });
+    }
+
+    /// Counts each loss. A guard that holds says when it loaded its rules, so one that was away
+    /// between two looks is noticed.
+    fn count_guard(&self, state: &mut State, guard: Result<Said, Guard>) -> Guard {
+        let before = state.loaded;
+        state.loaded = guard.as_ref().ok().map(|said| said.loaded);
+        let lost = before.is_some() && state.loaded != before;
+        self.metrics.guard_losses.inc_by(u64::from(lost));
+        if lost {
+            state.away = Some(Instant::now());
+        }
+        match guard {
+            Ok(_) => holds(state.away),
+            Err(guard) => {
+                state.away = None; // it is told now, and so is its coming back
+                guard
+            }
+        }
     }
 
     fn why_down(&self, seen: &Seen) -> Option<String> {
@@ -169,11 +192,7 @@ impl Health {
         if before.map(|looked| &looked.noded) != Some(&now.noded) {
             self.tell_noded(before.map(|looked| &looked.noded), &now.noded);
         }
-        let was = before.map(|looked| looked.guard.state());
-        if was != Some(now.guard.state()) {
-            if was == Some(GuardState::Holds) {
-                self.metrics.guard_losses.inc();
-            }
+        if before.is_none_or(|looked| !looked.guard.is_like(&now.guard)) {
             self.tell_guard(&now.guard);
         }
     }
@@ -232,16 +251,9 @@ impl Health {
     }
 }
 
-/// The guard holds now. Was it away between two looks? It says when it loaded its rules.
-fn holds(state: &mut State, said: Said) -> Guard {
-    if state
-        .loaded
-        .replace(said.loaded)
-        .is_some_and(|loaded| loaded != said.loaded)
-    {
-        state.away = Some(Instant::now());
-    }
-    match state.away.map(|at| at.elapsed()) {
+/// The guard holds now. It turned out then that it was away for a moment.
+fn holds(away: Option<Instant>) -> Guard {
+    match away.map(|at| at.elapsed()) {
         Some(ago) if ago < SHOW_AWAY => Guard::Missing(Missing::Away(ago)),
         _ => Guard::Holds,
     }
@@ -343,6 +355,8 @@ mod tests {
         health.note_look(Ok(LISTENS), said(2));
         assert_eq!(guard().state(), GuardState::Missing);
         assert_eq!(losses(), 1);
+        health.note_look(Ok(LISTENS), said(3));
+        assert_eq!(losses(), 2);
     }
 
     #[test]
