@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use noded_proxy::config::{NODED_PORT, UpstreamConfig};
+
 /// Runs a part of the script in a network namespace of its own; nothing where that cannot be.
 fn part(name: &str) -> Option<String> {
     let possible = Command::new("unshare")
@@ -113,4 +115,45 @@ fn the_unit_loads_the_rules_where_the_texts_put_them() {
         let text = std::fs::read_to_string(format!("{root}/{text}")).unwrap();
         assert!(text.contains(rules) && help.contains(rules), "{help}");
     }
+}
+
+/// noded's port is written once, in `config`; the texts and the rules follow it.
+#[test]
+fn all_texts_name_the_port_that_is_the_default() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let read = |text: &str| std::fs::read_to_string(format!("{root}/{text}")).unwrap();
+    let arguments = format!("NODED_ARGS=\"-b 127.0.0.1 -p {NODED_PORT} --no-ssl\"");
+    let address = format!("127.0.0.1:{NODED_PORT}");
+    let table = [
+        ("README.md", [&arguments, &address]),
+        ("config/noded-proxy.toml", [&arguments, &address]),
+        ("tests/e2e/run", [&arguments, &address]),
+    ];
+    for (text, wanted) in table {
+        let content = read(text);
+        assert!(
+            wanted.iter().all(|words| content.contains(*words)),
+            "{text}"
+        );
+        assert!(!content.contains("11811"), "{text}");
+    }
+    let rules = read("systemd/noded-proxy-guard.nft");
+    let define = format!("define noded_port = {NODED_PORT}");
+    assert!(rules.lines().any(|line| line == define), "{rules}");
+    let help = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
+        .args(["run", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(help.contains(&format!("[default: {address}]")), "{help}");
+    assert_eq!(UpstreamConfig::default().address.to_string(), address);
+}
+
+#[test]
+fn only_root_may_take_the_default_port_and_no_service_has_it() {
+    const { assert!(NODED_PORT < 1024) };
+    let services = std::fs::read_to_string("/etc/services").unwrap_or_default();
+    let port = format!("{NODED_PORT}/tcp");
+    let has = |line: &&str| line.split_whitespace().nth(1) == Some(&*port);
+    assert_eq!(services.lines().find(has), None);
 }

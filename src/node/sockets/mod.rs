@@ -185,4 +185,45 @@ mod tests {
             assert_eq!(in_proc(theirs, trusted()).unwrap(), None);
         }
     }
+
+    /// nobody listens, accepts, and makes room for the real one: the connection stays his.
+    #[test]
+    fn a_connection_to_an_impostor_stays_his_when_he_stops_listening() {
+        use std::io::{BufRead, BufReader, Write};
+        use std::process::{Command, Stdio};
+        if !rustix::process::geteuid().is_root() {
+            return; // nobody else can become nobody
+        }
+        let script = "import os, socket, sys\n\
+            os.setgroups([]); os.setgid(65534); os.setuid(65534)\n\
+            s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n\
+            s.bind(('127.0.0.1', 0)); s.listen(9); print(s.getsockname()[1], flush=True)\n\
+            sys.stdin.readline(); c = s.accept(); s.close(); print('closed', flush=True)\n\
+            sys.stdin.readline()";
+        let mut impostor = Command::new("/usr/bin/python3")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(impostor.stdout.take().unwrap()).lines();
+        let port: u16 = said.next().unwrap().unwrap().parse().unwrap();
+        let theirs = SocketAddr::from(([127, 0, 0, 1], port));
+        let here = TcpStream::connect(theirs).unwrap();
+        let ours = here.local_addr().unwrap();
+        let refused = Ok(Err(Stranger::Impostor(65_534)));
+        let looked = || may_send_to(theirs, ours, trusted()).map_err(|error| error.to_string());
+        assert_eq!(looked(), refused, "in his queue");
+        impostor.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        assert_eq!(said.next().unwrap().unwrap(), "closed");
+        let _real = TcpListener::bind(theirs).unwrap();
+        assert_eq!(looked(), refused, "accepted by him, and root listens");
+        let fresh = TcpStream::connect(theirs).unwrap();
+        let fresh = may_send_to(theirs, fresh.local_addr().unwrap(), trusted());
+        assert_eq!(fresh.unwrap(), Ok(()));
+        let from_proc = proc::other_end(theirs, ours).unwrap();
+        assert_eq!(from_proc.map(|held| held.uid), Some(65_534));
+        impostor.kill().unwrap();
+        impostor.wait().unwrap();
+    }
 }
