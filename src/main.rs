@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use noded_proxy::commands::cli::{CertsCommand, Cli, Command};
 use noded_proxy::commands::{
-    certs, check, demo, digest, exit, explain, manual, reset, run, status,
+    as_nobody, certs, check, demo, digest, exit, explain, guard, manual, reset, run, status,
 };
 
 fn main() -> ExitCode {
@@ -24,8 +24,9 @@ fn main() -> ExitCode {
             command: CertsCommand::List(args),
         } => certs::list(&args),
         Command::Reset(args) => reset::main(&args),
+        Command::Guard(args) => guard::main(&args),
         Command::Demo(args) => demo::main(&args),
-        Command::Probe { address } => check::probe(address),
+        Command::Probe { address } => as_nobody::probe(address),
         Command::Man(args) => manual::man(&args),
         Command::Completions { shell } => manual::completions(shell),
     }

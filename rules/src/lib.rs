@@ -12,6 +12,8 @@
 //!   arguments  a call's body, read as noded reads it or not at all
 //!   procedures what is known of Ganeti's procedures
 //!   master     who is master, and which caller has its rights
+//!   noded      whose sockets noded's may be
+//!   guard      does the guard of noded's port hold, by what it says of itself?
 //!   policy     which procedures an admitted candidate may call, and with which arguments
 //!   names      closed lists with names: what labels and other words for programs are made of
 //! ```
@@ -21,9 +23,11 @@ pub mod arguments;
 pub mod authz;
 pub mod candidates;
 pub mod dn;
+pub mod guard;
 pub mod identity;
 pub mod master;
 pub mod names;
+pub mod noded;
 pub mod policy;
 pub mod procedures;
 

@@ -1,11 +1,15 @@
 //! Asks the admin listener of a running proxy: the one client of all commands.
 //!
-//! An answer is read up to a bound and within a time, for whatever holds the port may be no proxy
-//! at all. A proxy of another version is named as such: what it does not say is an error, never a
+//! With the proxy stopped, any local user may listen on its port and tell root a tale. So nobody is
+//! asked on this machine but root, the user of the proxy and the caller's own. An answer is read up
+//! to a bound and within a time, for whatever holds the port may be no proxy at all. A proxy of another version is named as such: what it does not say is an error, never a
 //! guess.
 
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -15,6 +19,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::daemon::report::VERSION;
+use crate::node::sockets;
+use rules::noded::{Stranger, Trusted};
 
 /// Largest answer that is read, in bytes; 4096 candidates take some 4 MiB.
 const MOST: u64 = 16 << 20;
@@ -40,6 +46,17 @@ pub(crate) enum Error {
         admin: SocketAddr,
         /// Why not.
         why: io::Error,
+    },
+    /// Another user's process listens there.
+    #[error(
+        "{admin}: a process of uid {uid} listens there, which is neither root's nor the proxy's: it \
+         is not asked: stop it, then start noded-proxy"
+    )]
+    Stranger {
+        /// Where.
+        admin: SocketAddr,
+        /// The user.
+        uid: u32,
     },
     /// What answers there is something else.
     #[error("{admin}: the answer is not that of a noded-proxy")]
@@ -72,35 +89,74 @@ struct Known {
     client_ca_list: Option<serde::de::IgnoredAny>,
 }
 
-/// One GET on the admin listener.
-pub(crate) fn get(admin: SocketAddr, path: &'static str) -> Result<Answer, Error> {
-    let answer = within_time(admin, path).map_err(|why| Error::NoAnswer { admin, why })?;
+/// One GET on the admin listener of the proxy with this state directory: whose the directory is, as
+/// that user the proxy runs.
+pub(crate) fn get(
+    admin: SocketAddr,
+    state_dir: &Path,
+    path: &'static str,
+) -> Result<Answer, Error> {
+    let trusted = Trusted {
+        also: fs::metadata(state_dir).ok().map(|found| found.uid()),
+        ..sockets::trusted()
+    };
+    let answer = within_time(admin, trusted, path).map_err(|error| error.of(admin))?;
     match text(&answer) {
         Some(text) => Ok(Answer { admin, text }),
         None => Err(Error::NotAProxy { admin }),
     }
 }
 
-fn within_time(admin: SocketAddr, path: &'static str) -> io::Result<Vec<u8>> {
+/// Why nothing came.
+enum Nothing {
+    Io(io::Error),
+    Stranger(u32),
+}
+
+impl From<io::Error> for Nothing {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Nothing {
+    fn of(self, admin: SocketAddr) -> Error {
+        match self {
+            Self::Io(why) => Error::NoAnswer { admin, why },
+            Self::Stranger(uid) => Error::Stranger { admin, uid },
+        }
+    }
+}
+
+fn within_time(
+    admin: SocketAddr,
+    trusted: Trusted,
+    path: &'static str,
+) -> Result<Vec<u8>, Nothing> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let asked = async { timeout(PATIENCE, ask(admin, path)).await };
+    let asked = async { timeout(PATIENCE, ask(admin, trusted, path)).await };
     runtime.block_on(asked).unwrap_or_else(|_| {
         let why = format!("not all of it came within {} s", PATIENCE.as_secs());
-        Err(io::Error::other(why))
+        Err(io::Error::other(why).into())
     })
 }
 
 /// The whole of an answer. HTTP/1.0, so it is not chunked and the connection ends with it.
-async fn ask(admin: SocketAddr, path: &'static str) -> io::Result<Vec<u8>> {
+async fn ask(admin: SocketAddr, trusted: Trusted, path: &'static str) -> Result<Vec<u8>, Nothing> {
     let mut stream = TcpStream::connect(admin).await?;
+    match sockets::may_send_to(admin, stream.local_addr()?, trusted)? {
+        Ok(()) => {}
+        Err(Stranger::Impostor(uid)) => return Err(Nothing::Stranger(uid)),
+        Err(Stranger::Gone) => return Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
+    }
     let request = format!("GET {path} HTTP/1.0\r\nHost: {admin}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(MOST + 1).read_to_end(&mut answer).await?;
     if answer.len() as u64 > MOST {
-        return Err(io::Error::other(format!("it has more than {MOST} bytes")));
+        return Err(io::Error::other(format!("it has more than {MOST} bytes")).into());
     }
     Ok(answer)
 }
@@ -193,7 +249,7 @@ mod tests {
         let elsewhere =
             answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}".to_vec());
         assert!(matches!(
-            get(elsewhere, "/status"),
+            get(elsewhere, Path::new("/nonexistent"), "/status"),
             Err(Error::NotAProxy { .. })
         ));
     }
@@ -202,7 +258,9 @@ mod tests {
     fn an_answer_without_end_is_given_up() {
         let mut endless = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
         endless.resize(MOST as usize + (1 << 20), b' ');
-        let told = get(answering(endless), "/status").unwrap_err().to_string();
+        let nowhere = Path::new("/nonexistent");
+        let told = get(answering(endless), nowhere, "/status");
+        let told = told.unwrap_err().to_string();
         assert!(told.contains("more than 16777216 bytes"), "{told}");
     }
 }

@@ -15,16 +15,19 @@ use crate::trust::{now, snapshot_from_files};
 use rules::Named;
 
 /// `noded-proxy certs list`: from the running proxy if one answers, else from the files. Exit
-/// status 0 when each candidate's certificate is known, 1 otherwise.
+/// status 0 when each candidate's certificate is known, 1 when some is not, or when another user's
+/// process is where the proxy should be.
 pub fn list(args: &CertsListArgs) -> ExitCode {
     let config = match Config::load(&args.admission.file, &args.overrides()) {
         Ok(config) => config,
         Err(problems) => return exit::wrong_configuration(&problems),
     };
+    let mut stranger = false;
     let certificates = match args.files {
         true => of_files(&config),
         false => of_proxy(&config).unwrap_or_else(|error| {
             errln!("noded-proxy: {}", why_files(&config, &error));
+            stranger = matches!(error, Error::Stranger { .. });
             of_files(&config)
         }),
     };
@@ -36,14 +39,14 @@ pub fn list(args: &CertsListArgs) -> ExitCode {
     } else {
         out!("{}", render(&certificates, now(), terminal_width()));
     }
-    match certificates.is_complete() {
+    match certificates.is_complete() && !stranger {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
 }
 
 fn of_proxy(config: &Config) -> Result<Certificates, Error> {
-    admin_client::get(config.admin, "/certs")?.read()
+    admin_client::get(config.admin, &config.state_dir, "/certs")?.read()
 }
 
 fn of_files(config: &Config) -> Certificates {
@@ -60,7 +63,7 @@ fn why_files(config: &Config, error: &Error) -> String {
         Error::NoAnswer { .. } | Error::NotAProxy { .. } => {
             format!("no proxy answers at {}: {files}", config.admin)
         }
-        Error::OtherVersion { .. } => format!("{error}: {files}"),
+        Error::Stranger { .. } | Error::OtherVersion { .. } => format!("{error}: {files}"),
     }
 }
 

@@ -84,6 +84,13 @@ pub enum Command {
     ///
     /// Exit status: 0 every step came out as expected, 1 otherwise.
     Demo(DemoArgs),
+    /// Close noded's port to local users for as long as it runs.
+    ///
+    /// noded-proxy-guard.service runs it. It loads the firewall rules by nft, tries them, and says
+    /// every second in a file that they hold. The proxy reads that file.
+    ///
+    /// Exit status: 0 after SIGTERM, 1 the rules cannot be loaded or are gone.
+    Guard(GuardArgs),
     /// Exit with 0 if a TCP connection to ADDR:PORT is accepted (`check` runs it as another user).
     #[command(hide = true)]
     Probe {
@@ -289,6 +296,25 @@ pub struct ResetArgs {
     /// Do it even while a proxy uses the directory; restart that proxy afterwards
     #[arg(long)]
     pub force: bool,
+}
+
+/// Options of `guard`.
+#[derive(Debug, Clone, Args)]
+pub struct GuardArgs {
+    /// The firewall rules
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/noded-proxy/noded-proxy-guard.nft"
+    )]
+    pub rules: PathBuf,
+    /// What it says of itself
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/run/noded-proxy-guard/state"
+    )]
+    pub state: PathBuf,
 }
 
 /// Options of `man`.

@@ -21,6 +21,7 @@ macro_rules! errln {
 }
 
 mod admin_client;
+pub mod as_nobody;
 pub mod certs;
 pub mod check;
 pub mod cli;
@@ -28,6 +29,7 @@ pub mod demo;
 pub mod digest;
 pub mod exit;
 pub mod explain;
+pub mod guard;
 pub mod manual;
 mod output;
 pub mod reset;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::admin_client::{self, Error};
 use super::table::{Table, terminal_width};
 use crate::commands::cli::StatusArgs;
+use crate::config::Config;
 use crate::daemon::report::{Report, times};
 use crate::proxy::shared::RefusalRecord;
 use crate::trust::now;
@@ -27,7 +28,7 @@ pub fn main(args: &StatusArgs) -> ExitCode {
 
 /// Prints the report; true if all is well.
 fn show(args: &StatusArgs) -> Result<bool, Error> {
-    let answer = admin_client::get(args.admin, "/status")?;
+    let answer = admin_client::get(args.admin, &Config::default().state_dir, "/status")?;
     let report: Report = match answer.read() {
         Err(error @ Error::OtherVersion { .. }) if args.json => {
             out!("{}", answer.text()); // programs may understand what this one does not
@@ -119,6 +120,9 @@ fn traffic(table: &mut Table, report: &Report) {
         noded.address, noded.slots_in_use, noded.slots, noded.warm, noded.waiting
     );
     table.row(["noded:", &slots]);
+    if let Some(guard) = noded.guard {
+        table.row(["guard:", guard.name()]);
+    }
 }
 
 fn refused(table: &mut Table, refusal: &RefusalRecord, now: i64) {
@@ -164,7 +168,8 @@ CA list:     incomplete, 1 candidates' certificates not known
 server.pem:  01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01, \
 expires 2031-11-25 (in 5 years), clients are shown ecdsa
 connections: 4 open, 1 in handshake
-noded:       127.0.0.1:11811, 2 of 20 slots in use (1 warm), 0 waiting
+noded:       127.0.0.1:298, 2 of 20 slots in use (1 warm), 0 waiting
+guard:       holds
 refused: 3 min ago 192.0.2.9:40000 unknown_digest node9 \
 02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02:02
 ";

@@ -14,7 +14,7 @@ use rules::authz::Mode;
 
 use super::keys::Config;
 use super::sections::{LogFormat, LogLevel};
-use super::upstream::Warm;
+use super::upstream::{Guard, Warm};
 
 /// Flags that were typed, and that win over the file.
 pub trait Overrides {
@@ -57,12 +57,16 @@ pub struct ListenArgs {
 /// Where the node daemon is, and how much of it is used.
 #[derive(Debug, Clone, Default, Args)]
 pub struct UpstreamArgs {
-    /// Address of the local node daemon [default: 127.0.0.1:11811]
+    /// Address of the local node daemon [default: 127.0.0.1:298]
     #[arg(long, value_name = "ADDR:PORT")]
     pub upstream: Option<SocketAddr>,
     /// Speak TLS to the node daemon, with server.pem on both sides
     #[arg(long)]
     pub upstream_tls: bool,
+    /// What the guard of noded's port says of itself, or "off"
+    /// [default: /run/noded-proxy-guard/state]
+    #[arg(long, value_name = "FILE")]
+    pub guard: Option<Guard>,
     /// Most connections to the node daemon at a time [default: 20]
     #[arg(long, value_name = "N")]
     pub max_clients: Option<usize>,
@@ -144,6 +148,7 @@ impl Overrides for ListenArgs {
 impl Overrides for UpstreamArgs {
     fn apply(&self, config: &mut Config) {
         set(&mut config.upstream.address, &self.upstream);
+        set(&mut config.upstream.guard, &self.guard);
         set(&mut config.upstream.max_clients, &self.max_clients);
         config.upstream.tls |= self.upstream_tls;
     }

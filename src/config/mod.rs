@@ -29,7 +29,7 @@ pub use problem::Problem;
 pub use sections::{
     AdmissionConfig, ClientCaListConfig, LogConfig, LogFormat, LogLevel, SandboxMode, TlsConfig,
 };
-pub use upstream::{UpstreamConfig, Warm};
+pub use upstream::{Guard, NODED_PORT, UpstreamConfig, Warm};
 
 #[cfg(test)]
 mod tests;

@@ -5,11 +5,12 @@
 //! the daemon's.
 
 use super::keys::Config;
-use super::upstream::Warm;
+use super::upstream::{Guard, Warm};
 use crate::proxy;
 use crate::proxy::http::BodyLimits;
 use crate::proxy::overload::Bounds;
 use crate::proxy::upstream;
+use crate::proxy::upstream::GuardWatch;
 use crate::tls::Profile;
 use crate::trust::{Paths, ReloadSettings, Sources};
 use rules::authz::Policy;
@@ -87,6 +88,15 @@ impl Config {
         }
     }
 
+    /// How the guard of noded's port is watched.
+    pub fn guard_watch(&self) -> GuardWatch {
+        match &self.upstream.guard {
+            _ if self.upstream.tls => GuardWatch::NotNeeded,
+            Guard::Off => GuardWatch::Off,
+            Guard::Says(path) => GuardWatch::Says(path.clone()),
+        }
+    }
+
     /// How noded is reached.
     pub fn upstream_settings(&self) -> upstream::Settings {
         let noded = &self.upstream;
@@ -99,6 +109,7 @@ impl Config {
             fast_slots: noded.fast_slots(),
             queue_length: noded.queue_length,
             queue_timeout: noded.queue_timeout,
+            guard: self.guard_watch(),
             warm: noded.warm == Warm::Auto,
         }
     }

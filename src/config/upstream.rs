@@ -1,12 +1,18 @@
 //! Section `[upstream]`: how the local node daemon is reached. It never connects to anything.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::problem::{Checks, Problem};
 use super::value::duration;
+
+/// Where noded is moved to. Only root may listen on a port below 1024, so nobody can stand there in
+/// noded's place while it is down. IANA has given this one to nobody, and below 512 no client of RPC
+/// services (NFS, NIS) takes its own port from.
+pub const NODED_PORT: u16 = 298;
 
 /// Section `[upstream]`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -20,6 +26,8 @@ pub struct UpstreamConfig {
     pub max_clients: usize,
     /// Of these, kept for procedures whose client waits a minute at most; by default a fifth.
     pub fast_slots: Option<usize>,
+    /// Where the guard of noded's port says that it holds.
+    pub guard: Guard,
     /// Open connections to noded in advance while RPCs arrive.
     pub warm: Warm,
     /// Requests that may wait for a slot.
@@ -46,13 +54,38 @@ pub enum Warm {
     Off,
 }
 
+/// How it is known that the guard of noded's port holds. It is watched for noded without TLS alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guard {
+    /// This file of the guard's says so.
+    Says(PathBuf),
+    /// Nobody looks.
+    Off,
+}
+
+impl From<String> for Guard {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "off" => Self::Off,
+            path => Self::Says(path.into()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Guard {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(String::deserialize(from)?.into())
+    }
+}
+
 impl Default for UpstreamConfig {
     fn default() -> Self {
         Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 11811)),
+            address: SocketAddr::from(([127, 0, 0, 1], NODED_PORT)),
             tls: false,
             max_clients: 20,
             fast_slots: None,
+            guard: Guard::Says("/run/noded-proxy-guard/state".into()),
             warm: Warm::Auto,
             queue_length: 1024,
             queue_timeout: Duration::from_secs(900),
@@ -77,6 +110,10 @@ impl UpstreamConfig {
         checks.expect("address", address, !ourselves, expected);
         let expected = "a port other than 0";
         checks.expect("address", address, address.port() != 0, expected);
+        if let Guard::Says(path) = &self.guard {
+            let expected = "an absolute path, or \"off\"";
+            checks.expect("guard", path.display(), path.is_absolute(), expected);
+        }
         let good = (1..=10_000).contains(&most);
         checks.expect("max_clients", most, good, "1 to 10000");
         let fast = self.fast_slots();

@@ -16,7 +16,7 @@ use landlock::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, SandboxMode};
+use crate::config::{Config, Guard, SandboxMode};
 use rules::{Named, named};
 
 /// What stays allowed.
@@ -172,7 +172,11 @@ impl Plan {
         let map = config.map_path();
         let directories = [Some(&*config.ssconf_dir), config.candidate_certs.as_deref()];
         let bundle = config.candidate_bundle.as_deref();
-        let files = [Some(&*config.server_pem), Some(&*map), bundle];
+        let guard = match &config.upstream.guard {
+            Guard::Says(path) if !config.upstream.tls => Some(&**path),
+            _ => None,
+        };
+        let files = [Some(&*config.server_pem), Some(&*map), bundle, guard];
         let mut read: Vec<PathBuf> = ALWAYS.map(PathBuf::from).into();
         let files = files.into_iter().flatten();
         let holders = files.clone().filter_map(Path::parent);
@@ -210,6 +214,7 @@ fn reachable(directory: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::NODED_PORT;
 
     #[test]
     fn the_plan_of_the_defaults() {
@@ -221,7 +226,10 @@ mod tests {
             .collect();
         assert_eq!(own, ["/var/lib", "/var/lib/ganeti"].map(Path::new));
         assert_eq!(plan.write, [Path::new("/var/lib/noded-proxy")]);
-        assert_eq!((plan.bind, plan.connect), (vec![1811, 9811], vec![11811]));
+        assert_eq!(
+            (plan.bind, plan.connect),
+            (vec![1811, 9811], vec![NODED_PORT])
+        );
     }
 
     #[test]

@@ -164,7 +164,7 @@ fn every_threat_names_a_test_that_exists() {
 #[test]
 fn a_threat_without_a_test_is_noticed() {
     let text = "# S\n\n## Threats\n\n| who | what | tests |\n| --- | --- | --- |\n\
-                | a | b | `guard::only_root_and_the_proxy_reach_noded_while_the_guard_is_loaded` |\n\
+                | a | b | `guard::only_root_and_the_proxy_reach_noded_while_the_guard_holds` |\n\
                 | a | b | `guard::expected` |\n| a | b | `nothing::at_all` |\n\
                 | a | b | `step_nothing` |\n| a | b | |\n| a | b | no test: why |\n\n\
                 ## Else\n\n| x | y |\n";

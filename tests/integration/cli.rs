@@ -146,8 +146,8 @@ fn a_wrong_value_of_a_flag_is_one_line() {
             &["--log-format", "xml", "text", "json", "journald"],
         ),
         (
-            &["--listen", "127.0.0.1:11811"],
-            &["upstream.address = 127.0.0.1:11811", "listen"],
+            &["--listen", "127.0.0.1:298"],
+            &["upstream.address = 127.0.0.1:298", "listen"],
         ),
         (&["--no-such-flag"], &["--no-such-flag"]),
         (&["stray"], &["stray"]),

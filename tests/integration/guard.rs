@@ -1,11 +1,40 @@
-//! The firewall rule that closes noded's loopback port to local users, with the real nft.
+//! The guard of noded's port, with the real nft: whom it lets through, and how it is known that it
+//! holds.
 
 use std::process::Command;
 
-/// What each of the script's four parts must say.
-fn expected(part: &str) -> String {
-    let guarded = matches!(part, "guarded" | "after a flush");
-    let mut lines = format!("{part}:\n");
+use noded_proxy::config::{NODED_PORT, UpstreamConfig};
+
+/// Runs a part of the script in a network namespace of its own; nothing where that cannot be.
+fn part(name: &str) -> Option<String> {
+    let possible = Command::new("unshare")
+        .args(["--net", "nft", "list", "ruleset"])
+        .output();
+    if !possible
+        .as_ref()
+        .is_ok_and(|output| output.status.success())
+    {
+        eprintln!("SKIPPED: the guard needs root, a network namespace and nft: {possible:?}");
+        return None;
+    }
+    let root = env!("CARGO_MANIFEST_DIR");
+    let output = Command::new("timeout")
+        .args(["120", "unshare", "--net"])
+        .arg(format!("{root}/tests/integration/guard.sh"))
+        .args([name, env!("CARGO_BIN_EXE_noded-proxy")])
+        .arg(format!("{root}/systemd/noded-proxy-guard.nft"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{errors}");
+    Some(said)
+}
+
+/// What each of the four times must say.
+fn reached(time: &str) -> String {
+    let guarded = matches!(time, "guarded" | "after a flush");
+    let mut lines = format!("{time}:\n");
     for address in ["127.0.0.1", "::1"] {
         for who in ["root", "proxy", "nobody", "12345"] {
             let open = !guarded || matches!(who, "root" | "proxy");
@@ -18,53 +47,113 @@ fn expected(part: &str) -> String {
 }
 
 #[test]
-fn only_root_and_the_proxy_reach_noded_while_the_guard_is_loaded() {
-    let possible = Command::new("unshare")
-        .args(["--net", "nft", "list", "ruleset"])
-        .output();
-    if !possible
-        .as_ref()
-        .is_ok_and(|output| output.status.success())
-    {
-        eprintln!("SKIPPED: the guard needs root, a network namespace and nft: {possible:?}");
-        return;
-    }
-    let root = env!("CARGO_MANIFEST_DIR");
-    let output = Command::new("timeout")
-        .args(["120", "unshare", "--net"])
-        .arg(format!("{root}/tests/integration/guard.sh"))
-        .arg(format!("{root}/systemd/noded-proxy-guard.service"))
-        .arg(format!("{root}/systemd/noded-proxy-guard.nft"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    let errors = String::from_utf8(output.stderr).unwrap();
-    let parts = ["without", "guarded", "after a flush", "stopped"];
-    assert_eq!(said, parts.map(expected).concat(), "{errors}");
-    assert!(output.status.success(), "{errors}");
+fn only_root_and_the_proxy_reach_noded_while_the_guard_holds() {
+    let Some(said) = part("reach") else { return };
+    let times = ["without", "guarded", "after a flush"].map(reached);
+    let ended = "guard ended: 0\nstate: absent\n";
+    assert_eq!(said, times.concat() + ended + &reached("stopped"));
 }
 
-/// The unit loads the file where the install texts put it, and has no way to be skipped in silence:
-/// a missing file fails its check before nft starts.
 #[test]
-fn a_missing_rules_file_fails_the_unit() {
+fn nobody_reaches_an_impostor_on_noded_s_port() {
+    let Some(said) = part("impostor") else { return };
+    let expected = "root 127.0.0.1: open\nroot 127.0.0.1: closed\nroot ::1: closed\n\
+                    root 127.0.0.1: open\n";
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn the_guard_cuts_no_answer_and_no_end_of_a_connection() {
+    let Some(said) = part("answer") else { return };
+    // The one that is refused is the guard's own trial as nobody.
+    let expected = "answer is longer than a window: True\nrefused: 1\nrefused: 0\n";
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn the_guard_ends_with_a_fault_when_its_rules_are_gone() {
+    let Some(said) = part("loss") else { return };
+    let expected = "table: there\nguard ended: 1\nstate: absent\ntable: absent\n";
+    assert_eq!(said, expected);
+}
+
+/// Debian 11.
+#[test]
+fn an_nft_without_owners_is_enough_and_a_flush_is_noticed() {
+    let Some(said) = part("plain") else { return };
+    let expected = "table: there\nowned false\nroot 127.0.0.1: open\nnobody 127.0.0.1: closed\n\
+                    guard ended: 137\ntable: there\ntable: there\n\
+                    guard ended: 1\nstate: absent\n\
+                    table: there\nguard ended: 0\nstate: absent\ntable: absent\n";
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn rules_that_do_not_load_or_do_not_close_the_port_are_a_fault() {
+    let Some(said) = part("faulty") else { return };
+    let each = "guard ended: 1\nstate: absent\ntable: absent\n";
+    assert_eq!(said, each.repeat(4));
+}
+
+/// The unit has no way to be skipped in silence.
+#[test]
+fn the_unit_loads_the_rules_where_the_texts_put_them() {
     let root = env!("CARGO_MANIFEST_DIR");
     let unit =
         std::fs::read_to_string(format!("{root}/systemd/noded-proxy-guard.service")).unwrap();
-    let skips = |line: &&str| line.starts_with("Condition") || line.starts_with("ExecStartPre=-");
+    let skips = |line: &&str| line.starts_with("Condition") || line.contains("=-");
     assert_eq!(unit.lines().find(skips), None);
+    let start = "ExecStart=/usr/sbin/noded-proxy guard";
+    assert!(unit.lines().any(|line| line == start), "{unit}");
+    let help = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
+        .args(["guard", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
     let rules = "/etc/noded-proxy/noded-proxy-guard.nft";
-    let check = format!("ExecStartPre=/usr/sbin/nft --check -f {rules}");
-    assert!(unit.lines().any(|line| line == check), "{unit}");
     for text in ["README.md", "tests/e2e/run"] {
         let text = std::fs::read_to_string(format!("{root}/{text}")).unwrap();
-        assert!(text.contains(rules), "{text}");
+        assert!(text.contains(rules) && help.contains(rules), "{help}");
     }
-    let absent = Command::new("nft")
-        .args(["--check", "-f", "/nonexistent/noded-proxy-guard.nft"])
-        .output();
-    match absent {
-        Ok(output) => assert!(!output.status.success()),
-        Err(why) => eprintln!("SKIPPED: nft itself: {why}"),
+}
+
+/// noded's port is written once, in `config`; the texts and the rules follow it.
+#[test]
+fn all_texts_name_the_port_that_is_the_default() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let read = |text: &str| std::fs::read_to_string(format!("{root}/{text}")).unwrap();
+    let arguments = format!("NODED_ARGS=\"-b 127.0.0.1 -p {NODED_PORT} --no-ssl\"");
+    let address = format!("127.0.0.1:{NODED_PORT}");
+    let table = [
+        ("README.md", [&arguments, &address]),
+        ("config/noded-proxy.toml", [&arguments, &address]),
+        ("tests/e2e/run", [&arguments, &address]),
+    ];
+    for (text, wanted) in table {
+        let content = read(text);
+        assert!(
+            wanted.iter().all(|words| content.contains(*words)),
+            "{text}"
+        );
+        assert!(!content.contains("11811"), "{text}");
     }
+    let rules = read("systemd/noded-proxy-guard.nft");
+    let define = format!("define noded_port = {NODED_PORT}");
+    assert!(rules.lines().any(|line| line == define), "{rules}");
+    let help = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
+        .args(["run", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(help.contains(&format!("[default: {address}]")), "{help}");
+    assert_eq!(UpstreamConfig::default().address.to_string(), address);
+}
+
+#[test]
+fn only_root_may_take_the_default_port_and_no_service_has_it() {
+    const { assert!(NODED_PORT < 1024) };
+    let services = std::fs::read_to_string("/etc/services").unwrap_or_default();
+    let port = format!("{NODED_PORT}/tcp");
+    let has = |line: &&str| line.split_whitespace().nth(1) == Some(&*port);
+    assert_eq!(services.lines().find(has), None);
 }

@@ -22,6 +22,7 @@
 //! | `overload` | who is served when there are more callers than room |
 //! | `policy` | which procedures a candidate may call |
 //! | `policy_noded` | attacks by a candidate on the real node daemon, with and without the policy |
+//! | `port` | who listens on noded's port, and whether its guard holds |
 //! | `sandbox` | what the running process can no longer do |
 //! | `support` | certificates, the proxy, clients and stand-ins for noded |
 
@@ -47,6 +48,7 @@ mod noded;
 mod overload;
 mod policy;
 mod policy_noded;
+mod port;
 mod reload;
 mod sandbox;
 mod session;

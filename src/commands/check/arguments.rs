@@ -143,36 +143,28 @@ mod tests {
     #[test]
     fn noded_args_as_a_table() {
         let table = [
-            ("NODED_ARGS=\"-b 127.0.0.1 -p 11811 --no-ssl\"", false, Good),
+            ("NODED_ARGS=\"-b 127.0.0.1 -p 298 --no-ssl\"", false, Good),
             (
-                "NODED_ARGS='--no-ssl -p 11811 -b 127.0.0.1 -d'  # moved",
+                "NODED_ARGS='--no-ssl -p 298 -b 127.0.0.1 -d'  # moved",
                 false,
                 Good,
             ),
-            ("NODED_ARGS=\"-b127.0.0.1 -p11811 --no-ssl\"", false, Good),
+            ("NODED_ARGS=\"-b127.0.0.1 -p298 --no-ssl\"", false, Good),
             (
-                "NODED_ARGS=\"--bind=127.0.0.1 --port 11811 --no-ssl\"",
+                "NODED_ARGS=\"--bind=127.0.0.1 --port 298 --no-ssl\"",
                 false,
                 Good,
             ),
             (
-                "NODED_ARGS=\"\"\nNODED_ARGS=\"-b 127.0.0.1 -p 11811 --no-ssl\"",
+                "NODED_ARGS=\"\"\nNODED_ARGS=\"-b 127.0.0.1 -p 298 --no-ssl\"",
                 false,
                 Good,
             ),
-            ("NODED_ARGS=\"-b 127.0.0.1 -p 11811\"", true, Good),
-            ("NODED_ARGS=\"-b 127.0.0.1 -p 11811\"", false, Warning),
-            (
-                "NODED_ARGS=\"-b 127.0.0.1 -p 11811 --no-ssl\"",
-                true,
-                Warning,
-            ),
-            (
-                "NODED_ARGS=\"-b 0.0.0.0 -p 11811 --no-ssl\"",
-                false,
-                Warning,
-            ),
-            ("NODED_ARGS=\"-p 11811 --no-ssl\"", false, Warning),
+            ("NODED_ARGS=\"-b 127.0.0.1 -p 298\"", true, Good),
+            ("NODED_ARGS=\"-b 127.0.0.1 -p 298\"", false, Warning),
+            ("NODED_ARGS=\"-b 127.0.0.1 -p 298 --no-ssl\"", true, Warning),
+            ("NODED_ARGS=\"-b 0.0.0.0 -p 298 --no-ssl\"", false, Warning),
+            ("NODED_ARGS=\"-p 298 --no-ssl\"", false, Warning),
             (
                 "NODED_ARGS=\"-b 127.0.0.1 -p 1812 --no-ssl\"",
                 false,
@@ -182,12 +174,12 @@ mod tests {
             ("NODED_ARGS=\"\"", false, Warning),
             ("NODED_ARGS=", false, Warning),
             (
-                "# NODED_ARGS=\"-b 127.0.0.1 -p 11811 --no-ssl\"\nRAPI_ARGS=\"\"",
+                "# NODED_ARGS=\"-b 127.0.0.1 -p 298 --no-ssl\"\nRAPI_ARGS=\"\"",
                 false,
                 Warning,
             ),
             (
-                "EXTRA_NODED_ARGS=\"-b 127.0.0.1 -p 11811 --no-ssl\"",
+                "EXTRA_NODED_ARGS=\"-b 127.0.0.1 -p 298 --no-ssl\"",
                 false,
                 Warning,
             ),
@@ -203,7 +195,7 @@ mod tests {
 
     #[test]
     fn more_slots_than_noded_has_are_an_error() {
-        let line = |more: &str| format!("NODED_ARGS=\"-b 127.0.0.1 -p 11811 --no-ssl {more}\"");
+        let line = |more: &str| format!("NODED_ARGS=\"-b 127.0.0.1 -p 298 --no-ssl {more}\"");
         let table = [
             ("", 20, Good),
             ("", 21, Error),
@@ -228,7 +220,7 @@ mod tests {
         assert!(
             found[0]
                 .message
-                .contains("NODED_ARGS=\"-b 127.0.0.1 -p 11811 --no-ssl\"")
+                .contains("NODED_ARGS=\"-b 127.0.0.1 -p 298 --no-ssl\"")
         );
     }
 }

@@ -9,6 +9,7 @@ use rustix::fs::{Access, access};
 use super::arguments;
 use super::certificates::{self, Pem, Role};
 use super::finding::Finding;
+use super::loopback;
 use super::map::{self, Map};
 use crate::config::Config;
 use crate::node::files::{FileContent, read};
@@ -36,6 +37,7 @@ pub(super) struct Files {
     candidate_bundle: Option<Finding>,
     defaults_path: PathBuf,
     defaults: Result<String, String>,
+    unprivileged: u16,
 }
 
 impl Files {
@@ -78,6 +80,7 @@ impl Files {
             map,
             defaults_path: defaults.to_owned(),
             defaults: text(defaults),
+            unprivileged: unprivileged_ports(),
         }
     }
 
@@ -115,6 +118,7 @@ impl Files {
             defaults,
             &config.upstream,
         ));
+        findings.push(loopback::port(&config.upstream, self.unprivileged));
         findings
     }
 }
@@ -135,6 +139,13 @@ fn pem(path: &Path) -> (Pem, Option<Credentials>) {
         ),
         Err(error) => (Pem::Faulty(error.to_string()), None),
     }
+}
+
+/// The first port that anybody may listen on.
+fn unprivileged_ports() -> u16 {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    let port = text.ok().and_then(|text| text.trim().parse().ok());
+    port.unwrap_or(1024)
 }
 
 fn mode(path: &Path) -> Option<u32> {

@@ -8,6 +8,7 @@ mod arguments;
 mod certificates;
 mod files;
 mod finding;
+mod loopback;
 mod map;
 mod noded;
 mod ports;
@@ -16,13 +17,17 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::table::{Table, terminal_width};
+use crate::commands::as_nobody;
 use crate::commands::cli::CheckArgs;
 use crate::commands::exit;
 use crate::config::{Config, DEFAULT_FILE, Problem};
+use crate::node::sockets::{self, Listener};
+use crate::proxy::upstream::{GuardWatch, read_guard};
 use files::Files;
+use rules::guard::Missing;
+use tokio::runtime::Runtime;
 
 pub use finding::{Finding, Verdict};
-pub use noded::probe;
 
 /// `noded-proxy check`, to the exit status: 0 no error, 1 some error, 64 wrong configuration.
 pub fn main(args: &CheckArgs) -> ExitCode {
@@ -75,10 +80,40 @@ fn online(config: &Config, files: &Files) -> std::io::Result<Vec<Finding>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let listeners = crate::node::sockets::listeners();
+    let listeners = sockets::listeners().ok();
     let mut findings = ports::check(config, &listeners, &runtime);
-    findings.extend(noded::check(config, files, &listeners, &runtime));
+    findings.extend(upstream(config, files, listeners.as_deref(), &runtime));
     Ok(findings)
+}
+
+/// noded: whose its port is, whether it answers, and whom the guard keeps out.
+fn upstream(
+    config: &Config,
+    files: &Files,
+    listeners: Option<&[Listener]>,
+    runtime: &Runtime,
+) -> Vec<Finding> {
+    let (address, plain) = (config.upstream.address, !config.upstream.tls);
+    let watch = config.guard_watch();
+    let mut findings = vec![loopback::exposure(address, plain, listeners)];
+    let owner = listeners.and_then(|all| loopback::owner(address, all, sockets::trusted()));
+    let stranger = owner.as_ref().is_some_and(|o| o.verdict == Verdict::Error);
+    findings.extend(owner);
+    let said = match &watch {
+        GuardWatch::Says(path) => read_guard(path, address.port()),
+        GuardWatch::NotNeeded | GuardWatch::Off => Err(Missing::Silent),
+    };
+    findings.extend(loopback::guard(address, &watch, said));
+    if stranger {
+        return findings; // he is asked nothing
+    }
+    let (more, reached) = noded::check(config, files, runtime);
+    findings.extend(more);
+    if plain && reached {
+        let attempt = as_nobody::connect(address);
+        findings.push(loopback::kept_out(address, &watch, &attempt));
+    }
+    findings
 }
 
 fn show(args: &CheckArgs, findings: &[Finding]) {

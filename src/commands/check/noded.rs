@@ -2,8 +2,6 @@
 //! nothing but `version`, which changes nothing on the node.
 
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -13,16 +11,14 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use super::files::Files;
-use super::finding::{Finding, is_loopback};
+use super::finding::Finding;
 use crate::config::Config;
-use crate::node::sockets::Listener;
+use crate::node::sockets;
 use crate::proxy::upstream::{Error, call_version};
 use crate::tls::Connector;
 
 /// Time for noded's answer; a busy node needs some hundred milliseconds.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// nobody and nogroup, on every Linux.
-const NOBODY: u32 = 65_534;
 
 /// What may be wrong when noded is asked over TLS.
 const NO_TLS: &str = "a noded with --no-ssl needs upstream.tls = false; one with TLS takes \
@@ -41,15 +37,10 @@ enum Call {
     Answer(StatusCode, String),
 }
 
-/// Findings on noded.
-pub(super) fn check(
-    config: &Config,
-    files: &Files,
-    listeners: &Option<Vec<Listener>>,
-    runtime: &Runtime,
-) -> Vec<Finding> {
+/// Findings on noded, and whether it let us connect.
+pub(super) fn check(config: &Config, files: &Files, runtime: &Runtime) -> (Vec<Finding>, bool) {
     let (upstream, plain) = (config.upstream.address, !config.upstream.tls);
-    let mut findings = vec![exposure(upstream, plain, listeners.as_deref())];
+    let mut findings = Vec::new();
     let connector = match (&files.server_credentials, plain) {
         (_, true) => None,
         (Some(credentials), false) => match Connector::new(credentials, config.tls_profile()) {
@@ -57,23 +48,20 @@ pub(super) fn check(
             Err(error) => {
                 let text = format!("upstream.tls = true: server.pem is refused: {error}");
                 findings.push(Finding::error("noded_answers", text));
-                return findings;
+                return (findings, false);
             }
         },
         (None, false) => {
             let text = "upstream.tls = true: noded cannot be asked without server.pem";
             findings.push(Finding::warning("noded_answers", text));
-            return findings;
+            return (findings, false);
         }
     };
     let limit = config.upstream.connect_timeout;
     let call = runtime.block_on(version(upstream, connector.as_ref(), limit));
     let joined = files.server_credentials.is_some();
     findings.extend(judge(upstream, plain, joined, &call));
-    if plain && !matches!(call, Call::Unreachable(_)) {
-        findings.push(guard(upstream, &try_as_nobody(upstream)));
-    }
-    findings
+    (findings, !matches!(call, Call::Unreachable(_)))
 }
 
 /// Calls `version`, as the proxy itself would.
@@ -86,6 +74,12 @@ async fn version(address: SocketAddr, connector: Option<&Connector>, limit: Dura
             return Call::Unreachable(why);
         }
     };
+    // As in the proxy: nothing is sent to a stranger.
+    let ours = tcp.local_addr();
+    let looked = ours.and_then(|ours| sockets::may_send_to(address, ours, sockets::trusted()));
+    if !matches!(looked, Ok(Ok(()))) {
+        return Call::Unreachable("it is not noded that listens there".into());
+    }
     let call = async {
         match connector {
             None => ask(&mut tcp, address).await,
@@ -158,130 +152,6 @@ fn answer(name: &str, status: StatusCode, body: &str) -> Finding {
             Finding::error(id, format!("{name}: {text}: what listens there?"))
         }
     }
-}
-
-/// noded must be on loopback alone: everywhere else clients could go round the proxy.
-fn exposure(upstream: SocketAddr, plain: bool, listeners: Option<&[Listener]>) -> Finding {
-    let id = "noded_exposure";
-    let name = format!("upstream.address = {upstream}");
-    if !is_loopback(upstream) {
-        let text = format!("{name}: not a loopback address");
-        return match plain {
-            true => Finding::error(
-                id,
-                format!("{text}: RPCs leave in clear text: use 127.0.0.1 or upstream.tls"),
-            ),
-            false => Finding::warning(
-                id,
-                format!("{text}: only the local noded is meant to stand there"),
-            ),
-        };
-    }
-    let Some(listeners) = listeners else {
-        return Finding::warning(
-            id,
-            format!("{name}: /proc/net/tcp cannot be read: cannot tell"),
-        );
-    };
-    let public = listeners
-        .iter()
-        .map(|listener| listener.address)
-        .find(|address| address.port() == upstream.port() && !is_loopback(*address));
-    match public {
-        None => Finding::ok(id, format!("{name}: its port is open on loopback alone")),
-        Some(public) => {
-            let todo = format!(
-                "-b {} in NODED_ARGS, then restart ganeti-noded",
-                upstream.ip()
-            );
-            Finding::error(
-                id,
-                format!("{name}: also open to others, on {public}: {todo}"),
-            )
-        }
-    }
-}
-
-/// What happened when an ordinary user tried to connect to noded.
-#[derive(Debug, PartialEq, Eq)]
-enum Attempt {
-    /// Only root can try as somebody else.
-    NotRoot,
-    /// The user was let in.
-    Accepted,
-    /// The user was kept out.
-    Refused,
-    /// It could not be tried.
-    Failed(String),
-}
-
-/// Runs this program again as nobody. The rule of the guard looks at the user who opens the socket.
-fn try_as_nobody(upstream: SocketAddr) -> Attempt {
-    if !rustix::process::geteuid().is_root() {
-        return Attempt::NotRoot;
-    }
-    // Not by its path: nobody may not be able to walk it.
-    let status = Command::new("/proc/self/exe")
-        .args(["probe", &upstream.to_string()])
-        .uid(NOBODY)
-        .gid(NOBODY)
-        .current_dir("/")
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    match status.map(|status| status.code()) {
-        Ok(Some(0)) => Attempt::Accepted,
-        Ok(Some(1)) => Attempt::Refused,
-        Ok(_) => Attempt::Failed("the helper process broke down".into()),
-        Err(error) => Attempt::Failed(error.to_string()),
-    }
-}
-
-fn guard(upstream: SocketAddr, attempt: &Attempt) -> Finding {
-    let id = "loopback_guard";
-    let name = format!("upstream.address = {upstream}");
-    let load = "load systemd/noded-proxy-guard.nft (systemctl enable --now noded-proxy-guard)";
-    match attempt {
-        Attempt::Accepted => {
-            let text = "any local user can command noded";
-            Finding::warning(
-                id,
-                format!("{name}: the user nobody can connect, so {text}: {load}"),
-            )
-        }
-        Attempt::Refused => Finding::ok(id, format!("{name}: the user nobody is kept out")),
-        Attempt::NotRoot => {
-            let text = "whether local users are kept out can be tried by root alone";
-            Finding::warning(id, format!("{name}: {text}: run this check as root"))
-        }
-        Attempt::Failed(why) => {
-            let text = "whether local users are kept out could not be tried";
-            Finding::warning(id, format!("{name}: {text}: {why}"))
-        }
-    }
-}
-
-/// `noded-proxy probe ADDR:PORT`: exit status 0 when a connection is accepted, 1 when not.
-pub fn probe(address: SocketAddr) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let Ok(runtime) = runtime else {
-        return ExitCode::from(2);
-    };
-    runtime.block_on(async {
-        match timeout(Duration::from_secs(2), TcpStream::connect(address)).await {
-            Ok(Ok(mut tcp)) => {
-                // A connection that closes without a call is a traceback in noded's log.
-                let call = call_version(&mut tcp, address);
-                let _ = timeout(Duration::from_secs(5), call).await; // any answer will do
-                ExitCode::SUCCESS
-            }
-            _ => ExitCode::FAILURE,
-        }
-    })
 }
 
 #[cfg(test)]

@@ -27,8 +27,9 @@ struct Running {
 }
 
 impl Running {
-    fn at(admin: SocketAddr) -> Option<Self> {
-        admin_client::get(admin, "/status").ok()?.read().ok()
+    fn at(config: &Config) -> Option<Self> {
+        let answer = admin_client::get(config.admin, &config.state_dir, "/status");
+        answer.ok()?.read().ok()
     }
 
     /// Whether the proxy listens on this port.
@@ -47,10 +48,10 @@ pub(super) fn check(
 ) -> Vec<Finding> {
     let _inside = runtime.enter(); // sockets register with it
     let taken = |address: SocketAddr| listener::bind(address).err();
-    let as_peer = |port: u16| holder(listeners.as_deref(), port);
+    let as_peer = |port: u16| holder(listeners.as_deref()?, port);
     let admin = taken(config.admin);
     let running = match admin {
-        Some(_) => Running::at(config.admin),
+        Some(_) => Running::at(config),
         None => None,
     };
     let mut findings: Vec<Finding> = config

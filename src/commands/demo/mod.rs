@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::commands::admin_client;
 use crate::commands::cli::DemoArgs;
-use crate::config::Config;
+use crate::config::{Config, Guard};
 use crate::daemon::server::{Outcome, Server};
 use crate::tls::mint::CertifiedKey;
 use client::Client;
@@ -105,6 +105,7 @@ impl Stage {
         };
         let _guard = runtime.enter();
         config.upstream.address = noded::spawn()?;
+        config.upstream.guard = Guard::Off; // it would close a port of this machine
         let server = Server::build(&config)?;
         let (public, admin) = server.addresses();
         let (stop, stopped) = oneshot::channel();
@@ -302,9 +303,11 @@ impl Story {
     }
 
     fn metrics(&self) -> Result<String, Failure> {
-        Ok(admin_client::get(self.stage.admin, "/metrics")?
-            .text()
-            .to_owned())
+        Ok(
+            admin_client::get(self.stage.admin, "/".as_ref(), "/metrics")?
+                .text()
+                .to_owned(),
+        )
     }
 
     fn numbers(&mut self) -> Result<(), Failure> {

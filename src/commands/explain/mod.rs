@@ -63,7 +63,7 @@ fn of_certificate(
 
 /// Explains the last refusals of an address, as the running proxy remembers them.
 fn of_address(config: &Config, snapshot: &Snapshot, peer: IpAddr) -> Result<bool, String> {
-    let answer = admin_client::get(config.admin, "/status");
+    let answer = admin_client::get(config.admin, &config.state_dir, "/status");
     let report: Report = answer
         .and_then(|answer| answer.read())
         .map_err(|error| error.to_string())?;

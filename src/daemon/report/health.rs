@@ -3,13 +3,16 @@
 //! Each reason is a value with its facts. It is only shown: no connection is refused because of it.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::proxy::shared::Shared;
+use crate::proxy::upstream::{Guard, Looked};
 use crate::trust::{Fault, Snapshot, now};
 use rules::admission::{Admission, Nobody};
 use rules::authz::Mode;
+use rules::noded::Answers;
 
 /// A certificate that ends sooner than this makes the proxy degraded; Ganeti's own threshold
 /// (`lib/constants.py`, `SSL_CERT_EXPIRATION_ERROR`).
@@ -53,6 +56,26 @@ pub enum Degraded {
         /// Why not.
         why: String,
     },
+    /// Somebody else listens on noded's port. Nothing is sent to him.
+    NodedImpersonated {
+        /// The user whose process it is.
+        uid: u32,
+    },
+    /// Other machines reach noded without the proxy.
+    NodedExposed {
+        /// Where it listens.
+        address: SocketAddr,
+    },
+    /// It cannot be seen who listens on noded's port.
+    NodedUnseen {
+        /// Why not.
+        why: String,
+    },
+    /// Local users may reach noded's port.
+    GuardMissing {
+        /// What is known of the guard.
+        why: String,
+    },
     /// The proxy is about to end.
     Draining,
 }
@@ -70,6 +93,30 @@ impl fmt::Display for Degraded {
                 "server.pem expires within 7 days: gnt-cluster renew-crypto --new-cluster-certificate"
             }
             Self::NodedDown { why } => why,
+            Self::NodedImpersonated { uid } => {
+                return write!(
+                    f,
+                    "noded is impersonated: a process of uid {uid} listens on its port, and is \
+                     sent nothing: stop it, then start ganeti-noded"
+                );
+            }
+            Self::NodedExposed { address } => {
+                return write!(
+                    f,
+                    "noded is exposed on {address}: other machines reach it without the proxy: \
+                     -b 127.0.0.1 in NODED_ARGS, then restart ganeti-noded"
+                );
+            }
+            Self::NodedUnseen { why } => {
+                return write!(f, "cannot see who listens on noded's port: {why}");
+            }
+            Self::GuardMissing { why } => {
+                return write!(
+                    f,
+                    "the guard of noded's port is missing ({why}): local users may command noded: \
+                     systemctl restart noded-proxy-guard"
+                );
+            }
             Self::Draining => "draining",
         })
     }
@@ -88,12 +135,10 @@ impl Health {
             faults.push(Degraded::AuditMode);
         }
         faults.extend(of_server_pem(snapshot, now()));
-        faults.extend(
-            shared
-                .upstream
-                .down()
-                .map(|why| Degraded::NodedDown { why }),
-        );
+        faults.extend(of_noded(
+            shared.upstream.down(),
+            shared.upstream.looked().as_ref(),
+        ));
         if draining {
             faults.push(Degraded::Draining);
         }
@@ -114,6 +159,30 @@ impl Health {
     pub fn is_good(&self) -> bool {
         self.ready && !self.degraded
     }
+}
+
+/// What contacts with noded and looks at its port have said. An impostor is told instead of the
+/// noded that is not there.
+fn of_noded(down: Option<String>, looked: Option<&Looked>) -> Vec<Degraded> {
+    let noded = looked.map(|looked| looked.noded.as_ref());
+    let (seen, unseen) = (noded.and_then(Result::ok), noded.and_then(Result::err));
+    let reached = match (seen.map(|seen| seen.answers), down) {
+        (Some(Answers::Impostor(uid)), _) => Some(Degraded::NodedImpersonated { uid }),
+        (_, down) => down.map(|why| Degraded::NodedDown { why }),
+    };
+    let exposed = seen.and_then(|seen| seen.exposed);
+    let exposed = exposed.map(|address| Degraded::NodedExposed { address });
+    let unseen = unseen.cloned().map(|why| Degraded::NodedUnseen { why });
+    let guard = match looked.map(|looked| &looked.guard) {
+        Some(Guard::Missing(why)) => Some(Degraded::GuardMissing {
+            why: why.to_string(),
+        }),
+        _ => None,
+    };
+    [reached, exposed, unseen, guard]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn of_server_pem(snapshot: &Snapshot, now: i64) -> Option<Degraded> {
@@ -148,6 +217,12 @@ pub(super) mod tests {
                 Degraded::ServerPemFaulty,
                 Degraded::ServerPemExpires { not_after: 7 },
                 Degraded::NodedDown { why: "gone".into() },
+                Degraded::NodedImpersonated { uid: 33 },
+                Degraded::NodedExposed {
+                    address: "0.0.0.0:298".parse().unwrap(),
+                },
+                Degraded::NodedUnseen { why: "no".into() },
+                Degraded::GuardMissing { why: "no".into() },
                 Degraded::Draining,
             ],
         )
@@ -166,7 +241,7 @@ pub(super) mod tests {
         assert_eq!(json["faults"][0], fault);
         let expires = json!({ "kind": "server_pem_expires", "not_after": 7 });
         assert_eq!(json["faults"][4], expires);
-        assert_eq!(json["reasons"].as_array().unwrap().len(), 7);
+        assert_eq!(json["reasons"].as_array().unwrap().len(), 11);
         assert_eq!(serde_json::from_value::<Health>(json).unwrap(), poor());
     }
 

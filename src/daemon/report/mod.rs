@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sandbox;
 use crate::proxy::shared::{RefusalRecord, Shared};
+use crate::proxy::upstream::GuardState;
 use crate::tls::ServerCertificate;
 use crate::trust::sightings::Sightings;
 use crate::trust::{Tls, now};
@@ -106,8 +107,11 @@ pub struct Upstream {
     pub waiting: usize,
     /// Connections opened in advance.
     pub warm: usize,
-    /// Why it was not reached at the last contact; `None` while it is.
+    /// Why it was not reached at the last contact or look; `None` while it is.
     pub down: Option<String>,
+    /// How the guard of its port stands; an older proxy does not say it.
+    #[serde(default)]
+    pub guard: Option<GuardState>,
 }
 
 impl Report {
@@ -167,6 +171,7 @@ impl Upstream {
             waiting: load.waiting,
             warm: load.warm,
             down: upstream.down(),
+            guard: upstream.looked().map(|looked| looked.guard.state()),
         }
     }
 }
@@ -240,7 +245,7 @@ mod tests {
             (&report["connections"], "handshakes open"),
             (
                 &report["upstream"],
-                "address down slots slots_in_use waiting warm",
+                "address down guard slots slots_in_use waiting warm",
             ),
             (
                 &report["sandbox"],

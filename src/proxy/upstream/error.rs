@@ -34,6 +34,15 @@ pub enum Error {
     /// noded did not accept the connection in time.
     #[error("did not accept the connection within {} s", .0.as_secs_f64())]
     ConnectTimeout(Duration),
+    /// Somebody else listens on noded's port, or holds the other end of the connection.
+    #[error(
+        "impersonated: a process of uid {0} listens there, which is neither root's nor the \
+             proxy's: nothing was sent"
+    )]
+    Impersonated(u32),
+    /// It cannot be told who listens on noded's port.
+    #[error("cannot tell whose the connection is: {0}: nothing was sent")]
+    OwnerUnknown(String),
     /// The TLS handshake with noded failed, or there is no `server.pem` for it.
     #[error("TLS: {0}")]
     Tls(String),
@@ -63,6 +72,8 @@ named!(Error {
     QueueTimeout { waiting: 0, in_use: 0 } = "queue_timeout",
     Connect(String::new()) = "connect",
     ConnectTimeout(Duration::ZERO) = "connect_timeout",
+    Impersonated(0) = "impersonated",
+    OwnerUnknown(String::new()) = "owner_unknown",
     Tls(String::new()) = "tls",
     Send(String::new()) = "send",
     SendTimeout = "send_timeout",
@@ -77,7 +88,11 @@ impl Error {
     pub(super) fn is_down(&self) -> bool {
         matches!(
             self,
-            Self::Connect(..) | Self::ConnectTimeout(..) | Self::Tls(..)
+            Self::Connect(..)
+                | Self::ConnectTimeout(..)
+                | Self::Tls(..)
+                | Self::Impersonated(_)
+                | Self::OwnerUnknown(_)
         )
     }
 
@@ -86,6 +101,7 @@ impl Error {
         match self {
             Self::QueueFull { .. } | Self::QueueTimeout { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect(..) | Self::Tls(..) | Self::Send(_) => StatusCode::BAD_GATEWAY,
+            Self::Impersonated(_) | Self::OwnerUnknown(_) => StatusCode::BAD_GATEWAY,
             Self::EmptyReply(_) | Self::CutReply(_) | Self::BadReply(_) => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout(..) | Self::SendTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -3,10 +3,10 @@
 //!
 //! It must never decide anything: nothing reads these counters back.
 
-use rules::named;
+use rules::{named, serde_by_name};
 
 use super::error::Error;
-use crate::metrics::{Counter, Counters, Gauge, Histogram, Maker};
+use crate::metrics::{Counter, Counters, Gauge, Gauges, Histogram, Maker};
 
 named! {
     /// What is counted of the connections to noded.
@@ -30,10 +30,46 @@ named! {
     }
 }
 
+named! {
+    /// What is seen on noded's port. More than one may be so.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) enum NodedState {
+        /// noded listens.
+        Listens = "listens",
+        /// Nobody listens.
+        Down = "down",
+        /// noded listens beyond loopback.
+        Exposed = "exposed",
+        /// Somebody else listens.
+        Impersonated = "impersonated",
+        /// It cannot be seen.
+        Unknown = "unknown",
+    }
+}
+
+named! {
+    /// How the guard of noded's port stands.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum GuardState {
+        /// It holds.
+        Holds = "holds",
+        /// It does not hold, or did not a moment ago.
+        Missing = "missing",
+        /// noded speaks TLS.
+        NotNeeded = "not_needed",
+        /// Nobody looks.
+        Off = "off",
+    }
+}
+serde_by_name!(GuardState);
+
 /// The handles.
 #[derive(Debug)]
 pub struct Metrics {
     pub(super) up: Gauge,
+    pub(super) noded: Gauges<NodedState>,
+    pub(super) guard: Gauges<GuardState>,
+    pub(super) guard_losses: Counter,
     pub(super) connections: Counters<Connection>,
     pub(super) errors: Counters<Error>,
     pub(super) queue_duration: Histogram,
@@ -46,7 +82,21 @@ impl Metrics {
         Self {
             up: make.gauge(
                 "upstream_up",
-                "0 when noded could not be reached at the last contact, else 1",
+                "0 when noded could not be reached at the last contact or look, else 1",
+            ),
+            noded: make.gauges(
+                "noded",
+                "1 for all that is so of noded's port at the last look",
+                "state",
+            ),
+            guard: make.gauges(
+                "guard",
+                "1 for the state of the guard of noded's port",
+                "state",
+            ),
+            guard_losses: make.counter(
+                "guard_losses_total",
+                "How often the guard of noded's port was lost, if only for a moment",
             ),
             connections: make.counters(
                 "upstream_connections_total",

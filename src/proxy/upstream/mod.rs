@@ -7,12 +7,14 @@
 //!
 //! [`Upstream::slot`] and [`Upstream::call`] tell the story. The files, each of which calls only those behind it: `slots`
 //! (a right to connect), `detach` (outlive the client), `warm` (connections in advance), `exchange`
-//! (one request and its answer), `noded` (connections, health), `wire` (HTTP).
+//! (one request and its answer), `watch` (looks at noded's port), `noded` (connections), `health`
+//! (what is known of noded), `wire` (HTTP).
 
 mod buffer_pool;
 mod detach;
 mod error;
 mod exchange;
+mod health;
 mod lazy_tcp;
 mod metrics;
 mod noded;
@@ -21,6 +23,7 @@ mod settings;
 mod slots;
 mod version;
 mod warm;
+mod watch;
 mod wire;
 
 use std::net::SocketAddr;
@@ -41,12 +44,14 @@ use warm::Warm;
 
 pub use error::Error;
 pub use exchange::Reply;
-pub use metrics::Metrics;
+pub use health::{Guard, Looked};
+pub use metrics::{GuardState, Metrics};
 pub use noded::Handles;
 pub use noded_stream::NodedStream;
-pub use settings::Settings;
+pub use settings::{GuardWatch, Settings};
 pub use slots::{Lane, Load, Slot, Slots};
 pub use version::call_version;
+pub use watch::{now, read as read_guard};
 
 /// The local node daemon behind its slots.
 #[derive(Debug)]
@@ -62,6 +67,7 @@ impl Upstream {
         let (all, fast) = (settings.slots, settings.fast_slots);
         let slots = Slots::new(all, fast, settings.queue_length);
         let noded = Noded::new(settings, handles);
+        watch::start(&noded);
         let warm = Warm::start(Arc::clone(&noded), Arc::clone(&slots));
         Self { noded, slots, warm }
     }
@@ -81,9 +87,14 @@ impl Upstream {
         self.noded.describe(error)
     }
 
-    /// Why noded was not reached at the last contact; `None` while it answers.
+    /// Why noded was not reached at the last contact or look; `None` while it answers.
     pub fn down(&self) -> Option<String> {
-        self.noded.down()
+        self.noded.health.down()
+    }
+
+    /// What the last look at noded's port has found.
+    pub fn looked(&self) -> Option<Looked> {
+        self.noded.health.looked()
     }
 
     /// Waits for the right to call noded. If the future is dropped, the request leaves the queue.

@@ -1,20 +1,24 @@
-//! What every exchange needs of the local node daemon: how to connect to it, whether it is well,
-//! and the counters. It never sends a request: `exchange` does.
+//! What every exchange needs of the local node daemon: how to connect to it, and the counters. A
+//! connection is noded's beyond doubt before anybody gets it. It never sends a request: `exchange`
+//! does.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
 
 use super::error::Error;
+use super::health::Health;
 use super::lazy_tcp::LazyTcp;
 use super::metrics::{Connection, Direction, Metrics};
 use super::noded_stream::NodedStream;
 use super::settings::Settings;
+use crate::node::sockets;
 use crate::proxy::http::Budget;
 use crate::trust::Store;
+use rules::noded::Stranger;
 
 /// What the daemon shares with the upstream.
 #[derive(Debug, Clone)]
@@ -38,32 +42,64 @@ pub(super) struct Noded {
     /// Its address as the Host field says it.
     pub(super) host: String,
     pub(super) handles: Handles,
-    /// What the last contact said: `None` if noded answered, else why not.
-    health: Mutex<Option<String>>,
+    pub(super) health: Health,
 }
 
 impl Noded {
     pub(super) fn new(settings: Settings, handles: Handles) -> Arc<Self> {
-        handles.metrics.up.set(1);
+        let health = Health::new(settings.address, Arc::clone(&handles.metrics));
         Arc::new(Self {
             host: settings.address.to_string(),
             settings,
             handles,
-            health: Mutex::default(),
+            health,
         })
     }
 
     pub(super) async fn connect(&self) -> Result<NodedStream, Error> {
         let (address, limit) = (self.settings.address, self.settings.connect_timeout);
+        self.refuse_impostor()?;
         self.count_connection(Connection::Opened);
         let deadline = Instant::now() + limit;
         let tcp = timeout_at(deadline, LazyTcp::connect(address))
             .await
             .map_err(|_| Error::ConnectTimeout(limit))?
             .map_err(|error| Error::Connect(error.to_string()))?;
+        self.prove(&tcp)?;
         match self.settings.tls {
             false => Ok(NodedStream::Plain(tcp)),
             true => Box::pin(self.shake_hands(tcp, deadline)).await,
+        }
+    }
+
+    /// No connection to somebody who is known not to be noded. That he is told at once, where the
+    /// guard lets a connection run into its time limit, is the only use of it: [`Self::prove`]
+    /// decides.
+    fn refuse_impostor(&self) -> Result<(), Error> {
+        let (address, trusted) = (self.settings.address, sockets::trusted());
+        if !address.ip().to_canonical().is_loopback() {
+            return Ok(());
+        }
+        let listener = sockets::listener(address, trusted);
+        let listener = listener.map_err(|error| Error::OwnerUnknown(error.to_string()))?;
+        match listener.filter(|socket| !trusted.has(socket.uid)) {
+            Some(socket) => Err(Error::Impersonated(socket.uid)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether an established connection is noded's. Nothing was sent on it yet. It is asked once
+    /// for each connection, also for those that are opened in advance: see [`rules::noded::may_send`]
+    /// why the answer stays true.
+    fn prove(&self, tcp: &LazyTcp) -> Result<(), Error> {
+        let ours = tcp.socket().and_then(|socket| socket.local_addr());
+        let ours: Option<SocketAddr> = ours.ok().and_then(|address| address.as_socket());
+        let ours = ours.ok_or_else(|| Error::Connect("the connection is gone".into()))?;
+        let looked = sockets::may_send_to(self.settings.address, ours, sockets::trusted());
+        match looked.map_err(|error| Error::OwnerUnknown(error.to_string()))? {
+            Ok(()) => Ok(()),
+            Err(Stranger::Impostor(uid)) => Err(Error::Impersonated(uid)),
+            Err(Stranger::Gone) => Err(Error::Connect("nobody listens there any more".into())),
         }
     }
 
@@ -88,27 +124,13 @@ impl Noded {
         format!("noded at {}: {error}", self.settings.address)
     }
 
-    /// Why noded was not reached at the last contact; `None` while it answers.
-    pub(super) fn down(&self) -> Option<String> {
-        self.lock_health().clone()
-    }
-
-    /// Takes noded's health from the outcome of a contact. Logs one line at each change.
+    /// Takes noded's health from the outcome of a contact.
     pub(super) fn note_health(&self, error: Option<&Error>) {
         let down = error.filter(|e| e.is_down()).map(|e| self.describe(e));
-        let mut health = self.lock_health();
-        if health.is_some() != down.is_some() {
-            self.handles.metrics.up.set(i64::from(down.is_none()));
-            match &down {
-                Some(why) => warn!(why, "noded is down"),
-                None => info!(address = %self.settings.address, "noded is up again"),
-            }
+        self.health.note_contact(down);
+        if matches!(error, Some(Error::Impersonated(_))) && !self.health.is_impersonated() {
+            self.look(); // it shall not take seconds until everybody knows
         }
-        *health = down;
-    }
-
-    fn lock_health(&self) -> MutexGuard<'_, Option<String>> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn count_error(&self, error: &Error) {

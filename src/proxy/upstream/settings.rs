@@ -1,7 +1,19 @@
 //! How noded is reached. Only values: `config` fills them, and nothing here acts.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
+
+/// How the guard of noded's port is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GuardWatch {
+    /// None is needed: noded speaks TLS.
+    NotNeeded,
+    /// Nobody looks.
+    Off,
+    /// This file is what the guard says of itself.
+    Says(PathBuf),
+}
 
 /// How noded is reached.
 #[derive(Debug, Clone)]
@@ -22,6 +34,8 @@ pub struct Settings {
     pub queue_length: usize,
     /// Longest wait for a slot.
     pub queue_timeout: Duration,
+    /// How the guard of noded's port is watched.
+    pub guard: GuardWatch,
     /// Open connections in advance while RPCs arrive.
     pub warm: bool,
 }

@@ -1,12 +1,14 @@
 //! What needs other processes: ports, noded, and the guard of its port.
 
 use std::fs;
-use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use noded_proxy::config::NODED_PORT;
 
 use super::node::{Node, PROGRAM, Report, nowhere};
+use crate::support::impostor::{Impostor, NOBODY};
 use crate::support::lab::{self, Noded};
 use crate::support::proxy::Proxy;
 use crate::support::stub::StubNoded;
@@ -114,59 +116,65 @@ fn the_real_noded_takes_no_server_pem_once_it_has_a_map() {
     report.assert("noded_answers", "error", &["--no-ssl"]);
 }
 
-/// In a network namespace of its own: the shipped rules keep the user nobody out, and check proves
-/// it.
+/// In a network namespace of its own: without the guard it is an error that nobody may connect; the
+/// shipped guard keeps him out, and check proves it.
 #[test]
 fn the_guard_is_proven() {
     if lab::script("noded").is_none() {
         return;
     }
+    let mut node = Node::new(SocketAddr::from(([127, 0, 0, 1], NODED_PORT)));
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/noded-proxy-guard.nft");
     let rules = fs::read_to_string(rules).unwrap();
-    // The proxy's user need not exist here, and nft does not stay to own the table.
-    let rules = rules
-        .replace("root, noded-proxy }", "root }")
-        .replace("flags owner", "");
-    let node = Node::new(SocketAddr::from(([127, 0, 0, 1], 11811)));
-    let serve = "socat TCP-LISTEN:11811,bind=127.0.0.1,fork,reuseaddr SYSTEM:true &";
-    let wait = "until ss -Hltn | grep -q 127.0.0.1:11811; do sleep 0.02; done";
-    let script = format!("set -e; ip link set lo up; nft -f -; {serve} {wait}; \"$0\" \"$@\"");
-    let verdict = |rules: &str| {
+    // The proxy's user need not exist here.
+    node.write(
+        "guard.nft",
+        &rules.replace("noded-proxy }", "daemon }"),
+        0o644,
+    );
+    let state = node.path("guard-state");
+    node.set("--guard", state.display());
+    let guard = format!(
+        "\"$0\" guard --rules {} --state {state} & until [ -e {state} ]; do sleep 0.02; done",
+        node.path("guard.nft").display(),
+        state = state.display()
+    );
+    let serve = format!(
+        "socat TCP-LISTEN:{NODED_PORT},bind=127.0.0.1,fork,reuseaddr SYSTEM:true & \
+         until ss -Hltn | grep -q 127.0.0.1:{NODED_PORT}; do sleep 0.02; done"
+    );
+    let verdict = |guard: &str| {
+        let script = format!("set -e; ip link set lo up; {guard}\n{serve}; \"$0\" \"$@\"");
         let mut command = Command::new("unshare");
-        command.args([
-            "--net",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-            "bash",
-            "-c",
-            &script,
-            PROGRAM,
-        ]);
-        command.arg("check");
+        command.args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+        command.args(["bash", "-c", &script, PROGRAM, "check", "--json"]);
         for (flag, value) in &node.flags {
             command.args([*flag, value]);
         }
-        command
-            .arg("--json")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(rules.as_bytes())
-            .unwrap();
-        Report::of(&child.wait_with_output().unwrap())
+        Report::of(&command.output().unwrap())
     };
-    verdict("").assert(
-        "loopback_guard",
-        "warning",
-        &["systemd/noded-proxy-guard.nft"],
-    );
-    let guarded = verdict(&rules);
+    let restart = "systemctl restart noded-proxy-guard";
+    let open = verdict(":");
+    open.assert("loopback_guard", "error", &["any local user", restart]);
+    open.assert("guard", "error", &["does not run", restart]);
+    assert_eq!(open.status, Some(1));
+    let guarded = verdict(&guard);
     guarded.assert("loopback_guard", "ok", &["kept out"]);
+    guarded.assert("guard", "ok", &["holds"]);
+    guarded.assert("noded_port", "ok", &["only root"]);
     guarded.assert("noded_listens", "ok", &["accepted"]);
+}
+
+/// Whoever has noded's port is asked nothing if he is not root.
+#[test]
+fn an_impostor_is_named_and_asked_nothing() {
+    let Some(impostor) = Impostor::start() else {
+        return;
+    };
+    let report = Node::new(impostor.address()).check(&[]);
+    let uid = format!("uid {NOBODY}");
+    report.assert("noded_owner", "error", &["impersonated", &uid, "python3"]);
+    assert_eq!(report.finding("noded_answers"), None);
+    assert_eq!(report.finding("loopback_guard"), None);
+    assert_eq!(impostor.received(), "");
 }

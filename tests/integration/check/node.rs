@@ -42,6 +42,7 @@ impl Node {
             ("--listen", "127.0.0.1:0".into()),
             ("--admin", "127.0.0.1:0".into()),
             ("--upstream", upstream.to_string()),
+            ("--guard", "off".into()),
             ("--server-pem", path("ganeti/server.pem")),
             ("--ssconf-dir", path("ganeti")),
             ("--state-dir", path("state")),

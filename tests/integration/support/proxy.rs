@@ -14,13 +14,14 @@ use tempfile::TempDir;
 
 use super::client::{Response, try_read_response};
 use super::pki::{Identity, Pki, map_text};
+use super::stub::{Reading, StubNoded};
 use super::{PATIENCE, wait_until};
 
 /// A proxy to be started.
 pub(crate) struct Builder {
     server_pem: Option<String>,
     map: Option<String>,
-    upstream: SocketAddr,
+    upstream: Option<SocketAddr>,
     config: String,
     args: Vec<String>,
     wrapper: Vec<String>,
@@ -35,15 +36,18 @@ pub(crate) struct Proxy {
     runs: usize,
     child: Child,
     admin: SocketAddr,
+    /// Where nobody said who is upstream.
+    _noded: StubNoded,
 }
 
 impl Proxy {
-    /// A proxy with this cluster's `server.pem`, no candidate map, and nothing listening upstream.
+    /// A proxy with this cluster's `server.pem`, no candidate map, and a noded that closes each
+    /// connection.
     pub(crate) fn with(pki: &Pki) -> Builder {
         Builder {
             server_pem: Some(pki.server_pem()),
             map: None,
-            upstream: SocketAddr::from(([127, 0, 0, 1], 1)),
+            upstream: None,
             config: String::new(),
             args: Vec::new(),
             wrapper: Vec::new(),
@@ -67,7 +71,7 @@ impl Builder {
 
     /// Where noded is.
     pub(crate) fn upstream(mut self, address: SocketAddr) -> Self {
-        self.upstream = address;
+        self.upstream = Some(address);
         self
     }
 
@@ -141,11 +145,13 @@ impl Builder {
         }
         fs::write(root.join("config.toml"), &self.config).unwrap();
         let path = |name: &str| root.join(name).display().to_string();
+        let noded = StubNoded::reading(Reading::Nothing, |_| {});
+        let upstream = self.upstream.unwrap_or(noded.address());
         let flags = [
             ("--config", path("config.toml")),
             ("--listen", "127.0.0.1:0".into()),
             ("--admin", "127.0.0.1:0".into()),
-            ("--upstream", self.upstream.to_string()),
+            ("--upstream", upstream.to_string()),
             ("--server-pem", path("ganeti/server.pem")),
             ("--ssconf-dir", path("ganeti")),
             ("--state-dir", path("state")),
@@ -158,6 +164,9 @@ impl Builder {
                 .into_iter()
                 .flat_map(|(flag, value)| [flag.into(), value]),
         );
+        if !self.args.iter().any(|arg| arg == "--guard") {
+            command.extend(["--guard", "off"].map(String::from));
+        }
         command.extend(self.args);
         let child = spawn(&command, self.stdin.as_ref(), root, 1);
         let admin = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -168,6 +177,7 @@ impl Builder {
             runs: 1,
             child,
             admin,
+            _noded: noded,
         };
         proxy.wait_for_start();
         proxy

@@ -122,6 +122,11 @@ impl StubNoded {
         Self::start(Call::answer_as_noded)
     }
 
+    /// As [`StubNoded::usual`], on this address.
+    pub(crate) fn usual_at(address: SocketAddr) -> Self {
+        Self::reading_at(address, Reading::Whole, Call::answer_as_noded)
+    }
+
     /// Keeps each request until [`StubNoded::release`], then answers as [`StubNoded::usual`].
     pub(crate) fn holding() -> Self {
         Self::start(|call| {
@@ -140,7 +145,17 @@ impl StubNoded {
         reading: Reading,
         script: impl Fn(&mut Call) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::reading_at(any, reading, script)
+    }
+
+    /// On this address.
+    fn reading_at(
+        address: SocketAddr,
+        reading: Reading,
+        script: impl Fn(&mut Call) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let (for_thread, script) = (Arc::clone(&shared), Arc::new(script));

@@ -1,0 +1,229 @@
+//! Who listens on this machine, who holds the other end of a connection, and the processes behind
+//! the sockets. It only looks, and never connects to anybody.
+
+mod diag;
+mod listener;
+mod proc;
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+
+use rules::noded::{Held, Listening, Stranger, Trusted, may_send};
+
+pub(crate) use listener::Listener;
+
+/// Whom noded may belong to, in the eyes of this process.
+pub(crate) fn trusted() -> Trusted {
+    Trusted {
+        own: rustix::process::geteuid().as_raw(),
+        also: None,
+    }
+}
+
+/// All listening sockets of this network namespace.
+pub(crate) fn listeners() -> io::Result<Vec<Listener>> {
+    diag::listeners().or_else(|_| proc::listeners())
+}
+
+/// The listening sockets as the rules take them.
+pub(crate) fn listening() -> io::Result<Vec<Listening>> {
+    let all = listeners()?;
+    Ok(all.iter().map(Listener::listening).collect())
+}
+
+/// Whether bytes may be sent on the connection from `ours` to `theirs`: whose the other end is. What
+/// is not on this machine is not looked at.
+pub(crate) fn may_send_to(
+    theirs: SocketAddr,
+    ours: SocketAddr,
+    trusted: Trusted,
+) -> io::Result<Result<(), Stranger>> {
+    let (theirs, ours) = (canonical(theirs), canonical(ours));
+    if !is_here(theirs, ours) {
+        return Ok(Ok(()));
+    }
+    // The order matters, see `may_send`: the listener first.
+    let listener = listener(theirs, trusted)?;
+    let other_end = diag::find(theirs, Some(ours)).or_else(|_| proc::other_end(theirs, ours))?;
+    Ok(may_send(listener, other_end, trusted))
+}
+
+/// The socket that a new connection to this address of this machine would come to.
+pub(crate) fn listener(address: SocketAddr, trusted: Trusted) -> io::Result<Option<Held>> {
+    let address = canonical(address);
+    diag::find(address, None).or_else(|_| in_proc(address, trusted))
+}
+
+/// The same from `/proc`: of several that it may be, a stranger's before others.
+fn in_proc(address: SocketAddr, trusted: Trusted) -> io::Result<Option<Held>> {
+    let all = proc::listeners()?;
+    let sockets: Vec<Listening> = all.iter().map(Listener::listening).collect();
+    let reached = rules::noded::reached(&sockets, address);
+    let first = reached.iter().max_by_key(|socket| !trusted.has(socket.uid));
+    Ok(first.map(|socket| Held {
+        uid: socket.uid,
+        inode: 1, // a listening socket is always held
+    }))
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Whether the other end of a connection is on this machine.
+fn is_here(theirs: SocketAddr, ours: SocketAddr) -> bool {
+    theirs.ip().is_loopback() || theirs.ip() == ours.ip()
+}
+
+/// The process that listens on a port: `NAME (pid N)`. Only root sees those of other users.
+pub(crate) fn holder(listeners: &[Listener], port: u16) -> Option<String> {
+    let wanted: Vec<String> = listeners
+        .iter()
+        .filter(|listener| listener.address.port() == port)
+        .map(|listener| format!("socket:[{}]", listener.inode))
+        .collect();
+    let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .find(|pid| !wanted.is_empty() && holds(*pid, &wanted))
+        .map(|pid| format!("{} (pid {pid})", name(pid)))
+}
+
+fn holds(pid: u32, wanted: &[String]) -> bool {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
+    descriptors
+        .filter_map(Result::ok)
+        .filter_map(|fd| fs::read_link(fd.path()).ok())
+        .any(|target| {
+            wanted
+                .iter()
+                .any(|socket| target.as_os_str() == socket.as_str())
+        })
+}
+
+/// The name of a process. For Ganeti's daemons, which Python runs, it is the name of the script.
+fn name(pid: u32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let ganeti = |word: &[u8]| {
+        let word = String::from_utf8_lossy(word).into_owned();
+        let base = word.rsplit('/').next().unwrap_or_default().to_owned();
+        base.starts_with("ganeti-").then_some(base)
+    };
+    let script = line.split(|b| *b == 0).take(3).find_map(ganeti);
+    script.unwrap_or_else(|| {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        comm.trim().to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn a_listener_of_this_process_is_found_with_its_holder() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        for all in [diag::listeners(), proc::listeners()] {
+            let all = all.unwrap();
+            let found = all.iter().find(|listener| listener.address == address);
+            assert_eq!(found.unwrap().uid, trusted().own);
+            let holder = holder(&all, address.port()).unwrap();
+            let me = format!("(pid {})", std::process::id());
+            assert!(holder.ends_with(&me), "{holder}");
+        }
+    }
+
+    /// Both ways of looking say the same at each moment of a connection.
+    #[test]
+    fn both_ends_of_a_connection_are_found() {
+        for at in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"] {
+            let Ok(socket) = TcpListener::bind(at) else {
+                continue; // no IPv6 here
+            };
+            let port = socket.local_addr().unwrap().port();
+            let theirs = match at.contains("::1") {
+                true => SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], port)),
+                false => SocketAddr::from(([127, 0, 0, 1], port)),
+            };
+            let here = TcpStream::connect(theirs).unwrap();
+            let ours = here.local_addr().unwrap();
+            let looks = || {
+                [
+                    diag::find(theirs, Some(ours)).unwrap(),
+                    proc::other_end(theirs, ours).unwrap(),
+                ]
+            };
+            let listeners = [diag::find(theirs, None), in_proc(theirs, trusted())];
+            let own = listeners.map(|found| found.unwrap().map(|held| held.uid));
+            assert_eq!(own, [Some(trusted().own); 2], "{at}");
+            for found in looks() {
+                assert_eq!(found.unwrap().inode, 0, "nobody has accepted it at {at}");
+            }
+            let (accepted, _) = socket.accept().unwrap();
+            for found in looks() {
+                let found = found.unwrap();
+                assert_ne!(found.inode, 0, "{at}");
+                assert_eq!(found.uid, trusted().own, "{at}");
+            }
+            assert_eq!(may_send_to(theirs, ours, trusted()).unwrap(), Ok(()));
+            let stranger = Trusted {
+                own: u32::MAX,
+                also: None,
+            };
+            let expected = match trusted().own {
+                0 => Ok(()),
+                uid => Err(Stranger::Impostor(uid)),
+            };
+            assert_eq!(may_send_to(theirs, ours, stranger).unwrap(), expected);
+            drop((socket, accepted));
+            assert_eq!(diag::find(theirs, None).unwrap(), None);
+            assert_eq!(in_proc(theirs, trusted()).unwrap(), None);
+        }
+    }
+
+    /// nobody listens, accepts, and makes room for the real one: the connection stays his.
+    #[test]
+    fn a_connection_to_an_impostor_stays_his_when_he_stops_listening() {
+        use std::io::{BufRead, BufReader, Write};
+        use std::process::{Command, Stdio};
+        if !rustix::process::geteuid().is_root() {
+            return; // nobody else can become nobody
+        }
+        let script = "import os, socket, sys\n\
+            os.setgroups([]); os.setgid(65534); os.setuid(65534)\n\
+            s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n\
+            s.bind(('127.0.0.1', 0)); s.listen(9); print(s.getsockname()[1], flush=True)\n\
+            sys.stdin.readline(); c = s.accept(); s.close(); print('closed', flush=True)\n\
+            sys.stdin.readline()";
+        let mut impostor = Command::new("/usr/bin/python3")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(impostor.stdout.take().unwrap()).lines();
+        let port: u16 = said.next().unwrap().unwrap().parse().unwrap();
+        let theirs = SocketAddr::from(([127, 0, 0, 1], port));
+        let here = TcpStream::connect(theirs).unwrap();
+        let ours = here.local_addr().unwrap();
+        let refused = Ok(Err(Stranger::Impostor(65_534)));
+        let looked = || may_send_to(theirs, ours, trusted()).map_err(|error| error.to_string());
+        assert_eq!(looked(), refused, "in his queue");
+        impostor.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        assert_eq!(said.next().unwrap().unwrap(), "closed");
+        let _real = TcpListener::bind(theirs).unwrap();
+        assert_eq!(looked(), refused, "accepted by him, and root listens");
+        let fresh = TcpStream::connect(theirs).unwrap();
+        let fresh = may_send_to(theirs, fresh.local_addr().unwrap(), trusted());
+        assert_eq!(fresh.unwrap(), Ok(()));
+        let from_proc = proc::other_end(theirs, ours).unwrap();
+        assert_eq!(from_proc.map(|held| held.uid), Some(65_534));
+        impostor.kill().unwrap();
+        impostor.wait().unwrap();
+    }
+}
