@@ -13,6 +13,7 @@
 //!   procedures what is known of Ganeti's procedures
 //!   master     who is master, and which caller has its rights
 //!   policy     which procedures an admitted candidate may call, and with which arguments
+//!   shown      texts of strangers, cut and escaped: names of certificates
 //!   names      closed lists with names: what labels and other words for programs are made of
 //! ```
 
@@ -26,5 +27,6 @@ pub mod master;
 pub mod names;
 pub mod policy;
 pub mod procedures;
+pub mod shown;
 
 pub use names::Named;

@@ -21,6 +21,7 @@ use crate::trust::{Reloads, Store};
 use rules::authz::Denied;
 use rules::identity::{Digest, PeerIdentity};
 use rules::policy::Policy;
+use rules::shown::CommonName;
 
 /// Most refusals that are remembered.
 const REFUSALS: usize = 32;
@@ -85,7 +86,7 @@ pub struct RefusalRecord {
     pub admitted_by_audit: bool,
     /// Common name of the certificate, if one was shown.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub common_name: Option<String>,
+    pub common_name: Option<CommonName>,
     /// Digest of the certificate, if one was shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,

@@ -24,6 +24,7 @@ use crate::trust::sightings::Sightings;
 use crate::trust::{Tls, now};
 use rules::authz::Mode;
 use rules::identity::Digest;
+use rules::shown::CommonName;
 
 pub use admission::{Admission, Candidate, Phase};
 pub use certificates::{
@@ -75,7 +76,7 @@ pub struct ServerPem {
     /// Its digest.
     pub digest: Digest,
     /// Common name of its subject.
-    pub common_name: Option<String>,
+    pub common_name: Option<CommonName>,
     /// End of its validity, seconds since 1970.
     pub not_after: i64,
     /// Seconds until then.
