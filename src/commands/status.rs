@@ -8,7 +8,7 @@ use super::admin_client::{self, Error};
 use super::table::{Table, terminal_width};
 use crate::commands::cli::StatusArgs;
 use crate::daemon::report::{Report, times};
-use crate::proxy::shared::RefusalRecord;
+use crate::proxy::refusals::RefusalRecord;
 use crate::trust::now;
 use rules::Named;
 use rules::authz::Mode;

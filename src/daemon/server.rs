@@ -22,7 +22,8 @@ use crate::proxy::connection;
 use crate::proxy::http::Budget;
 use crate::proxy::listener::{Listener, bind, raise_file_limit};
 use crate::proxy::overload::{Bounds, Overload};
-use crate::proxy::shared::{Refusals, Shared};
+use crate::proxy::refusals::Refusals;
+use crate::proxy::shared::Shared;
 use crate::proxy::upstream::{Handles, Upstream};
 use crate::proxy::workers::{Workers, event_loop};
 use crate::tls;
@@ -191,6 +192,8 @@ impl Server {
         info!(workers = workers.count(), "workers");
         let turning = Arc::clone(&workers);
         tokio::spawn(systemd::watchdog(async move || turning.all_turn().await));
+        let refusing = Arc::clone(&shared);
+        tokio::spawn(async move { refusing.refusals.tell_bursts().await });
         let reloading = tokio::spawn(reload_on_hangup(hangup, reloads, Arc::clone(&shared)));
         let mut announcer = Announcer::new(Arc::clone(&shared), admin);
         let (serving, on) = (Arc::clone(&shared), Arc::clone(&workers));
@@ -203,7 +206,9 @@ impl Server {
         metrics.draining.set(1);
         shared.drain.cancel();
         let _ = accepting.await; // closes the listening sockets
-        Ok(drain(&shared, drain_timeout).await)
+        let outcome = drain(&shared, drain_timeout).await;
+        shared.refusals.tell_now();
+        Ok(outcome)
     }
 }
 

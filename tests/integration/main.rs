@@ -16,6 +16,7 @@
 //! | `check` | `noded-proxy check` |
 //! | `cli` | what is typed and what is printed |
 //! | `drain` | how it ends, and what systemd is told |
+//! | `flood` | what a stranger makes the proxy write, and how little of it
 //! | `forward` | requests, bodies, faults and slots, with a stand-in for noded |
 //! | `manual` | which flags each command takes, and the man pages |
 //! | `noded` | the real node daemon and Ganeti's own client |
@@ -37,6 +38,7 @@ mod check;
 mod cli;
 mod demotion;
 mod drain;
+mod flood;
 mod forward;
 mod guard;
 mod handshake;

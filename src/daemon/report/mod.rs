@@ -18,7 +18,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::sandbox;
-use crate::proxy::shared::{RefusalRecord, Shared};
+use crate::proxy::refusals::RefusalRecord;
+use crate::proxy::shared::Shared;
 use crate::tls::ServerCertificate;
 use crate::trust::sightings::Sightings;
 use crate::trust::{Tls, now};

@@ -149,7 +149,6 @@ async fn accept_on(
         match listener.accept().await {
             Ok((stream, address)) => {
                 hand_over(stream, canonical(address));
-                spare.shortage_ended();
             }
             Err(error) if is_of_the_connection(&error) => debug!(%error, "accept"),
             Err(error) => {
