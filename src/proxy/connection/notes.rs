@@ -53,10 +53,10 @@ pub(super) fn refuse(
     }
 }
 
-/// All places are taken, and this connection is the oldest without a finished handshake. A flood
+/// This connection gives way to another one: its handshake is the oldest, or has stalled. A flood
 /// would fill the log with these lines, so only the counter shows them.
-pub(super) fn gave_way(shared: &Shared, address: SocketAddr) {
-    debug!(peer = %address, "too many connections: the oldest unfinished one is closed");
+pub(super) fn gave_way(shared: &Shared, address: SocketAddr, why: &str) {
+    debug!(peer = %address, why, "gave way");
     shared.metrics.reject(Reason::OverLimit);
 }
 

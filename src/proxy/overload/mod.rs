@@ -4,11 +4,13 @@
 //! It never admits anybody and never refuses anybody for good; it only decides who comes first.
 //! Some connections and some handshakes are reserved for callers from candidates' addresses (and a
 //! worker, see [`crate::proxy::workers`]). No other source gets more than its share of the
-//! handshakes. When all places are taken, the oldest connection without a finished handshake is
-//! closed. A genuine client finishes in milliseconds, so a flood evicts only itself.
+//! handshakes; over it, a stalled handshake of the same source gives way. When all places are taken,
+//! the oldest connection without a finished handshake is closed. A genuine client finishes in
+//! milliseconds, so a flood evicts only itself.
 
 mod caller;
 mod handshakes;
+mod holders;
 mod ledger;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -105,7 +107,8 @@ impl Place {
         self.overload.ledger().settle(self.id)
     }
 
-    /// Waits for a turn to shake hands. Callers from one source are served in their order.
+    /// Waits for a turn to shake hands. Callers from one source are served in their order, and a
+    /// stalled handshake gives way to them.
     pub async fn turn(&self) -> Turn {
         Handshakes::turn(&self.overload.handshakes, self.caller).await
     }
