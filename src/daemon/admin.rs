@@ -9,7 +9,9 @@
 //! | `GET /status` | JSON, [`Report`]: all that the proxy knows |
 //!
 //! It serialises a report and does no more. It asks nobody who he is, so it must never change
-//! anything, and never show a key, a request or a reply.
+//! anything, and never show a key, a request or a reply. Any local user may call it as often as he
+//! likes: it has few connections, apart from those of the RPC port, each for one request and for a
+//! short time.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -25,17 +27,26 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tracing::debug;
 
 use crate::daemon::metrics::Metrics;
 use crate::daemon::report::{Certificates, Report};
 use crate::daemon::sandbox;
+use crate::proxy::overload::{Bounds, Caller, Overload, Place};
 use crate::proxy::shared::Shared;
 
-/// Time for a request's head; scrapers send theirs at once.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a request and its answer; scrapers send theirs at once.
+const TIME: Duration = Duration::from_secs(10);
+
+/// Most connections at a time. Beyond them the oldest gives way: an honest client is served in
+/// milliseconds.
+pub(super) const CONNECTIONS: usize = 32;
+
+/// hyper's buffer for a request's head, in bytes.
+const HEAD_BUFFER: usize = 8 << 10;
 
 /// What the admin listener shows.
 #[derive(Debug)]
@@ -69,29 +80,49 @@ impl Admin {
 
     /// Serves for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        let places = Overload::new(Bounds {
+            connections: CONNECTIONS,
+            handshakes: 1, // there are none
+            handshakes_per_source: 1,
+            reserved: 0,
+        });
         loop {
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            match listener.accept().await {
+                Ok((stream, address)) => {
+                    let caller = Caller::new(address.ip(), false);
+                    if let Some(place) = places.enter(caller) {
+                        tokio::spawn(Arc::clone(&self).serve_one(stream, place));
+                    }
+                    // So that it is looked at before the next ones can take its place.
+                    tokio::task::yield_now().await;
+                }
                 Err(error) => {
                     debug!(%error, "admin accept");
                     tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
                 }
-            };
+            }
+        }
+    }
+
+    /// Answers one request, within its time, unless it has to give way before.
+    async fn serve_one(self: Arc<Self>, stream: TcpStream, place: Place) {
+        let service = service_fn(move |request| {
             let admin = Arc::clone(&self);
-            let service = service_fn(move |request| {
-                let admin = Arc::clone(&admin);
-                async move { Ok::<_, Infallible>(admin.answer(&request)) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service);
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    debug!(%error, "admin connection");
-                }
-            });
+            async move { Ok::<_, Infallible>(admin.answer(&request)) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(TIME)
+            .max_buf_size(HEAD_BUFFER)
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::select! {
+            served = timeout(TIME, connection) => match served {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => debug!(%error, "admin connection"),
+                Err(_) => debug!("admin connection: not done in time"),
+            },
+            () = place.evicted() => debug!("admin connection: gave way to a newer one"),
         }
     }
 

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::daemon::admin::Admin;
+use crate::daemon::admin::{Admin, CONNECTIONS};
 use crate::daemon::announce::{Announcer, announce_mode, summary};
 use crate::daemon::metrics::Metrics;
 use crate::daemon::{sandbox, systemd};
@@ -31,8 +31,8 @@ use crate::trust::sightings::Sightings;
 use crate::trust::{Reloader, Reloads, Store, watch};
 use rules::Named;
 
-/// Files that are open beside connections: listeners, watches, runtime, log, admin clients.
-const OTHER_FILES: usize = 64;
+/// Files that are open beside connections: admin clients; listeners, watches, runtime, log.
+const OTHER_FILES: usize = CONNECTIONS + 64;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -331,7 +331,7 @@ mod tests {
         for (files, connections, reserved) in [
             (u64::MAX, 4096, 64),
             (65_536, 4096, 64),
-            (1024, 940, 64),
+            (1024, 908, 64),
             (64, 16, 4),
             (1, 1, 0),
         ] {
