@@ -34,7 +34,7 @@ use tracing::debug;
 
 use crate::daemon::metrics::Metrics;
 use crate::daemon::report::{Certificates, Report};
-use crate::daemon::sandbox;
+use crate::daemon::{logging, sandbox};
 use crate::proxy::overload::{Bounds, Caller, Overload, Place};
 use crate::proxy::shared::Shared;
 
@@ -55,6 +55,7 @@ pub struct Admin {
     metrics: Arc<Metrics>,
     listening: watch::Sender<Vec<SocketAddr>>,
     sandbox: OnceLock<sandbox::Report>,
+    log: OnceLock<logging::Queue>,
 }
 
 impl Admin {
@@ -65,6 +66,7 @@ impl Admin {
             metrics,
             listening: watch::Sender::default(),
             sandbox: OnceLock::new(),
+            log: OnceLock::new(),
         })
     }
 
@@ -76,6 +78,11 @@ impl Admin {
     /// Which layers of the sandbox are in force; before this is said, none.
     pub fn set_sandbox(&self, layers: sandbox::Report) {
         let _ = self.sandbox.set(layers); // it is entered once, at the start
+    }
+
+    /// Where the log goes; before this is said, no line of it is counted.
+    pub fn set_log(&self, queue: logging::Queue) {
+        let _ = self.log.set(queue); // there is one log
     }
 
     /// Serves for ever.
@@ -133,6 +140,8 @@ impl Admin {
         match request.uri().path() {
             "/metrics" => {
                 self.metrics.set_load(self.shared.upstream.slots().load());
+                let dropped = self.log.get().map_or(0, logging::Queue::dropped);
+                self.metrics.set_log_dropped(dropped);
                 let mut response = text(StatusCode::OK, self.metrics.render());
                 let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(CONTENT_TYPE, format);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rules::authz::Mode;
 
 use crate::daemon::sandbox::Layer;
-use crate::metrics::{Gauge, Gauges, Maker, Registry, Row};
+use crate::metrics::{Counter, Gauge, Gauges, Maker, Registry, Row};
 use crate::proxy::upstream::{self, Load};
 use crate::{proxy, trust};
 
@@ -28,6 +28,7 @@ pub struct Metrics {
     pub(super) draining: Gauge,
     pub(super) sandbox: Gauges<Layer>,
     pub(super) legacy: Gauge,
+    log_dropped: Counter,
     slots: SlotGauges,
     registry: Registry,
 }
@@ -62,6 +63,10 @@ impl Metrics {
                 "layer",
             ),
             legacy: make.gauge("tls_legacy", "1 when tls.legacy weakens TLS"),
+            log_dropped: make.counter(
+                "log_lines_dropped_total",
+                "Log lines that were lost because their reader had stalled",
+            ),
             registry: make.finish(),
         }
     }
@@ -74,6 +79,12 @@ impl Metrics {
     /// The text that `/metrics` answers with.
     pub(super) fn render(&self) -> String {
         self.registry.render()
+    }
+
+    /// Counts the log lines that were lost until now.
+    pub(super) fn set_log_dropped(&self, until_now: u64) {
+        let counted = self.log_dropped.get();
+        self.log_dropped.inc_by(until_now.saturating_sub(counted));
     }
 
     /// Sets the numbers of the slots to what is so now.

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::daemon::admin::{Admin, CONNECTIONS};
 use crate::daemon::announce::{Announcer, announce_mode, summary};
+use crate::daemon::logging::Log;
 use crate::daemon::metrics::Metrics;
 use crate::daemon::{sandbox, systemd};
 use crate::proxy::connection;
@@ -66,8 +67,9 @@ pub enum StartError {
 
 /// Runs a proxy until SIGTERM or SIGINT, then drains. Call it before there is a second thread: the
 /// sandbox holds this thread and those that it starts.
-pub(crate) fn serve(config: &Config) -> Result<Outcome, StartError> {
+pub(crate) fn serve(config: &Config, log: &Log) -> Result<Outcome, StartError> {
     let sandbox = sandbox::start(config)?; // before there is any other thread
+    log.in_background()?;
     let runtime = event_loop()?;
     let outcome = runtime.block_on(async {
         let mut term = signal(SignalKind::terminate())?;
@@ -78,7 +80,9 @@ pub(crate) fn serve(config: &Config) -> Result<Outcome, StartError> {
                 _ = int.recv() => info!("SIGINT: draining"),
             }
         };
-        Server::build(config)?.inside(sandbox).run(stop).await
+        let server = Server::build(config)?;
+        server.admin.set_log(log.queue());
+        server.inside(sandbox).run(stop).await
     });
     runtime.shutdown_background(); // what still runs has had the drain timeout
     outcome
