@@ -14,7 +14,6 @@
 //! short time.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -33,8 +32,9 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::daemon::metrics::Metrics;
-use crate::daemon::report::{Certificates, Report};
+use crate::daemon::report::{Admission, Certificates, Report};
 use crate::daemon::{logging, sandbox};
+use crate::proxy::listener::State;
 use crate::proxy::overload::{Bounds, Caller, Overload, Place};
 use crate::proxy::shared::Shared;
 
@@ -53,7 +53,7 @@ const HEAD_BUFFER: usize = 8 << 10;
 pub struct Admin {
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
-    listening: watch::Sender<Vec<SocketAddr>>,
+    listening: watch::Sender<State>,
     sandbox: OnceLock<sandbox::Report>,
     log: OnceLock<logging::Queue>,
 }
@@ -64,15 +64,24 @@ impl Admin {
         Arc::new(Self {
             shared,
             metrics,
-            listening: watch::Sender::default(),
+            listening: watch::Sender::new(State::Waiting),
             sandbox: OnceLock::new(),
             log: OnceLock::new(),
         })
     }
 
-    /// Where the public listener listens now; nowhere while there is no `server.pem`.
-    pub fn set_listening(&self, addresses: Vec<SocketAddr>) {
-        self.listening.send_replace(addresses);
+    /// How the public listener stands now.
+    pub fn set_listening(&self, state: State) {
+        self.listening.send_replace(state);
+    }
+
+    /// The line that `systemctl status` shows.
+    pub(super) fn summary(&self) -> String {
+        if let State::Blocked { address, why } = &*self.listening.borrow() {
+            return format!("cannot listen on {address}: {why}; trying again");
+        }
+        let mode = self.shared.store.policy().mode;
+        Admission::of(&self.shared.store.snapshot()).status_line(mode)
     }
 
     /// Which layers of the sandbox are in force; before this is said, none.
@@ -172,9 +181,9 @@ impl Admin {
     }
 
     fn report(&self) -> Report {
-        let listening = self.listening.borrow().clone();
+        let listening = self.listening.borrow();
         let sandbox = self.sandbox.get().copied().unwrap_or_default();
-        Report::of(&self.shared, listening, sandbox)
+        Report::of(&self.shared, &listening, sandbox)
     }
 }
 

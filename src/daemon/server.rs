@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,13 +14,15 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::daemon::admin::{Admin, CONNECTIONS};
-use crate::daemon::announce::{Announcer, announce_mode, summary};
+use crate::daemon::admin_port::AdminPort;
+use crate::daemon::announce::{Announcer, announce_mode};
 use crate::daemon::logging::Log;
 use crate::daemon::metrics::Metrics;
 use crate::daemon::{sandbox, systemd};
+use crate::node::sockets::Holders;
 use crate::proxy::connection;
 use crate::proxy::http::Budget;
-use crate::proxy::listener::{Listener, bind, raise_file_limit};
+use crate::proxy::listener::{Listener, may_heal, raise_file_limit};
 use crate::proxy::overload::{Bounds, Overload};
 use crate::proxy::refusals::Refusals;
 use crate::proxy::shared::Shared;
@@ -68,6 +69,8 @@ pub enum StartError {
 /// Runs a proxy until SIGTERM or SIGINT, then drains. Call it before there is a second thread: the
 /// sandbox holds this thread and those that it starts.
 pub(crate) fn serve(config: &Config, log: &Log) -> Result<Outcome, StartError> {
+    let ports = config.listen.iter().chain([&config.admin]);
+    let holders = Holders::of(&Vec::from_iter(ports.map(SocketAddr::port)));
     let sandbox = sandbox::start(config)?; // before there is any other thread
     log.in_background()?;
     let runtime = event_loop()?;
@@ -80,7 +83,7 @@ pub(crate) fn serve(config: &Config, log: &Log) -> Result<Outcome, StartError> {
                 _ = int.recv() => info!("SIGINT: draining"),
             }
         };
-        let server = Server::build(config)?;
+        let server = Server::knowing(holders, config)?;
         server.admin.set_log(log.queue());
         server.inside(sandbox).run(stop).await
     });
@@ -88,12 +91,13 @@ pub(crate) fn serve(config: &Config, log: &Log) -> Result<Outcome, StartError> {
     outcome
 }
 
-/// A proxy whose parts are built and whose ports are open, ready to [`Server::run`].
+/// A proxy whose parts are built and whose ports are open (a port that is taken is tried again
+/// later), ready to [`Server::run`].
 pub struct Server {
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
     admin: Arc<Admin>,
-    admin_listener: TcpListener,
+    admin_port: AdminPort,
     listener: Listener,
     reloads: Reloads,
     workers: Arc<Workers>,
@@ -103,6 +107,11 @@ pub struct Server {
 impl Server {
     /// Loads the files and opens the ports. Must be called inside a tokio runtime.
     pub fn build(config: &Config) -> Result<Self, StartError> {
+        Self::knowing(Holders::default(), config)
+    }
+
+    /// As [`Server::build`], knowing who held the ports before the sandbox was entered.
+    fn knowing(holders: Holders, config: &Config) -> Result<Self, StartError> {
         let bounds = fitting(config, raise_file_limit());
         let metrics = Arc::new(Metrics::new());
         metrics.legacy.set(i64::from(config.tls.legacy));
@@ -128,14 +137,15 @@ impl Server {
         let reloader = Reloader::new(paths, handles.0, handles.1, settings);
         let (reloads, first) = watch(reloader, &store);
         let shared = share(config, bounds, store, &metrics, reloads.clone());
-        let admin_listener =
-            bind(config.admin).map_err(|source| cannot_listen("admin", config.admin, source))?;
+        let admin_port = AdminPort::open(config.admin, holders.clone())
+            .map_err(|source| cannot_listen("admin", config.admin, source))?;
         let inherited = systemd::inherited_listeners();
-        let mut listener = Listener::new(config.listen.clone(), inherited)?;
-        if first.tls.is_some() {
-            listener
-                .open()
-                .map_err(|(address, source)| cannot_listen("listen", address, source))?;
+        let mut listener = Listener::new(config.listen.clone(), inherited, holders)?;
+        if first.tls.is_some()
+            && let Err((address, source)) = listener.open()
+            && !may_heal(&source)
+        {
+            return Err(cannot_listen("listen", address, source));
         }
         let admin = Admin::new(Arc::clone(&shared), Arc::clone(&metrics));
         let workers = Workers::for_each_processor(tls::prepare_thread)?;
@@ -144,7 +154,7 @@ impl Server {
             shared,
             metrics,
             admin,
-            admin_listener,
+            admin_port,
             listener,
             reloads,
             workers: Arc::new(workers),
@@ -175,7 +185,7 @@ impl Server {
     /// listener.
     pub fn addresses(&self) -> (Vec<SocketAddr>, Option<SocketAddr>) {
         let public = self.listener.addresses();
-        (public, self.admin_listener.local_addr().ok())
+        (public, self.admin_port.address())
     }
 
     /// Runs until `stop`, then drains.
@@ -184,22 +194,23 @@ impl Server {
             shared,
             metrics,
             admin,
-            admin_listener,
+            admin_port,
             listener,
             reloads,
             workers,
             drain_timeout,
         } = self;
         let hangup = signal(SignalKind::hangup())?;
-        info!(address = %admin_listener.local_addr()?, "admin listener open");
-        tokio::spawn(Arc::clone(&admin).serve(admin_listener));
+        admin_port.tell();
+        let answering = Arc::clone(&admin);
+        tokio::spawn(async move { answering.serve(admin_port.opened().await).await });
         info!(workers = workers.count(), "workers");
         let turning = Arc::clone(&workers);
         tokio::spawn(systemd::watchdog(async move || turning.all_turn().await));
         let refusing = Arc::clone(&shared);
         tokio::spawn(async move { refusing.refusals.tell_bursts().await });
-        let reloading = tokio::spawn(reload_on_hangup(hangup, reloads, Arc::clone(&shared)));
-        let mut announcer = Announcer::new(Arc::clone(&shared), admin);
+        let reloading = tokio::spawn(reload_on_hangup(hangup, reloads, Arc::clone(&admin)));
+        let mut announcer = Announcer::new(admin);
         let (serving, on) = (Arc::clone(&shared), Arc::clone(&workers));
         let begin = move |tcp, address| connection::begin(&serving, &on, tcp, address);
         let tell = move |state| announcer.tell(state);
@@ -237,12 +248,12 @@ async fn drain(shared: &Shared, limit: Duration) -> Outcome {
 }
 
 /// Reads the files again at each SIGHUP, and tells systemd when that is done.
-async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads, shared: Arc<Shared>) {
+async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads, admin: Arc<Admin>) {
     while hangup.recv().await.is_some() {
         info!("SIGHUP: reading candidate map and server.pem again");
         systemd::reloading();
         reloads.now().await;
-        systemd::ready(&summary(&shared));
+        systemd::ready(&admin.summary());
     }
 }
 

@@ -8,13 +8,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
+    /// The user who opened it, for everybody to see.
+    uid: u32,
     inode: u64,
 }
 
 impl Listener {
     #[cfg(test)]
     pub(crate) fn at(address: SocketAddr) -> Self {
-        Self { address, inode: 0 }
+        Self {
+            address,
+            uid: 0,
+            inode: 0,
+        }
     }
 }
 
@@ -30,7 +36,8 @@ pub(crate) fn listeners() -> Option<Vec<Listener>> {
 fn parse(line: &str) -> Option<Listener> {
     let mut fields = line.split_whitespace();
     let (local, state) = (fields.nth(1)?, fields.nth(1)?);
-    let inode = fields.nth(5)?.parse().ok()?;
+    let uid = fields.nth(3)?.parse().ok()?;
+    let inode = fields.nth(1)?.parse().ok()?;
     if state != "0A" {
         return None;
     }
@@ -49,7 +56,11 @@ fn parse(line: &str) -> Option<Listener> {
         _ => return None,
     };
     let address = SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?);
-    Some(Listener { address, inode })
+    Some(Listener {
+        address,
+        uid,
+        inode,
+    })
 }
 
 /// The process that listens on a port: `NAME (pid N)`. Only root sees those of other users.
@@ -64,6 +75,43 @@ pub(crate) fn holder(listeners: Option<&[Listener]>, port: u16) -> Option<String
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
         .find(|pid| !wanted.is_empty() && holds(*pid, &wanted))
         .map(|pid| format!("{} (pid {pid})", name(pid)))
+}
+
+/// Who listens on a port, as far as this process can see; `None` if nobody does.
+pub(crate) fn taken_by(listeners: Option<&[Listener]>, port: u16) -> Option<String> {
+    let mut on_port = listeners?.iter().filter(|l| l.address.port() == port);
+    let uid = on_port.next()?.uid;
+    let named = holder(listeners, port);
+    Some(named.unwrap_or_else(|| format!("a process of user id {uid} (root sees which)")))
+}
+
+/// Who held these ports at one moment, for the time when the sandbox hides other processes.
+#[derive(Debug, Clone, Default)]
+pub struct Holders(Vec<(Listener, String)>);
+
+impl Holders {
+    /// Those of now.
+    pub fn of(ports: &[u16]) -> Self {
+        let all = listeners().unwrap_or_default();
+        let known = ports.iter().filter_map(|port| {
+            let listener = all.iter().find(|l| l.address.port() == *port)?;
+            Some((*listener, holder(Some(&all), *port)?))
+        });
+        Self(known.collect())
+    }
+
+    /// Who holds this port now.
+    pub(crate) fn now(&self, port: u16) -> String {
+        let all = listeners().unwrap_or_default();
+        // The same socket as then has the same holder.
+        let known = self
+            .0
+            .iter()
+            .find(|(listener, _)| listener.address.port() == port && all.contains(listener));
+        let known = known.map(|(_, holder)| holder.clone());
+        let known = known.or_else(|| taken_by(Some(&all), port));
+        known.unwrap_or_else(|| "another process".into())
+    }
 }
 
 fn holds(pid: u32, wanted: &[String]) -> bool {
@@ -102,7 +150,7 @@ mod tests {
     #[test]
     #[cfg(target_endian = "little")]
     fn lines_of_proc_net_as_a_table() {
-        let rest = "00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0";
+        let rest = "00000000:00000000 00:00000000 00000000    33        0 4711 1 0 100 0 0 10 0";
         let table = [
             ("0100007F:2E23 00000000:0000 0A", Some("127.0.0.1:11811")),
             ("00000000:0713 00000000:0000 0A", Some("0.0.0.0:1811")),
@@ -129,7 +177,7 @@ mod tests {
                 expected,
                 "{line}"
             );
-            assert!(found.is_none_or(|l| l.inode == 4711));
+            assert!(found.is_none_or(|l| (l.uid, l.inode) == (33, 4711)));
         }
         assert_eq!(
             parse("  sl  local_address rem_address   st tx_queue rx_queue"),
@@ -149,5 +197,20 @@ mod tests {
             holder.ends_with(&format!("(pid {})", std::process::id())),
             "{holder}"
         );
+        assert_eq!(taken_by(Some(&all), address.port()), Some(holder.clone()));
+        let then = Holders::of(&[address.port()]);
+        assert_eq!(then.now(address.port()), holder);
+        drop(socket);
+        assert_eq!(then.now(address.port()), "another process");
+    }
+
+    #[test]
+    fn whose_process_cannot_be_seen_is_told_by_its_user() {
+        let mut listener = Listener::at("[::]:1811".parse().unwrap());
+        listener.uid = 33;
+        let found = taken_by(Some(&[listener]), 1811);
+        let told = "a process of user id 33 (root sees which)";
+        assert_eq!(found.as_deref(), Some(told));
+        assert_eq!(taken_by(Some(&[listener]), 1812), None);
     }
 }

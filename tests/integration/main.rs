@@ -23,6 +23,7 @@
 //! | `overload` | who is served when there are more callers than room |
 //! | `policy` | which procedures a candidate may call |
 //! | `policy_noded` | attacks by a candidate on the real node daemon, with and without the policy |
+//! | `ports` | a port that is taken when the proxy starts |
 //! | `sandbox` | what the running process can no longer do |
 //! | `support` | certificates, the proxy, clients and stand-ins for noded |
 
@@ -49,6 +50,7 @@ mod noded;
 mod overload;
 mod policy;
 mod policy_noded;
+mod ports;
 mod reload;
 mod sandbox;
 mod session;

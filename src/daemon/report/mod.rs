@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::sandbox;
+use crate::proxy::listener::State;
 use crate::proxy::refusals::RefusalRecord;
 use crate::proxy::shared::Shared;
 use crate::tls::ServerCertificate;
@@ -114,7 +115,7 @@ pub struct Upstream {
 
 impl Report {
     /// What the proxy knows now.
-    pub fn of(shared: &Shared, listening: Vec<SocketAddr>, sandbox: sandbox::Report) -> Self {
+    pub fn of(shared: &Shared, listening: &State, sandbox: sandbox::Report) -> Self {
         let snapshot = shared.store.snapshot();
         let tls = snapshot.tls.as_ref();
         Self {
@@ -123,8 +124,8 @@ impl Report {
             host: shared.host.clone(),
             uptime_seconds: shared.uptime().as_secs(),
             mode: shared.store.policy().mode,
-            health: Health::of(shared, &snapshot, !listening.is_empty()),
-            listening,
+            health: Health::of(shared, &snapshot, listening),
+            listening: listening.addresses().to_vec(),
             admission: Admission::of(&snapshot),
             server_pem: tls.map(ServerPem::of),
             client_ca_list: tls.map(|tls| ClientCaList::of(&tls.client_cas)),
