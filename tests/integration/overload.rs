@@ -149,6 +149,17 @@ fn a_flood_of_silent_connections_keeps_no_candidate_out() {
 }
 
 #[test]
+fn a_flood_of_silent_connections_evicts_none_of_another_source() {
+    let (proxy, node) = proxy("connections = 20\nreserved = 4");
+    let early = tcp_from(OTHER, proxy.addr());
+    let _flood = silent(100, FLOOD, proxy.addr());
+    proxy.wait_for("the flood gave way", |p| p.rejected("over_limit") >= 80.0);
+    let ssl = Ssl::new(&context(Some(&node), Tls::Any).build()).unwrap();
+    let mut stream = SslStream::new(ssl, early).unwrap();
+    assert!(stream.connect().is_ok() && answered(&mut stream));
+}
+
+#[test]
 fn a_client_from_an_unlisted_address_displaces_silent_connections_only() {
     let (proxy, node) = proxy("connections = 8\nreserved = 2");
     let mut first = connect(OTHER, proxy.addr(), &node).unwrap();

@@ -35,7 +35,7 @@ use rules::authz::Permit;
 use rules::identity::PeerIdentity;
 
 /// Why a connection without a finished handshake is closed for another one.
-const TOO_MANY: &str = "too many connections: the oldest unfinished one is closed";
+const TOO_MANY: &str = "too many connections: an unfinished one is closed";
 /// hyper's buffer for a request's head, in bytes; Ganeti's heads have 200.
 const HEAD_BUFFER: usize = 16 << 10;
 /// Longest wait for a client to take the goodbye of TLS on an unused connection.
