@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::shown::printable;
+
 /// DER of a `Name` (X.501), the outer SEQUENCE included, byte for byte as it stands in the
 /// certificate.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,7 +40,11 @@ impl Name {
     /// Whether both have the same text, whatever their string types: to a person they are the same
     /// name.
     pub fn reads_like(&self, other: &Self) -> bool {
-        self.to_string() == other.to_string()
+        let texts = |name: &Self| -> Vec<(&str, String)> {
+            let attributes = attributes(&name.0).into_iter();
+            attributes.map(|a| (a.label, a.text)).collect()
+        };
+        texts(self) == texts(other)
     }
 }
 
@@ -46,7 +52,8 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, attribute) in attributes(&self.0).iter().enumerate() {
             let comma = if at > 0 { ", " } else { "" };
-            write!(f, "{comma}{}={}", attribute.label, attribute.text)?;
+            let text = printable(&attribute.text); // it goes to logs and terminals
+            write!(f, "{comma}{}={text}", attribute.label)?;
         }
         Ok(())
     }
@@ -132,9 +139,9 @@ fn string_type(tag: u8) -> &'static str {
     }
 }
 
-/// The characters, with control characters escaped: the text goes to logs and terminals.
+/// The characters of a value.
 fn text(tag: u8, bytes: &[u8]) -> String {
-    let text = match tag {
+    match tag {
         0x14 => bytes.iter().map(|b| char::from(*b)).collect(), // by custom Latin-1
         0x1e => {
             let units = bytes.chunks(2).map(|two| {
@@ -146,17 +153,7 @@ fn text(tag: u8, bytes: &[u8]) -> String {
                 .collect()
         }
         _ => String::from_utf8_lossy(bytes).into_owned(),
-    };
-    text.chars()
-        .flat_map(|c| {
-            let shown: Vec<char> = if c.is_control() {
-                c.escape_default().collect()
-            } else {
-                vec![c]
-            };
-            shown
-        })
-        .collect()
+    }
 }
 
 #[cfg(test)]
@@ -179,10 +176,10 @@ mod tests {
     fn string_types_and_text_as_a_table() {
         let table: [(u8, &[u8], &str, &str); 7] = [
             (0x13, b"node1", "PrintableString", "CN=node1"),
-            (0x0c, "n\u{f6}de".as_bytes(), "UTF8String", "CN=n\u{f6}de"),
-            (0x14, b"n\xf6de", "T61String", "CN=n\u{f6}de"),
+            (0x0c, "n\u{f6}de".as_bytes(), "UTF8String", "CN=n\\u{f6}de"),
+            (0x14, b"n\xf6de", "T61String", "CN=n\\u{f6}de"),
             (0x16, b"node1", "IA5String", "CN=node1"),
-            (0x1e, b"\0n\0\xf6", "BMPString", "CN=n\u{f6}"),
+            (0x1e, b"\0n\0\xf6", "BMPString", "CN=n\\u{f6}"),
             (0x13, b"a\x1b[1m", "PrintableString", "CN=a\\u{1b}[1m"),
             (0x04, b"x", "other", "CN=x"),
         ];

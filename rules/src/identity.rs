@@ -13,6 +13,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha1::{Digest as _, Sha1};
 
+use crate::shown::CommonName;
+
 /// SHA-1 digest of a DER-encoded certificate, the form in which Ganeti's candidate map names
 /// certificates (`lib/utils/x509.py`, `GetCertificateDigest`, Ganeti 2.11 and later).
 ///
@@ -138,7 +140,7 @@ pub struct PeerIdentity {
     /// The leaf certificate, DER.
     pub der: Arc<[u8]>,
     /// The subject's common name: the node name in certificates of Ganeti 2.12.5 and later.
-    pub common_name: Option<String>,
+    pub common_name: Option<CommonName>,
     /// Start of validity, seconds since 1970.
     pub not_before: i64,
     /// End of validity, seconds since 1970.

@@ -17,10 +17,11 @@ pub fn main(args: &RunArgs) -> ExitCode {
         Ok(config) => config,
         Err(problems) => return exit::wrong_configuration(&problems),
     };
-    if let Err(why) = logging::start(&config.log) {
-        return exit::failure(why);
-    }
-    match server::serve(&config) {
+    let log = match logging::start(&config.log) {
+        Ok(log) => log, // dropped at the end, when all is written
+        Err(why) => return exit::failure(why),
+    };
+    match server::serve(&config, &log) {
         Ok(Outcome::Drained) => ExitCode::SUCCESS,
         Ok(Outcome::Cut(_)) => ExitCode::FAILURE,
         Err(error) => {

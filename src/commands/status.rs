@@ -9,7 +9,7 @@ use super::table::{Table, terminal_width};
 use crate::commands::cli::StatusArgs;
 use crate::config::Config;
 use crate::daemon::report::{Report, times};
-use crate::proxy::shared::RefusalRecord;
+use crate::proxy::refusals::RefusalRecord;
 use crate::trust::now;
 use rules::Named;
 use rules::authz::Mode;

@@ -9,10 +9,11 @@
 //! | `GET /status` | JSON, [`Report`]: all that the proxy knows |
 //!
 //! It serialises a report and does no more. It asks nobody who he is, so it must never change
-//! anything, and never show a key, a request or a reply.
+//! anything, and never show a key, a request or a reply. Any local user may call it as often as he
+//! likes: it has few connections, apart from those of the RPC port, each for one request and for a
+//! short time.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -25,25 +26,36 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tracing::debug;
 
 use crate::daemon::metrics::Metrics;
-use crate::daemon::report::{Certificates, Report};
-use crate::daemon::sandbox;
+use crate::daemon::report::{Admission, Certificates, Report};
+use crate::daemon::{logging, sandbox};
+use crate::proxy::listener::State;
+use crate::proxy::overload::{Bounds, Caller, Overload, Place};
 use crate::proxy::shared::Shared;
 
-/// Time for a request's head; scrapers send theirs at once.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a request and its answer; scrapers send theirs at once.
+const TIME: Duration = Duration::from_secs(10);
+
+/// Most connections at a time. Beyond them the oldest gives way: an honest client is served in
+/// milliseconds.
+pub(super) const CONNECTIONS: usize = 32;
+
+/// hyper's buffer for a request's head, in bytes.
+const HEAD_BUFFER: usize = 8 << 10;
 
 /// What the admin listener shows.
 #[derive(Debug)]
 pub struct Admin {
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
-    listening: watch::Sender<Vec<SocketAddr>>,
+    listening: watch::Sender<State>,
     sandbox: OnceLock<sandbox::Report>,
+    log: OnceLock<logging::Queue>,
 }
 
 impl Admin {
@@ -52,14 +64,24 @@ impl Admin {
         Arc::new(Self {
             shared,
             metrics,
-            listening: watch::Sender::default(),
+            listening: watch::Sender::new(State::Waiting),
             sandbox: OnceLock::new(),
+            log: OnceLock::new(),
         })
     }
 
-    /// Where the public listener listens now; nowhere while there is no `server.pem`.
-    pub fn set_listening(&self, addresses: Vec<SocketAddr>) {
-        self.listening.send_replace(addresses);
+    /// How the public listener stands now.
+    pub fn set_listening(&self, state: State) {
+        self.listening.send_replace(state);
+    }
+
+    /// The line that `systemctl status` shows.
+    pub(super) fn summary(&self) -> String {
+        if let State::Blocked { address, why } = &*self.listening.borrow() {
+            return format!("cannot listen on {address}: {why}; trying again");
+        }
+        let mode = self.shared.store.policy().mode;
+        Admission::of(&self.shared.store.snapshot()).status_line(mode)
     }
 
     /// Which layers of the sandbox are in force; before this is said, none.
@@ -67,31 +89,56 @@ impl Admin {
         let _ = self.sandbox.set(layers); // it is entered once, at the start
     }
 
+    /// Where the log goes; before this is said, no line of it is counted.
+    pub fn set_log(&self, queue: logging::Queue) {
+        let _ = self.log.set(queue); // there is one log
+    }
+
     /// Serves for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        let places = Overload::new(Bounds {
+            connections: CONNECTIONS,
+            handshakes: 1, // there are none
+            handshakes_per_source: 1,
+            reserved: 0,
+        });
         loop {
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            match listener.accept().await {
+                Ok((stream, address)) => {
+                    let caller = Caller::new(address.ip(), false);
+                    if let Some(place) = places.enter(caller) {
+                        tokio::spawn(Arc::clone(&self).serve_one(stream, place));
+                    }
+                    // So that it is looked at before the next ones can take its place.
+                    tokio::task::yield_now().await;
+                }
                 Err(error) => {
                     debug!(%error, "admin accept");
                     tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
                 }
-            };
+            }
+        }
+    }
+
+    /// Answers one request, within its time, unless it has to give way before.
+    async fn serve_one(self: Arc<Self>, stream: TcpStream, place: Place) {
+        let service = service_fn(move |request| {
             let admin = Arc::clone(&self);
-            let service = service_fn(move |request| {
-                let admin = Arc::clone(&admin);
-                async move { Ok::<_, Infallible>(admin.answer(&request)) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service);
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    debug!(%error, "admin connection");
-                }
-            });
+            async move { Ok::<_, Infallible>(admin.answer(&request)) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(TIME)
+            .max_buf_size(HEAD_BUFFER)
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::select! {
+            served = timeout(TIME, connection) => match served {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => debug!(%error, "admin connection"),
+                Err(_) => debug!("admin connection: not done in time"),
+            },
+            () = place.evicted() => debug!("admin connection: gave way to a newer one"),
         }
     }
 
@@ -103,6 +150,8 @@ impl Admin {
             "/metrics" => {
                 let load = self.shared.upstream.slots().load();
                 self.metrics.set_load(load, &self.shared.bodies);
+                let dropped = self.log.get().map_or(0, logging::Queue::dropped);
+                self.metrics.set_log_dropped(dropped);
                 let mut response = text(StatusCode::OK, self.metrics.render());
                 let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(CONTENT_TYPE, format);
@@ -133,9 +182,9 @@ impl Admin {
     }
 
     fn report(&self) -> Report {
-        let listening = self.listening.borrow().clone();
+        let listening = self.listening.borrow();
         let sandbox = self.sandbox.get().copied().unwrap_or_default();
-        Report::of(&self.shared, listening, sandbox)
+        Report::of(&self.shared, &listening, sandbox)
     }
 }
 

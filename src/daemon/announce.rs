@@ -3,39 +3,34 @@
 
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::daemon::admin::Admin;
 use crate::daemon::metrics::Metrics;
-use crate::daemon::report::Admission;
 use crate::daemon::systemd;
 use crate::proxy::listener::State;
-use crate::proxy::shared::Shared;
 use rules::Named;
 use rules::authz::Mode;
 
 /// Tells how the public listener stands.
 pub(super) struct Announcer {
-    shared: Arc<Shared>,
     admin: Arc<Admin>,
     last: Option<State>,
 }
 
 impl Announcer {
-    pub(super) fn new(shared: Arc<Shared>, admin: Arc<Admin>) -> Self {
-        Self {
-            shared,
-            admin,
-            last: None,
-        }
+    pub(super) fn new(admin: Arc<Admin>) -> Self {
+        let last = None;
+        Self { admin, last }
     }
 
     /// Called for the first state, and after each change of it or of the snapshot. systemd is told
     /// once that start-up is done, and after that the status line.
     pub(super) fn tell(&mut self, state: State) {
-        let summary = summary(&self.shared);
+        self.admin.set_listening(state.clone());
+        let summary = self.admin.summary();
         if self.last.as_ref() != Some(&state) {
-            self.tell_change(&state, &summary);
+            tell_change(&state, &summary);
         }
         match (&state, &self.last) {
             (State::Closed, _) => {} // systemd knows that the proxy drains
@@ -44,19 +39,20 @@ impl Announcer {
         }
         self.last = Some(state);
     }
+}
 
-    fn tell_change(&self, state: &State, summary: &str) {
-        let addresses = match state {
-            State::Listening(addresses) => addresses.clone(),
-            State::Waiting | State::Closed => Vec::new(),
-        };
-        for address in &addresses {
-            info!(%address, "listening");
+fn tell_change(state: &State, summary: &str) {
+    match state {
+        State::Listening(addresses) => {
+            for address in addresses {
+                info!(%address, "listening");
+            }
         }
-        if *state == State::Waiting {
-            info!("{summary}");
+        State::Waiting => info!("{summary}"),
+        State::Blocked { address, why } => {
+            error!(%address, why, "cannot listen there, trying again");
         }
-        self.admin.set_listening(addresses);
+        State::Closed => {}
     }
 }
 
@@ -71,10 +67,4 @@ pub(super) fn announce_mode(mode: Mode, metrics: &Metrics) {
              is only counted"
         ),
     }
-}
-
-/// The line that `systemctl status` shows.
-pub(super) fn summary(shared: &Shared) -> String {
-    let mode = shared.store.policy().mode;
-    Admission::of(&shared.store.snapshot()).status_line(mode)
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rules::authz::Mode;
 
 use crate::daemon::sandbox::Layer;
-use crate::metrics::{Gauge, Gauges, Maker, Registry, Row};
+use crate::metrics::{Counter, Gauge, Gauges, Maker, Registry, Row};
 use crate::proxy::http::Bodies;
 use crate::proxy::upstream::{self, Load};
 use crate::{proxy, trust};
@@ -31,6 +31,7 @@ pub struct Metrics {
     pub(super) legacy: Gauge,
     memory: Gauge,
     spool: Gauge,
+    log_dropped: Counter,
     slots: SlotGauges,
     registry: Registry,
 }
@@ -73,6 +74,10 @@ impl Metrics {
                 "layer",
             ),
             legacy: make.gauge("tls_legacy", "1 when tls.legacy weakens TLS"),
+            log_dropped: make.counter(
+                "log_lines_dropped_total",
+                "Log lines that were lost because their reader had stalled",
+            ),
             registry: make.finish(),
         }
     }
@@ -85,6 +90,12 @@ impl Metrics {
     /// The text that `/metrics` answers with.
     pub(super) fn render(&self) -> String {
         self.registry.render()
+    }
+
+    /// Counts the log lines that were lost until now.
+    pub(super) fn set_log_dropped(&self, until_now: u64) {
+        let counted = self.log_dropped.get();
+        self.log_dropped.inc_by(until_now.saturating_sub(counted));
     }
 
     /// Sets the numbers of slots and bodies to what is so now.

@@ -1,6 +1,7 @@
 //! The running daemon: builds the parts, runs them, shows what they know. It decides about no peer.
 
 pub mod admin;
+mod admin_port;
 mod announce;
 pub mod logging;
 pub mod metrics;

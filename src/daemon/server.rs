@@ -7,22 +7,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::daemon::admin::Admin;
-use crate::daemon::announce::{Announcer, announce_mode, summary};
+use crate::daemon::admin::{Admin, CONNECTIONS};
+use crate::daemon::admin_port::AdminPort;
+use crate::daemon::announce::{Announcer, announce_mode};
+use crate::daemon::logging::Log;
 use crate::daemon::metrics::Metrics;
 use crate::daemon::{sandbox, systemd};
+use crate::node::sockets::Holders;
 use crate::proxy::connection;
 use crate::proxy::http::{Bodies, Budget};
-use crate::proxy::listener::{Listener, bind, raise_file_limit};
+use crate::proxy::listener::{Listener, may_heal, raise_file_limit};
 use crate::proxy::overload::{Bounds, Overload};
-use crate::proxy::shared::{Refusals, Shared};
+use crate::proxy::refusals::Refusals;
+use crate::proxy::shared::Shared;
 use crate::proxy::upstream::{Handles, Upstream};
 use crate::proxy::workers::{Workers, event_loop};
 use crate::tls;
@@ -30,8 +33,8 @@ use crate::trust::sightings::Sightings;
 use crate::trust::{Reloader, Reloads, Store, watch};
 use rules::Named;
 
-/// Files that are open beside connections: listeners, watches, runtime, log, admin clients.
-const OTHER_FILES: usize = 64;
+/// Files that are open beside connections: admin clients; listeners, watches, runtime, log.
+const OTHER_FILES: usize = CONNECTIONS + 64;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +68,11 @@ pub enum StartError {
 
 /// Runs a proxy until SIGTERM or SIGINT, then drains. Call it before there is a second thread: the
 /// sandbox holds this thread and those that it starts.
-pub(crate) fn serve(config: &Config) -> Result<Outcome, StartError> {
+pub(crate) fn serve(config: &Config, log: &Log) -> Result<Outcome, StartError> {
+    let ports = config.listen.iter().chain([&config.admin]);
+    let holders = Holders::of(&Vec::from_iter(ports.map(SocketAddr::port)));
     let sandbox = sandbox::start(config)?; // before there is any other thread
+    log.in_background()?;
     let runtime = event_loop()?;
     let outcome = runtime.block_on(async {
         let mut term = signal(SignalKind::terminate())?;
@@ -77,18 +83,21 @@ pub(crate) fn serve(config: &Config) -> Result<Outcome, StartError> {
                 _ = int.recv() => info!("SIGINT: draining"),
             }
         };
-        Server::build(config)?.inside(sandbox).run(stop).await
+        let server = Server::knowing(holders, config)?;
+        server.admin.set_log(log.queue());
+        server.inside(sandbox).run(stop).await
     });
     runtime.shutdown_background(); // what still runs has had the drain timeout
     outcome
 }
 
-/// A proxy whose parts are built and whose ports are open, ready to [`Server::run`].
+/// A proxy whose parts are built and whose ports are open (a port that is taken is tried again
+/// later), ready to [`Server::run`].
 pub struct Server {
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
     admin: Arc<Admin>,
-    admin_listener: TcpListener,
+    admin_port: AdminPort,
     listener: Listener,
     reloads: Reloads,
     workers: Arc<Workers>,
@@ -98,6 +107,11 @@ pub struct Server {
 impl Server {
     /// Loads the files and opens the ports. Must be called inside a tokio runtime.
     pub fn build(config: &Config) -> Result<Self, StartError> {
+        Self::knowing(Holders::default(), config)
+    }
+
+    /// As [`Server::build`], knowing who held the ports before the sandbox was entered.
+    fn knowing(holders: Holders, config: &Config) -> Result<Self, StartError> {
         let bounds = fitting(config, raise_file_limit());
         let metrics = Arc::new(Metrics::new());
         metrics.legacy.set(i64::from(config.tls.legacy));
@@ -123,14 +137,15 @@ impl Server {
         let reloader = Reloader::new(paths, handles.0, handles.1, settings);
         let (reloads, first) = watch(reloader, &store);
         let shared = share(config, bounds, store, &metrics, reloads.clone());
-        let admin_listener =
-            bind(config.admin).map_err(|source| cannot_listen("admin", config.admin, source))?;
+        let admin_port = AdminPort::open(config.admin, holders.clone())
+            .map_err(|source| cannot_listen("admin", config.admin, source))?;
         let inherited = systemd::inherited_listeners();
-        let mut listener = Listener::new(config.listen.clone(), inherited)?;
-        if first.tls.is_some() {
-            listener
-                .open()
-                .map_err(|(address, source)| cannot_listen("listen", address, source))?;
+        let mut listener = Listener::new(config.listen.clone(), inherited, holders)?;
+        if first.tls.is_some()
+            && let Err((address, source)) = listener.open()
+            && !may_heal(&source)
+        {
+            return Err(cannot_listen("listen", address, source));
         }
         let admin = Admin::new(Arc::clone(&shared), Arc::clone(&metrics));
         let workers = Workers::for_each_processor(tls::prepare_thread)?;
@@ -139,7 +154,7 @@ impl Server {
             shared,
             metrics,
             admin,
-            admin_listener,
+            admin_port,
             listener,
             reloads,
             workers: Arc::new(workers),
@@ -170,7 +185,7 @@ impl Server {
     /// listener.
     pub fn addresses(&self) -> (Vec<SocketAddr>, Option<SocketAddr>) {
         let public = self.listener.addresses();
-        (public, self.admin_listener.local_addr().ok())
+        (public, self.admin_port.address())
     }
 
     /// Runs until `stop`, then drains.
@@ -179,20 +194,23 @@ impl Server {
             shared,
             metrics,
             admin,
-            admin_listener,
+            admin_port,
             listener,
             reloads,
             workers,
             drain_timeout,
         } = self;
         let hangup = signal(SignalKind::hangup())?;
-        info!(address = %admin_listener.local_addr()?, "admin listener open");
-        tokio::spawn(Arc::clone(&admin).serve(admin_listener));
+        admin_port.tell();
+        let answering = Arc::clone(&admin);
+        tokio::spawn(async move { answering.serve(admin_port.opened().await).await });
         info!(workers = workers.count(), "workers");
         let turning = Arc::clone(&workers);
         tokio::spawn(systemd::watchdog(async move || turning.all_turn().await));
-        let reloading = tokio::spawn(reload_on_hangup(hangup, reloads, Arc::clone(&shared)));
-        let mut announcer = Announcer::new(Arc::clone(&shared), admin);
+        let refusing = Arc::clone(&shared);
+        tokio::spawn(async move { refusing.refusals.tell_bursts().await });
+        let reloading = tokio::spawn(reload_on_hangup(hangup, reloads, Arc::clone(&admin)));
+        let mut announcer = Announcer::new(admin);
         let (serving, on) = (Arc::clone(&shared), Arc::clone(&workers));
         let begin = move |tcp, address| connection::begin(&serving, &on, tcp, address);
         let tell = move |state| announcer.tell(state);
@@ -203,7 +221,9 @@ impl Server {
         metrics.draining.set(1);
         shared.drain.cancel();
         let _ = accepting.await; // closes the listening sockets
-        Ok(drain(&shared, drain_timeout).await)
+        let outcome = drain(&shared, drain_timeout).await;
+        shared.refusals.tell_now();
+        Ok(outcome)
     }
 }
 
@@ -228,12 +248,12 @@ async fn drain(shared: &Shared, limit: Duration) -> Outcome {
 }
 
 /// Reads the files again at each SIGHUP, and tells systemd when that is done.
-async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads, shared: Arc<Shared>) {
+async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads, admin: Arc<Admin>) {
     while hangup.recv().await.is_some() {
         info!("SIGHUP: reading candidate map and server.pem again");
         systemd::reloading();
         reloads.now().await;
-        systemd::ready(&summary(&shared));
+        systemd::ready(&admin.summary());
     }
 }
 
@@ -330,7 +350,7 @@ mod tests {
         for (files, connections, reserved) in [
             (u64::MAX, 4096, 64),
             (65_536, 4096, 64),
-            (1024, 940, 64),
+            (1024, 908, 64),
             (64, 16, 4),
             (1, 1, 0),
         ] {

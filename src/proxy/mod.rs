@@ -13,6 +13,7 @@ pub mod listener;
 mod metrics;
 pub mod overload;
 pub mod reason;
+pub mod refusals;
 pub mod rpc;
 mod settings;
 pub mod shared;

@@ -16,6 +16,7 @@ use openssl::x509::{X509, X509Ref};
 use super::mint::CertifiedKey;
 use rules::dn::{Name, read_tlv};
 use rules::identity::{Digest, PeerIdentity};
+use rules::shown::CommonName;
 
 /// The address of a certificate that nobody has called with.
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -101,7 +102,7 @@ pub struct CertificateInfo {
     /// The certificate, DER.
     pub der: Arc<[u8]>,
     /// Common name of the subject.
-    pub common_name: Option<String>,
+    pub common_name: Option<CommonName>,
     /// Start of validity, seconds since 1970.
     pub not_before: i64,
     /// End of validity, seconds since 1970.
@@ -243,7 +244,8 @@ fn peer_identity_with(
         .subject_name()
         .entries_by_nid(Nid::COMMONNAME)
         .next()
-        .and_then(|entry| entry.data().to_string().ok());
+        .and_then(|entry| entry.data().to_string().ok())
+        .map(CommonName::from);
     Ok(PeerIdentity {
         address,
         digest: digest(&der),

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use rules::identity::{Digest, PeerIdentity};
+use rules::shown::CommonName;
 
 /// Most certificates that are remembered. One more displaces the one that was not seen for longest.
 const MOST: usize = 4096;
@@ -18,7 +19,7 @@ const MOST: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sighting {
     /// The certificate's common name.
-    pub common_name: Option<String>,
+    pub common_name: Option<CommonName>,
     /// Where it was seen last.
     pub address: IpAddr,
     /// When, in seconds since 1970.

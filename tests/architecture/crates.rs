@@ -15,7 +15,7 @@ const PLACES: [(&str, &[&str]); 9] = [
     ("landlock", &["src/daemon/sandbox"]),
     ("sd_notify", &["src/daemon/systemd.rs"]),
     ("listenfd", &["src/daemon/systemd.rs"]),
-    ("tracing_subscriber", &["src/daemon/logging.rs"]),
+    ("tracing_subscriber", &["src/daemon/logging/"]),
     (
         "hyper",
         &[

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
+use std::net::TcpStream;
 
 use noded_proxy::daemon::metrics::Metrics;
 use noded_proxy::daemon::report::{Certificates, Report};
@@ -321,4 +322,54 @@ fn the_admin_listener_answers_before_there_is_a_server_pem() {
     assert_eq!(proxy.metric("noded_proxy_candidate_map_entries"), 0.0);
     assert_eq!(proxy.status()["server_pem"], Value::Null);
     assert_eq!(proxy.status()["admission"]["phase"], "nobody");
+}
+
+#[test]
+fn a_flood_of_silent_connections_takes_neither_the_rpc_port_nor_the_answers() {
+    const FLOOD: usize = 600;
+    let pki = Pki::new();
+    let node = pki.client(NAME);
+    let stub = StubNoded::usual();
+    let proxy = proxy_for(&pki, &node)
+        .upstream(stub.address())
+        .under(&["prlimit", "--nofile=250"])
+        .start();
+    let mut flood = Vec::new();
+    for round in 1..=6 {
+        flood.extend((0..FLOOD / 6).map(|_| TcpStream::connect(proxy.admin()).unwrap()));
+        let answer = rpc(proxy.addr(), &node, "version", "[]").unwrap();
+        assert_eq!(answer.status, 200, "{round}");
+        assert_eq!(proxy.get("/healthz/live").status, 200, "{round}");
+    }
+    proxy.wait_for("the older ones gave way", |p| {
+        p.metric("process_open_fds") < 150.0
+    });
+}
+
+#[test]
+fn who_does_not_finish_a_request_is_cut() {
+    let pki = Pki::new();
+    let proxy = proxy_for(&pki, &pki.client(NAME)).start();
+    let mut slow = tcp(proxy.admin()).unwrap();
+    send(&mut slow, "GET /status HTTP/1.1\r\nHost: ad");
+    let mut all = Vec::new();
+    let closed = slow.read_to_end(&mut all);
+    assert!(
+        closed.is_ok(),
+        "{closed:?}, {}",
+        String::from_utf8_lossy(&all)
+    );
+}
+
+#[test]
+fn a_connection_is_for_one_request() {
+    let pki = Pki::new();
+    let proxy = proxy_for(&pki, &pki.client(NAME)).start();
+    let mut stream = tcp(proxy.admin()).unwrap();
+    let request = "GET /healthz/live HTTP/1.1\r\nHost: admin\r\n\r\n";
+    send(&mut stream, request.repeat(3));
+    let mut all = String::new();
+    let _ = stream.read_to_string(&mut all);
+    assert_eq!(all.matches("HTTP/1.1 200").count(), 1, "{all}");
+    assert!(all.contains("connection: close"), "{all}");
 }

@@ -188,33 +188,6 @@ fn all_wrong_values_are_told_at_once() {
 }
 
 #[test]
-fn a_port_that_is_taken_ends_the_start() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let dir = tempfile::tempdir().unwrap();
-    let state = dir.path().to_str().unwrap();
-    let output = run(&[
-        "run",
-        "--admin",
-        &address,
-        "--listen",
-        "127.0.0.1:0",
-        "--state-dir",
-        state,
-        "--ssconf-dir",
-        state,
-        "--server-pem",
-        "/no/server.pem",
-    ]);
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(
-        text.contains(&format!("admin = {address}: cannot listen there")),
-        "{text}"
-    );
-}
-
-#[test]
 fn flags_win_over_the_file() {
     let config = "listen = ['127.0.0.1:1']\nadmin = '127.0.0.1:2'\nserver_pem = '/nowhere'\n\
                   ssconf_dir = '/nowhere'\nupstream.address = '127.0.0.1:3'\nupstream.max_clients = 3\n\

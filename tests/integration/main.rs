@@ -16,6 +16,7 @@
 //! | `check` | `noded-proxy check` |
 //! | `cli` | what is typed and what is printed |
 //! | `drain` | how it ends, and what systemd is told |
+//! | `flood` | what a stranger makes the proxy write, and how little of it
 //! | `forward` | requests, bodies, faults and slots, with a stand-in for noded |
 //! | `manual` | which flags each command takes, and the man pages |
 //! | `noded` | the real node daemon and Ganeti's own client |
@@ -23,6 +24,7 @@
 //! | `policy` | which procedures a candidate may call |
 //! | `policy_noded` | attacks by a candidate on the real node daemon, with and without the policy |
 //! | `port` | who listens on noded's port, and whether its guard holds |
+//! | `ports` | a port that is taken when the proxy starts |
 //! | `sandbox` | what the running process can no longer do |
 //! | `support` | certificates, the proxy, clients and stand-ins for noded |
 
@@ -38,6 +40,7 @@ mod check;
 mod cli;
 mod demotion;
 mod drain;
+mod flood;
 mod forward;
 mod guard;
 mod handshake;
@@ -49,6 +52,7 @@ mod overload;
 mod policy;
 mod policy_noded;
 mod port;
+mod ports;
 mod reload;
 mod sandbox;
 mod session;

@@ -1,7 +1,8 @@
 //! More callers than room: who is served then. Floods come from 127.0.0.2, bounded in number.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use openssl::ssl::{Ssl, SslStream};
 use rustix::process::{Resource, Rlimit, prlimit};
@@ -58,6 +59,59 @@ fn served(source: [u8; 4], to: SocketAddr, identity: &Identity) -> bool {
     connect(source, to, identity).is_some_and(|mut stream| answered(&mut stream))
 }
 
+/// A connection that passes on so many bytes of what its client writes, and then stalls.
+struct Stalls {
+    tcp: TcpStream,
+    left: usize,
+}
+
+impl Read for Stalls {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.left {
+            0 => Err(ErrorKind::WouldBlock.into()),
+            _ => self.tcp.read(buffer),
+        }
+    }
+}
+
+impl Write for Stalls {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let count = data.len().min(self.left);
+        self.left -= count;
+        match self.tcp.write(&data[..count])? {
+            0 => Err(ErrorKind::WouldBlock.into()),
+            some => Ok(some),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tcp.flush()
+    }
+}
+
+/// A handshake that is broken off after so many bytes of the client's.
+fn broken_off(
+    source: [u8; 4],
+    to: SocketAddr,
+    identity: &Identity,
+    (tls, after): (Tls, usize),
+) -> SslStream<Stalls> {
+    let ssl = Ssl::new(&context(Some(identity), tls).build()).unwrap();
+    let tcp = tcp_from(source, to);
+    let mut stream = SslStream::new(ssl, Stalls { tcp, left: after }).unwrap();
+    let _ = stream.connect();
+    stream
+}
+
+/// Whether a call is answered well before the handshake's time is over.
+fn called(source: [u8; 4], to: SocketAddr, identity: &Identity) -> bool {
+    let ssl = Ssl::new(&context(Some(identity), Tls::Any).build()).unwrap();
+    let tcp = tcp_from(source, to);
+    tcp.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut stream = SslStream::new(ssl, tcp).unwrap();
+    stream.connect().is_ok() && answered(&mut stream)
+}
+
 /// A proxy with one candidate, whose address it knows, and limits.
 fn proxy(limits: &str) -> (Proxy, Identity) {
     let pki = Pki::new();
@@ -95,6 +149,17 @@ fn a_flood_of_silent_connections_keeps_no_candidate_out() {
 }
 
 #[test]
+fn a_flood_of_silent_connections_evicts_none_of_another_source() {
+    let (proxy, node) = proxy("connections = 20\nreserved = 4");
+    let early = tcp_from(OTHER, proxy.addr());
+    let _flood = silent(100, FLOOD, proxy.addr());
+    proxy.wait_for("the flood gave way", |p| p.rejected("over_limit") >= 80.0);
+    let ssl = Ssl::new(&context(Some(&node), Tls::Any).build()).unwrap();
+    let mut stream = SslStream::new(ssl, early).unwrap();
+    assert!(stream.connect().is_ok() && answered(&mut stream));
+}
+
+#[test]
 fn a_client_from_an_unlisted_address_displaces_silent_connections_only() {
     let (proxy, node) = proxy("connections = 8\nreserved = 2");
     let mut first = connect(OTHER, proxy.addr(), &node).unwrap();
@@ -121,13 +186,57 @@ fn admitted_clients_keep_their_places_and_the_rest_is_told_at_once() {
 }
 
 #[test]
-fn stalled_handshakes_of_one_source_hold_up_that_source_alone() {
+fn stalled_handshakes_give_way_to_a_call_of_their_own_source() {
     let (proxy, node) = proxy("handshakes = 8\nhandshakes_per_source = 3\nreserved = 2");
-    let flood = stalled(30, FLOOD, proxy.addr());
-    assert!(served(OTHER, proxy.addr(), &node));
-    assert!(served(CANDIDATE, proxy.addr(), &node));
-    drop(flood);
-    assert!(served(FLOOD, proxy.addr(), &node), "it waits for its turn");
+    let _flood = stalled(30, FLOOD, proxy.addr());
+    for source in [OTHER, CANDIDATE, FLOOD] {
+        assert!(called(source, proxy.addr(), &node), "{source:?}");
+    }
+}
+
+#[test]
+fn handshakes_broken_off_at_every_byte_do_not_hold_up_a_call_of_their_source() {
+    const MANY: usize = 170;
+    let stranger = &Pki::new().client("node9.example.com");
+    for (source, tls) in [(FLOOD, Tls::V13), (CANDIDATE, Tls::V12)] {
+        let (proxy, node) = proxy("");
+        let (to, plenty) = (proxy.addr(), 1 << 20);
+        let whole = broken_off(source, to, stranger, (tls, plenty));
+        let bytes = plenty - whole.get_ref().left;
+        std::thread::scope(|scope| {
+            let stalls = (0..MANY).map(|at| (tls, 1 + at * (bytes - 1) / MANY));
+            let begin = |stall| scope.spawn(move || broken_off(source, to, stranger, stall));
+            let _stalled: Vec<_> = stalls.map(begin).collect();
+            proxy.wait_for("they stall", |p| {
+                p.metric("noded_proxy_handshakes_open") >= 64.0
+            });
+            for _ in 0..5 {
+                assert!(called(source, to, &node), "{tls:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_byte_now_and_then_on_ever_new_connections_keeps_no_call_of_their_source_out() {
+    let (proxy, node) = proxy("");
+    let mut drip = Vec::new();
+    for _ in 0..10 {
+        drip.extend(stalled(48, CANDIDATE, proxy.addr()));
+        for stream in &mut drip {
+            let _ = stream.write(&[1]); // the older ones have been cut by now
+        }
+        assert!(called(CANDIDATE, proxy.addr(), &node), "{}", drip.len());
+    }
+}
+
+#[test]
+fn handshakes_that_stall_everywhere_leave_room_for_a_source_without_any() {
+    let (proxy, node) = proxy("handshakes = 8\nhandshakes_per_source = 3\nreserved = 2");
+    let _flood: Vec<_> = (10..20)
+        .map(|last| stalled(5, [127, 0, 0, last], proxy.addr()))
+        .collect();
+    assert!(called(OTHER, proxy.addr(), &node));
 }
 
 #[test]

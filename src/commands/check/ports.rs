@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use super::finding::{Finding, is_loopback};
 use crate::commands::admin_client;
 use crate::config::Config;
-use crate::node::sockets::{Listener, holder};
+use crate::node::sockets::{Listener, taken_by};
 use crate::proxy::listener;
 
 /// A noded-proxy that answers on the admin port: the part of its report by which any version of the
@@ -48,7 +48,7 @@ pub(super) fn check(
 ) -> Vec<Finding> {
     let _inside = runtime.enter(); // sockets register with it
     let taken = |address: SocketAddr| listener::bind(address).err();
-    let as_peer = |port: u16| holder(listeners.as_deref()?, port);
+    let as_peer = |port: u16| taken_by(listeners.as_deref()?, port);
     let admin = taken(config.admin);
     let running = match admin {
         Some(_) => Running::at(config),

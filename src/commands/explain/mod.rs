@@ -15,7 +15,7 @@ use crate::commands::cli::ExplainArgs;
 use crate::commands::exit;
 use crate::config::Config;
 use crate::daemon::report::{Report, times};
-use crate::proxy::shared::RefusalRecord;
+use crate::proxy::refusals::RefusalRecord;
 use crate::tls::{CertificateInfo, certificates};
 use crate::trust::{Snapshot, now, snapshot_from_files};
 use rules::Named;

@@ -13,6 +13,7 @@ use crate::trust::sightings::{Sighting, Sightings};
 use crate::trust::{CaList, CaState, Snapshot, Source};
 use rules::dn;
 use rules::identity::Digest;
+use rules::shown::CommonName;
 
 /// Candidates in one document; Ganeti's own map ends at 1351 entries.
 const MOST: usize = 4096;
@@ -90,7 +91,7 @@ pub struct Certificate {
     /// Its digest.
     pub digest: Digest,
     /// Common name of its subject.
-    pub common_name: Option<String>,
+    pub common_name: Option<CommonName>,
     /// Its subject.
     pub subject: Name,
     /// Its issuer's name.

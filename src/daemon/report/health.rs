@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proxy::listener::State;
 use crate::proxy::shared::Shared;
 use crate::proxy::upstream::{Guard, Looked};
 use crate::trust::{Fault, Snapshot, now};
@@ -51,6 +52,13 @@ pub enum Degraded {
         /// End of its validity, seconds since 1970.
         not_after: i64,
     },
+    /// The port cannot be opened.
+    CannotListen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not, and who holds it.
+        why: String,
+    },
     /// noded could not be reached at the last contact.
     NodedDown {
         /// Why not.
@@ -92,6 +100,9 @@ impl fmt::Display for Degraded {
             Self::ServerPemExpires { .. } => {
                 "server.pem expires within 7 days: gnt-cluster renew-crypto --new-cluster-certificate"
             }
+            Self::CannotListen { address, why } => {
+                return write!(f, "cannot listen on {address}: {why}");
+            }
             Self::NodedDown { why } => why,
             Self::NodedImpersonated { uid } => {
                 return write!(
@@ -123,7 +134,7 @@ impl fmt::Display for Degraded {
 }
 
 impl Health {
-    pub(super) fn of(shared: &Shared, snapshot: &Snapshot, listens: bool) -> Self {
+    pub(super) fn of(shared: &Shared, snapshot: &Snapshot, listening: &State) -> Self {
         let draining = shared.drain.is_cancelled();
         let mut faults: Vec<Degraded> = snapshot
             .faults
@@ -134,6 +145,10 @@ impl Health {
         if shared.store.policy().mode == Mode::Audit {
             faults.push(Degraded::AuditMode);
         }
+        if let State::Blocked { address, why } = listening {
+            let (address, why) = (*address, why.clone());
+            faults.push(Degraded::CannotListen { address, why });
+        }
         faults.extend(of_server_pem(snapshot, now()));
         faults.extend(of_noded(
             shared.upstream.down(),
@@ -142,6 +157,7 @@ impl Health {
         if draining {
             faults.push(Degraded::Draining);
         }
+        let listens = !listening.addresses().is_empty();
         Self::new(listens && !draining, faults)
     }
 
@@ -224,6 +240,10 @@ pub(super) mod tests {
                 Degraded::NodedUnseen { why: "no".into() },
                 Degraded::GuardMissing { why: "no".into() },
                 Degraded::Draining,
+                Degraded::CannotListen {
+                    address: "[::]:1811".parse().unwrap(),
+                    why: "taken by x".into(),
+                },
             ],
         )
     }
@@ -241,7 +261,11 @@ pub(super) mod tests {
         assert_eq!(json["faults"][0], fault);
         let expires = json!({ "kind": "server_pem_expires", "not_after": 7 });
         assert_eq!(json["faults"][4], expires);
-        assert_eq!(json["reasons"].as_array().unwrap().len(), 11);
+        assert_eq!(json["reasons"].as_array().unwrap().len(), 12);
+        assert_eq!(
+            json["reasons"][11],
+            "cannot listen on [::]:1811: taken by x"
+        );
         assert_eq!(serde_json::from_value::<Health>(json).unwrap(), poor());
     }
 

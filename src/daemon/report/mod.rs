@@ -18,13 +18,16 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::sandbox;
-use crate::proxy::shared::{RefusalRecord, Shared};
+use crate::proxy::listener::State;
+use crate::proxy::refusals::RefusalRecord;
+use crate::proxy::shared::Shared;
 use crate::proxy::upstream::GuardState;
 use crate::tls::ServerCertificate;
 use crate::trust::sightings::Sightings;
 use crate::trust::{Tls, now};
 use rules::authz::Mode;
 use rules::identity::Digest;
+use rules::shown::CommonName;
 
 pub use admission::{Admission, Candidate, Phase};
 pub use certificates::{
@@ -76,7 +79,7 @@ pub struct ServerPem {
     /// Its digest.
     pub digest: Digest,
     /// Common name of its subject.
-    pub common_name: Option<String>,
+    pub common_name: Option<CommonName>,
     /// End of its validity, seconds since 1970.
     pub not_after: i64,
     /// Seconds until then.
@@ -116,7 +119,7 @@ pub struct Upstream {
 
 impl Report {
     /// What the proxy knows now.
-    pub fn of(shared: &Shared, listening: Vec<SocketAddr>, sandbox: sandbox::Report) -> Self {
+    pub fn of(shared: &Shared, listening: &State, sandbox: sandbox::Report) -> Self {
         let snapshot = shared.store.snapshot();
         let tls = snapshot.tls.as_ref();
         Self {
@@ -125,8 +128,8 @@ impl Report {
             host: shared.host.clone(),
             uptime_seconds: shared.uptime().as_secs(),
             mode: shared.store.policy().mode,
-            health: Health::of(shared, &snapshot, !listening.is_empty()),
-            listening,
+            health: Health::of(shared, &snapshot, listening),
+            listening: listening.addresses().to_vec(),
             admission: Admission::of(&snapshot),
             server_pem: tls.map(ServerPem::of),
             client_ca_list: tls.map(|tls| ClientCaList::of(&tls.client_cas)),

@@ -36,6 +36,8 @@ use rules::Named;
 use rules::authz::Permit;
 use rules::identity::PeerIdentity;
 
+/// Why a connection without a finished handshake is closed for another one.
+const TOO_MANY: &str = "too many connections: an unfinished one is closed";
 /// Longest wait for a client to take the goodbye of TLS on an unused connection.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -86,7 +88,7 @@ async fn handshake_and_admit(
     let accepted = tokio::select! {
         accepted = shake_hands(shared, tcp, address, &tls.acceptor, place) => accepted,
         () = place.evicted() => {
-            gave_way(shared, address);
+            gave_way(shared, address, TOO_MANY);
             None
         }
     };
@@ -94,7 +96,7 @@ async fn handshake_and_admit(
     let mut accepted = accepted?;
     let permit = admit(shared, &accepted, address)?;
     if !place.settle() {
-        gave_way(shared, address);
+        gave_way(shared, address, TOO_MANY);
         return None;
     }
     // One copy of a candidate's certificate for all of its connections.
@@ -136,8 +138,17 @@ async fn shake_hands(
         refuse(shared, address, None, Reason::OverLimit, why);
         return None;
     };
+    let gives_way = turn.gives_way();
     let handshake = acceptor.accept(tcp, address.ip(), turn);
-    match timeout_at(deadline, handshake).await {
+    let handshake = tokio::select! {
+        biased;
+        handshake = timeout_at(deadline, handshake) => handshake,
+        () = gives_way.cancelled() => {
+            gave_way(shared, address, "too many handshakes: a stalled one is cut");
+            return None;
+        }
+    };
+    match handshake {
         Ok(Ok(accepted)) => {
             metrics
                 .handshake_duration

@@ -38,8 +38,9 @@ pub(super) fn refuse(
 ) {
     let reason = cause.name();
     shared.metrics.reject(cause);
-    shared.refusals.add(address, cause, why, peer);
+    let may_log = shared.refusals.add(address, cause, why, peer);
     match peer {
+        _ if !may_log => {} // counted, and told together with others like it
         Some(peer) if cause == Reason::Denied(Denied::DigestCollision) => {
             error!(peer = %address, cn = peer.name(), digest = %peer.digest, reason, why,
                 "refused");
@@ -52,10 +53,10 @@ pub(super) fn refuse(
     }
 }
 
-/// All places are taken, and this connection is the oldest without a finished handshake. A flood
+/// This connection gives way to another one: its handshake is the oldest, or has stalled. A flood
 /// would fill the log with these lines, so only the counter shows them.
-pub(super) fn gave_way(shared: &Shared, address: SocketAddr) {
-    debug!(peer = %address, "too many connections: the oldest unfinished one is closed");
+pub(super) fn gave_way(shared: &Shared, address: SocketAddr, why: &str) {
+    debug!(peer = %address, why, "gave way");
     shared.metrics.reject(Reason::OverLimit);
 }
 
@@ -108,9 +109,10 @@ pub(super) fn note_oddities(
     }
     if let Some(why) = permit.audited() {
         metrics.audited.of(why).inc();
-        shared.refusals.add_audited(address, why, peer);
-        warn!(peer = %address, cn = peer.name(), digest = %peer.digest, reason = why.name(), %why,
-            "admitted in audit mode; enforce would refuse it");
+        if shared.refusals.add_audited(address, why, peer) {
+            warn!(peer = %address, cn = peer.name(), digest = %peer.digest, reason = why.name(),
+                %why, "admitted in audit mode; enforce would refuse it");
+        }
     }
     let snapshot = shared.store.current();
     if snapshot.is_of_server_pem(peer) {

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fd::OwnedFd;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -12,6 +12,9 @@ use tracing::{debug, warn};
 
 /// Longest wait for the caller that is to be turned away; it may have left by then.
 const TURN_AWAY: Duration = Duration::from_millis(10);
+
+/// Least time between two log lines about a shortage.
+const LOG_AGAIN: Duration = Duration::from_secs(60);
 
 /// Raises the soft limit on open files to the hard one, and returns it; each RPC takes two.
 pub fn raise_file_limit() -> u64 {
@@ -31,8 +34,8 @@ pub fn raise_file_limit() -> u64 {
 /// A file descriptor that is kept back for the time when there are no others.
 pub(super) struct SpareDescriptor {
     descriptor: Option<OwnedFd>,
-    /// This shortage was logged.
-    logged: bool,
+    /// When a shortage was logged last.
+    logged: Option<Instant>,
 }
 
 impl SpareDescriptor {
@@ -40,20 +43,16 @@ impl SpareDescriptor {
     pub(super) fn of(listener: &TcpListener) -> Self {
         Self {
             descriptor: rustix::io::fcntl_dupfd_cloexec(listener, 0).ok(),
-            logged: false,
+            logged: None,
         }
     }
 
-    /// Logs one line for each shortage.
+    /// Logs a shortage, one line for all of a minute: callers make them as often as they like.
     pub(super) fn shortage(&mut self, error: &io::Error) {
-        if !std::mem::replace(&mut self.logged, true) {
+        if self.logged.is_none_or(|at| at.elapsed() >= LOG_AGAIN) {
+            self.logged = Some(Instant::now());
             warn!(%error, "cannot accept, trying again; unfinished connections give way");
         }
-    }
-
-    /// The next shortage is logged again.
-    pub(super) fn shortage_ended(&mut self) {
-        self.logged = false;
     }
 
     /// Accepts a connection with the descriptor that was kept back, and closes it.

@@ -15,8 +15,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{debug, error};
+use tracing::debug;
 
+use crate::node::sockets::Holders;
 use crate::proxy::reason::Reason;
 use crate::proxy::shared::Shared;
 use descriptors::{SpareDescriptor, is_out_of_descriptors};
@@ -24,8 +25,8 @@ use descriptors::{SpareDescriptor, is_out_of_descriptors};
 pub use descriptors::raise_file_limit;
 pub use socket::bind;
 
-/// Pause before a port that is taken is tried again. At the start a taken port is an error instead.
-const BIND_AGAIN: Duration = Duration::from_secs(1);
+/// Pause before a port that is taken is tried again.
+pub const BIND_AGAIN: Duration = Duration::from_secs(1);
 
 /// Pause after an accept that failed for lack of file descriptors or memory.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
@@ -37,14 +38,46 @@ pub enum State {
     Listening(Vec<SocketAddr>),
     /// There is no `server.pem`. Sockets of systemd stay open, and their callers are refused.
     Waiting,
+    /// A port cannot be opened; it is tried again until it can.
+    Blocked {
+        /// The address.
+        address: SocketAddr,
+        /// Why not, and who holds it.
+        why: String,
+    },
     /// The proxy drains.
     Closed,
+}
+
+impl State {
+    /// Where it listens now.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        match self {
+            Self::Listening(addresses) => addresses,
+            Self::Waiting | Self::Blocked { .. } | Self::Closed => &[],
+        }
+    }
+}
+
+/// Whether a port may be free later: it is taken, or this machine has not got the address yet.
+pub fn may_heal(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable};
+    matches!(error.kind(), AddrInUse | AddrNotAvailable)
+}
+
+/// Why a port cannot be opened, for people; with its holder, if it is taken.
+pub fn why_not(error: &io::Error, port: u16, holders: &Holders) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!("taken by {}", holders.now(port)),
+        _ => error.to_string(),
+    }
 }
 
 /// The public listener's sockets.
 #[derive(Debug)]
 pub struct Listener {
     addresses: Vec<SocketAddr>,
+    holders: Holders,
     open: Vec<Arc<TcpListener>>,
     /// systemd holds the ports, so they stay open whatever happens here.
     inherited: bool,
@@ -52,9 +85,11 @@ pub struct Listener {
 
 impl Listener {
     /// A listener for these addresses. If there are sockets of systemd, it uses those alone.
+    /// `holders` is who held the ports before the sandbox hid other processes.
     pub fn new(
         addresses: Vec<SocketAddr>,
         inherited: Vec<std::net::TcpListener>,
+        holders: Holders,
     ) -> io::Result<Self> {
         let mut open = Vec::new();
         for listener in inherited {
@@ -62,6 +97,7 @@ impl Listener {
         }
         Ok(Self {
             addresses,
+            holders,
             inherited: !open.is_empty(),
             open,
         })
@@ -97,13 +133,21 @@ impl Listener {
         mut report: impl FnMut(State),
     ) {
         let mut changes = shared.store.subscribe();
+        let mut blocked = None;
         while !shared.drain.is_cancelled() {
             let joined = shared.store.current().tls.is_some();
             if joined && let Err((address, error)) = self.open() {
-                error!(%address, %error, "cannot listen there, trying again");
-                tokio::time::sleep(BIND_AGAIN).await;
-                continue;
+                let fault = (address, error.kind());
+                if blocked.replace(fault) != Some(fault) {
+                    let why = why_not(&error, address.port(), &self.holders);
+                    report(State::Blocked { address, why });
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(BIND_AGAIN) => continue,
+                    () = shared.drain.cancelled() => break,
+                }
             }
+            blocked = None;
             if !joined && !self.inherited {
                 self.open.clear();
             }
@@ -149,7 +193,6 @@ async fn accept_on(
         match listener.accept().await {
             Ok((stream, address)) => {
                 hand_over(stream, canonical(address));
-                spare.shortage_ended();
             }
             Err(error) if is_of_the_connection(&error) => debug!(%error, "accept"),
             Err(error) => {

@@ -1,6 +1,9 @@
 //! The books on connections: who gets a place and who gives way. Pure: no clock, no socket.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+
+use super::caller::Caller;
+use super::crowd::Crowd;
 
 /// What became of a connection that asked for a place.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,14 +16,14 @@ pub(super) enum Entry<T> {
     Full,
 }
 
-/// Open connections: those still unfinished, oldest first, and the settled ones.
+/// Open connections: those still unfinished, and the settled ones.
 #[derive(Debug)]
 pub(super) struct Ledger<T> {
     most: usize,
     reserved: usize,
     next: u64,
     /// Unfinished connections: from other addresses, and from candidates' addresses.
-    unfinished: [BTreeMap<u64, T>; 2],
+    unfinished: [Crowd<T>; 2],
     /// Settled connections, and whether they came from a candidate's address.
     settled: HashMap<u64, bool>,
     /// Connections from other addresses than candidates', settled or not.
@@ -34,15 +37,16 @@ impl<T> Ledger<T> {
             most,
             reserved,
             next: 0,
-            unfinished: [BTreeMap::new(), BTreeMap::new()],
+            unfinished: [Crowd::new(), Crowd::new()],
             settled: HashMap::new(),
             others: 0,
         }
     }
 
     /// A new connection. Its `token` is returned when it has to give way.
-    pub(super) fn enter(&mut self, candidate: bool, token: T) -> Entry<T> {
-        let total = self.settled.len() + self.unfinished.iter().map(BTreeMap::len).sum::<usize>();
+    pub(super) fn enter(&mut self, caller: Caller, token: T) -> Entry<T> {
+        let candidate = caller.is_candidate();
+        let total = self.settled.len() + self.unfinished.iter().map(Crowd::len).sum::<usize>();
         let open_to_all = self.most.saturating_sub(self.reserved);
         let room = total < self.most && (candidate || self.others < open_to_all);
         let gone = match (room, candidate) {
@@ -59,7 +63,7 @@ impl<T> Ledger<T> {
         };
         let id = self.next;
         self.next += 1;
-        self.unfinished[usize::from(candidate)].insert(id, token);
+        self.unfinished[usize::from(candidate)].insert(id, caller, token);
         self.others += usize::from(!candidate);
         match gone {
             Some(gone) => Entry::InsteadOf(id, gone),
@@ -67,13 +71,14 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// Takes the oldest unfinished connection off the books. Candidates' addresses come last.
+    /// Takes an unfinished connection off the books: the oldest of the source that has the most.
+    /// Candidates' addresses come last.
     pub(super) fn shed(&mut self) -> Option<T> {
         self.shed_from(false).or_else(|| self.shed_from(true))
     }
 
     fn shed_from(&mut self, candidate: bool) -> Option<T> {
-        let (_, token) = self.unfinished[usize::from(candidate)].pop_first()?;
+        let token = self.unfinished[usize::from(candidate)].shed()?;
         self.others -= usize::from(!candidate);
         Some(token)
     }
@@ -81,7 +86,7 @@ impl<T> Ledger<T> {
     /// The connection has finished its handshake and stays; `false` if it had to give way.
     pub(super) fn settle(&mut self, id: u64) -> bool {
         for (side, candidate) in [(0, false), (1, true)] {
-            if self.unfinished[side].remove(&id).is_some() {
+            if self.unfinished[side].remove(id).is_some() {
                 self.settled.insert(id, candidate);
                 return true;
             }
@@ -93,8 +98,8 @@ impl<T> Ledger<T> {
     pub(super) fn leave(&mut self, id: u64) {
         let candidate = match self.settled.remove(&id) {
             Some(candidate) => candidate,
-            None if self.unfinished[0].remove(&id).is_some() => false,
-            None if self.unfinished[1].remove(&id).is_some() => true,
+            None if self.unfinished[0].remove(id).is_some() => false,
+            None if self.unfinished[1].remove(id).is_some() => true,
             None => return,
         };
         self.others -= usize::from(!candidate);
@@ -110,10 +115,16 @@ mod tests {
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Other,
+        /// From an address like no other's.
+        Another,
         Candidate,
         Settle(u64),
         Leave(u64),
         Shed,
+    }
+
+    fn caller(last: u8, candidate: bool) -> Caller {
+        Caller::new([192, 0, 2, last].into(), candidate)
     }
 
     /// The outcome of each step: `+` a place, `-N` the place of N, `!` no place, `.` nothing.
@@ -121,8 +132,9 @@ mod tests {
         let mut ledger = Ledger::new(most, reserved);
         let mut outcome = |step: Step| {
             let entered = match step {
-                Other => ledger.enter(false, ledger.next),
-                Candidate => ledger.enter(true, ledger.next),
+                Other => ledger.enter(caller(1, false), ledger.next),
+                Another => ledger.enter(caller(2, false), ledger.next),
+                Candidate => ledger.enter(caller(3, true), ledger.next),
                 Settle(id) => return String::from(if ledger.settle(id) { "." } else { "gone" }),
                 Leave(id) => {
                     ledger.leave(id);
@@ -146,13 +158,20 @@ mod tests {
 
     #[test]
     fn places_as_a_table() {
-        let table: [(&str, usize, usize, &[Step], &str); 9] = [
+        let table: [(&str, usize, usize, &[Step], &str); 10] = [
             (
                 "the oldest unfinished one gives way",
                 2,
                 0,
                 &[Other, Other, Other, Other],
                 "+ + -0 -1",
+            ),
+            (
+                "a source with few is safe from one with many",
+                3,
+                0,
+                &[Another, Other, Other, Other, Other, Another, Other],
+                "+ + + -1 -2 -3 -0",
             ),
             (
                 "settled ones do not",
@@ -220,11 +239,11 @@ mod tests {
     fn a_flood_from_other_addresses_leaves_the_reserve_free() {
         let mut ledger = Ledger::new(100, 10);
         for _ in 0..1_000 {
-            assert_ne!(ledger.enter(false, ()), Entry::Full);
+            assert_ne!(ledger.enter(caller(1, false), ()), Entry::Full);
         }
         assert_eq!(ledger.others, 90);
         for _ in 0..10 {
-            assert!(matches!(ledger.enter(true, ()), Entry::Room(_)));
+            assert!(matches!(ledger.enter(caller(3, true), ()), Entry::Room(_)));
         }
     }
 }

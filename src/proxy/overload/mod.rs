@@ -4,11 +4,14 @@
 //! It never admits anybody and never refuses anybody for good; it only decides who comes first.
 //! Some connections and some handshakes are reserved for callers from candidates' addresses (and a
 //! worker, see [`crate::proxy::workers`]). No other source gets more than its share of the
-//! handshakes. When all places are taken, the oldest connection without a finished handshake is
-//! closed. A genuine client finishes in milliseconds, so a flood evicts only itself.
+//! handshakes; over it, a stalled handshake of the same source gives way. When all places are taken,
+//! a connection without a finished handshake is closed: the oldest of the source that has the most.
+//! So a flood evicts only itself.
 
 mod caller;
+mod crowd;
 mod handshakes;
+mod holders;
 mod ledger;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -57,7 +60,7 @@ impl Overload {
     /// A place for a new connection; none if admitted clients have them all.
     pub fn enter(self: &Arc<Self>, caller: Caller) -> Option<Place> {
         let evicted = CancellationToken::new();
-        let entry = self.ledger().enter(caller.is_candidate(), evicted.clone());
+        let entry = self.ledger().enter(caller, evicted.clone());
         let id = match entry {
             Entry::Room(id) => id,
             Entry::InsteadOf(id, other) => {
@@ -74,7 +77,7 @@ impl Overload {
         })
     }
 
-    /// Closes the oldest connection without a finished handshake; `false` if there is none.
+    /// Closes a connection without a finished handshake; `false` if there is none.
     pub fn shed(&self) -> bool {
         let oldest = self.ledger().shed();
         oldest.inspect(CancellationToken::cancel).is_some()
@@ -105,7 +108,8 @@ impl Place {
         self.overload.ledger().settle(self.id)
     }
 
-    /// Waits for a turn to shake hands. Callers from one source are served in their order.
+    /// Waits for a turn to shake hands. Callers from one source are served in their order, and a
+    /// stalled handshake gives way to them.
     pub async fn turn(&self) -> Turn {
         Handshakes::turn(&self.overload.handshakes, self.caller).await
     }

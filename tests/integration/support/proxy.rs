@@ -209,7 +209,9 @@ impl Proxy {
                 panic!("the proxy ended at its start: {status}\n{}", self.log());
             }
             self.address_in_log("admin listener open").is_some()
-                && (self.logged("listening") || self.log().contains("waiting for server.pem"))
+                && (self.logged("listening")
+                    || self.log().contains("waiting for server.pem")
+                    || self.log().contains("cannot listen there"))
         });
         self.admin = self.address_in_log("admin listener open").unwrap();
     }

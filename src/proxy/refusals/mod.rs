@@ -1,0 +1,161 @@
+//! The last refusals, for `/status`, and which refusals are logged one by one.
+//!
+//! It decides about no peer: what it is told has been refused already. It remembers no request.
+
+mod bursts;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tracing::info;
+
+use crate::proxy::reason::Reason;
+use bursts::{Bursts, LeftOut};
+use rules::Named;
+use rules::authz::Denied;
+use rules::identity::{Digest, PeerIdentity};
+use rules::shown::CommonName;
+
+/// Most refusals that are remembered.
+const REFUSALS: usize = 32;
+
+/// The last refusals, and which of them have a log line.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    /// Newest last.
+    last: Mutex<VecDeque<RefusalRecord>>,
+    bursts: Mutex<Bursts>,
+    /// Something was left out of the log.
+    left_out: Notify,
+}
+
+/// One refusal as `/status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalRecord {
+    /// Seconds since 1970.
+    pub time: u64,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// Why.
+    pub reason: Reason,
+    /// Why, in words; empty when an older proxy says nothing more.
+    #[serde(default)]
+    pub why: String,
+    /// Audit mode admitted it all the same.
+    pub admitted_by_audit: bool,
+    /// Common name of the certificate, if one was shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub common_name: Option<CommonName>,
+    /// Digest of the certificate, if one was shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+}
+
+impl Refusals {
+    /// Remembers a refusal; whether it may have a log line of its own.
+    pub(super) fn add(
+        &self,
+        peer: SocketAddr,
+        reason: Reason,
+        why: &str,
+        identity: Option<&PeerIdentity>,
+    ) -> bool {
+        self.keep(peer, reason, why, identity, false);
+        self.may_log(peer, reason)
+    }
+
+    /// Remembers what `enforce` would have refused; whether it may have a log line of its own.
+    pub(super) fn add_audited(
+        &self,
+        peer: SocketAddr,
+        denied: Denied,
+        identity: &PeerIdentity,
+    ) -> bool {
+        let (reason, why) = (Reason::Denied(denied), denied.to_string());
+        self.keep(peer, reason, &why, Some(identity), true);
+        self.may_log(peer, reason)
+    }
+
+    fn may_log(&self, peer: SocketAddr, reason: Reason) -> bool {
+        let now = Instant::now();
+        let mut bursts = lock(&self.bursts);
+        let ended = bursts.ended(now);
+        let may = bursts.count(peer.ip(), reason.name(), now);
+        drop(bursts); // logging may take a while
+        tell(&ended);
+        if !may {
+            self.left_out.notify_one();
+        }
+        may
+    }
+
+    /// Tells at the end of each burst what was left out of the log. Runs for ever.
+    pub(crate) async fn tell_bursts(&self) {
+        loop {
+            self.left_out.notified().await;
+            let end = lock(&self.bursts).end();
+            if let Some(end) = end {
+                tokio::time::sleep_until(end.into()).await;
+            }
+            let ended = lock(&self.bursts).ended(Instant::now());
+            tell(&ended);
+        }
+    }
+
+    /// Tells what was left out so far: the process ends.
+    pub(crate) fn tell_now(&self) {
+        let left_out = lock(&self.bursts).take();
+        tell(&left_out);
+    }
+
+    fn keep(
+        &self,
+        peer: SocketAddr,
+        reason: Reason,
+        why: &str,
+        identity: Option<&PeerIdentity>,
+        admitted_by_audit: bool,
+    ) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let record = RefusalRecord {
+            time: now.map_or(0, |d| d.as_secs()),
+            peer,
+            reason,
+            why: why.into(),
+            admitted_by_audit,
+            common_name: identity.and_then(|i| i.common_name.clone()),
+            digest: identity.map(|i| i.digest),
+        };
+        let mut list = lock(&self.last);
+        if list.len() == REFUSALS {
+            list.pop_front();
+        }
+        list.push_back(record);
+    }
+
+    /// All that are remembered.
+    pub fn list(&self) -> Vec<RefusalRecord> {
+        lock(&self.last).iter().cloned().collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One line for each source and reason.
+fn tell(left_out: &[LeftOut]) {
+    for LeftOut {
+        source,
+        reason,
+        count,
+    } in left_out
+    {
+        let source = source.map_or_else(|| "others".into(), |source| source.to_string());
+        info!(source, reason, count, "further refusals");
+    }
+}
