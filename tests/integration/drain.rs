@@ -9,7 +9,7 @@ use std::thread;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::support::client::{read_response, request, rpc, send};
+use crate::support::client::{read_response, request, reset, rpc, send};
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, replace};
 use crate::support::stage::{Stage, read_all};
@@ -68,7 +68,7 @@ fn a_drain_waits_for_the_rpc_of_a_client_that_left() {
     let mut leaver = stage.connect();
     send(&mut leaver, request("version", "[]"));
     stage.stub.wait_holding(1);
-    drop(leaver);
+    reset(leaver);
     stage.proxy.wait_for("it is gone", |p| {
         p.metric("noded_proxy_connections_open") == 0.0
     });
