@@ -56,7 +56,7 @@ while True:
     except OSError: pass
     c.close()
 ' "$port" & listener=$!; pids+=($!)
-  until ss -Hltn "sport = :$port" | grep -q .; do sleep 0.02; done
+  until ss -Hltn "sport = :$port" | grep -q .; do kill -0 "$listener"; sleep 0.02; done
 }
 stop_listening() { kill "$listener"; wait "$listener" 2>/dev/null || true; }
 
@@ -93,6 +93,7 @@ part_reach() {   # who reaches noded
 }
 
 part_impostor() {   # who listens in noded's place is answered by nobody
+  echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start   # of this namespace alone
   listens nobody
   try root 127.0.0.1
   start_guard; wait_guard

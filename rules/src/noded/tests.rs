@@ -11,7 +11,10 @@ fn trusted() -> Trusted {
     }
 }
 
-fn seen(sockets: &[(&str, u32)], noded: &str) -> Seen {
+/// Addresses and users.
+type Sockets<'a> = &'a [(&'a str, u32)];
+
+fn seen(sockets: Sockets<'_>, noded: &str) -> Seen {
     let sockets: Vec<Listening> = sockets
         .iter()
         .map(|(address, uid)| Listening {
@@ -26,7 +29,7 @@ fn seen(sockets: &[(&str, u32)], noded: &str) -> Seen {
 fn who_answers_as_a_table() {
     use Answers::{Elsewhere, Impostor, Nobody, Noded};
     let v4 = "127.0.0.1:298";
-    let table: [(&str, &[(&str, u32)], Answers); 20] = [
+    let table: [(&str, Sockets<'_>, Answers); 20] = [
         (v4, &[], Nobody),
         (v4, &[("127.0.0.1:298", 0)], Noded),
         (v4, &[("127.0.0.1:298", PROXY)], Noded),
@@ -67,7 +70,7 @@ fn who_answers_as_a_table() {
 
 #[test]
 fn exposed_is_what_noded_may_have_opened_beyond_loopback() {
-    let table: [(&[(&str, u32)], Option<&str>); 8] = [
+    let table: [(Sockets<'_>, Option<&str>); 8] = [
         (&[("127.0.0.1:298", 0), ("[::1]:298", 0)], None),
         (&[("0.0.0.0:298", 0)], Some("0.0.0.0:298")),
         (&[("[::]:298", PROXY)], Some("[::]:298")),

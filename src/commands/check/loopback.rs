@@ -53,7 +53,7 @@ pub(super) fn owner(
         )),
         Answers::Impostor(uid) => {
             let who = holder(listeners, upstream.port());
-            let who = who.map_or_else(|| "root sees which process".into(), |who| who);
+            let who = who.unwrap_or_else(|| "root sees which process".into());
             let text = format!(
                 "{name}: noded is impersonated: a process of uid {uid} listens there ({who}), \
                  which is not root's: stop it, then start ganeti-noded"

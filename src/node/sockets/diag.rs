@@ -37,7 +37,7 @@ pub(super) fn find(local: SocketAddr, remote: Option<SocketAddr>) -> io::Result<
     let ends = ends(local, remote);
     let mut found = None;
     match ask(NLM_F_REQUEST, family, u32::MAX, &ends, |socket| {
-        found = found.or(held(socket));
+        found = found.or_else(|| held(socket));
     }) {
         Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => Ok(None),
         Err(error) => Err(error),

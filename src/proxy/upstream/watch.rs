@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
 use super::health::Guard;
 use super::noded::Noded;
@@ -18,6 +18,8 @@ use rules::noded::look;
 
 /// Time from one look to the next.
 const EVERY: Duration = Duration::from_secs(2);
+/// The same while something is wrong: whoever has mended it looks at once whether it helped.
+const SOON: Duration = Duration::from_millis(200);
 /// Most that a guard says of itself, in bytes.
 const MOST: usize = 4096;
 
@@ -26,10 +28,9 @@ pub(super) fn start(noded: &Arc<Noded>) {
     noded.look();
     let noded = Arc::clone(noded);
     tokio::spawn(async move {
-        let mut looks = interval(EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            looks.tick().await;
+            let well = noded.health.is_well();
+            sleep(if well { EVERY } else { SOON }).await;
             let looking = Arc::clone(&noded);
             // Not on this thread: where the kernel cannot be asked, /proc/net/tcp takes milliseconds.
             let _ = tokio::task::spawn_blocking(move || looking.look()).await;

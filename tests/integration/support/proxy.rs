@@ -146,7 +146,7 @@ impl Builder {
         fs::write(root.join("config.toml"), &self.config).unwrap();
         let path = |name: &str| root.join(name).display().to_string();
         let noded = StubNoded::reading(Reading::Nothing, |_| {});
-        let upstream = self.upstream.unwrap_or(noded.address());
+        let upstream = self.upstream.unwrap_or_else(|| noded.address());
         let flags = [
             ("--config", path("config.toml")),
             ("--listen", "127.0.0.1:0".into()),
