@@ -33,13 +33,48 @@ fn silent(count: usize, source: [u8; 4], to: SocketAddr) -> Vec<TcpStream> {
     (0..count).map(|_| tcp_from(source, to)).collect()
 }
 
-/// Connections that begin a TLS record and say no more.
-fn stalled(count: usize, source: [u8; 4], to: SocketAddr) -> Vec<TcpStream> {
+/// Connections that say this much and no more.
+fn say(what: &[u8], count: usize, source: [u8; 4], to: SocketAddr) -> Vec<TcpStream> {
     let mut streams = silent(count, source, to);
     for stream in &mut streams {
-        stream.write_all(&[22, 3, 1]).unwrap();
+        stream.write_all(what).unwrap();
     }
     streams
+}
+
+/// The beginning of a TLS record.
+const BEGUN: &[u8] = &[22, 3, 1];
+
+/// A client's first message.
+fn hello() -> Vec<u8> {
+    let ssl = Ssl::new(&context(None, Tls::Any).build()).unwrap();
+    let mut stream = SslStream::new(ssl, Deaf(Vec::new())).unwrap();
+    let _ = stream.connect();
+    stream.get_ref().0.clone()
+}
+
+/// Keeps what is written, and has nothing to read.
+struct Deaf(Vec<u8>);
+
+impl Read for Deaf {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(ErrorKind::WouldBlock.into())
+    }
+}
+
+impl Write for Deaf {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Connections that begin a handshake and say no more.
+fn stalled(count: usize, source: [u8; 4], to: SocketAddr) -> Vec<TcpStream> {
+    say(&hello(), count, source, to)
 }
 
 fn connect(source: [u8; 4], to: SocketAddr, identity: &Identity) -> Option<SslStream<TcpStream>> {
@@ -222,12 +257,20 @@ fn a_byte_now_and_then_on_ever_new_connections_keeps_no_call_of_their_source_out
     let (proxy, node) = proxy("");
     let mut drip = Vec::new();
     for _ in 0..10 {
-        drip.extend(stalled(48, CANDIDATE, proxy.addr()));
+        drip.extend(say(BEGUN, 48, CANDIDATE, proxy.addr()));
         for stream in &mut drip {
             let _ = stream.write(&[1]); // the older ones have been cut by now
         }
         assert!(called(CANDIDATE, proxy.addr(), &node), "{}", drip.len());
     }
+}
+
+#[test]
+fn connections_without_a_whole_message_take_no_turn() {
+    let (proxy, node) = proxy("handshakes = 3\nhandshakes_per_source = 1\nreserved = 1");
+    let _flood = say(BEGUN, 500, CANDIDATE, proxy.addr());
+    assert!(called(CANDIDATE, proxy.addr(), &node));
+    assert_eq!(proxy.rejected("over_limit"), 0.0, "none had to give way");
 }
 
 #[test]

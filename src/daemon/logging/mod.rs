@@ -1,7 +1,7 @@
 //! Where log lines go: as text or JSON to standard error, or to systemd's journal, by way of a
 //! bounded queue. It writes none itself, but for what the queue had to drop.
 //!
-//! Whoever logs is never held up by a reader that stalls. Until [`Log::in_background`], nothing is
+//! Whoever logs is never held up by a reader that stalls. Until `Log::in_background`, nothing is
 //! served, and each line is written at once.
 
 mod journal;

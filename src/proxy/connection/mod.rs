@@ -119,7 +119,7 @@ async fn shake_hands(
     let metrics = &shared.metrics;
     let late = |why| refuse(shared, address, None, Reason::HandshakeTimeout, why);
     let mut tcp = Buffered::new(tcp);
-    match timeout_at(deadline, tcp.first_byte()).await {
+    match timeout_at(deadline, tcp.first_message()).await {
         Ok(Ok(true)) => {}
         Ok(Ok(false) | Err(_)) => {
             // Ganeti's "TCP ping": it connects and closes, many times a day. Not an error.
@@ -129,7 +129,7 @@ async fn shake_hands(
             return None;
         }
         Err(_) => {
-            late("no byte in time");
+            late("no message in time");
             return None;
         }
     }

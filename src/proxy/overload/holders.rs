@@ -140,7 +140,8 @@ mod tests {
             (own, 40),
             (own, 50),
         ];
-        let table: [(&str, &[(Caller, u64)], Among, u64, Result<usize, u64>); 12] = [
+        type Row<'a> = (&'a str, &'a [(Caller, u64)], Among, u64, Result<usize, u64>);
+        let table: [Row<'_>; 12] = [
             ("the oldest of its source", &crowd, Source(one), 300, Ok(1)),
             ("once it is stalled", &crowd, Source(one), 209, Err(210)),
             ("from that moment on", &crowd, Source(one), 210, Ok(1)),

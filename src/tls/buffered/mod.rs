@@ -4,6 +4,7 @@
 //! bytes.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
@@ -29,6 +30,20 @@ thread_local! {
     /// The buffer that a worker reads ahead into. Nearly always it is empty again before the worker
     /// turns to another connection, so one is enough for all.
     static SPARE: Cell<BytesMut> = Cell::default();
+}
+
+/// Whether these bytes are the beginning of a record of the handshake (RFC 8446, 5.1) that is not
+/// whole yet, and that has room in what is read at first.
+fn is_begun(bytes: &[u8]) -> bool {
+    const HANDSHAKE: u8 = 22;
+    match *bytes {
+        [HANDSHAKE, _, _, high, low, ..] => {
+            let whole = 5 + usize::from(u16::from_be_bytes([high, low]));
+            bytes.len() < whole && whole <= LEAST
+        }
+        [first, ..] => first == HANDSHAKE && bytes.len() < 5,
+        [] => false,
+    }
 }
 
 /// Leaves the buffer, emptied, to the next stream of this worker.
@@ -67,10 +82,34 @@ impl Buffered {
         self.gathers = true;
     }
 
-    /// Waits for a byte; `false` when the peer closes without one.
-    pub async fn first_byte(&mut self) -> io::Result<bool> {
-        std::future::poll_fn(|context| self.poll_fill(context)).await?;
-        Ok(!self.ahead.is_empty())
+    /// Waits for the client's first message; `false` when it closes without a byte. It waits for a
+    /// whole one, so that whoever drips bytes gets no further, unless it is longer than any client's
+    /// or no message of TLS: the handshake deals with those.
+    pub async fn first_message(&mut self) -> io::Result<bool> {
+        loop {
+            let before = self.ahead.len();
+            poll_fn(|context| self.poll_more(context, LEAST - before)).await?;
+            if self.ahead.len() == before || !is_begun(&self.ahead) {
+                return Ok(!self.ahead.is_empty());
+            }
+        }
+    }
+
+    /// Reads so many bytes more at most.
+    fn poll_more(&mut self, context: &mut Context<'_>, most: usize) -> Poll<io::Result<()>> {
+        if self.ahead.capacity() == 0 {
+            self.ahead = SPARE.take();
+        }
+        self.ahead.reserve(most);
+        let mut some = (&mut self.ahead).limit(most);
+        let read = poll_read_buf(Pin::new(&mut self.tcp), context, &mut some);
+        if read.is_pending() {
+            // It may wait for long: it keeps what has come, and not the buffer.
+            let kept = BytesMut::from(&self.ahead[..]);
+            give_back(&mut self.ahead);
+            self.ahead = kept;
+        }
+        read.map_ok(drop)
     }
 
     /// The bytes that were read but not yet asked for.

@@ -14,18 +14,71 @@ async fn pair() -> (Buffered, TcpStream) {
 }
 
 #[tokio::test]
-async fn a_ping_has_no_first_byte_and_a_client_keeps_its_own() {
+async fn a_ping_has_no_first_message_and_a_client_keeps_its_own() {
     let (mut server, client) = pair().await;
     drop(client);
-    assert!(!server.first_byte().await.unwrap());
+    assert!(!server.first_message().await.unwrap());
 
     let (mut server, mut client) = pair().await;
     client.write_all(b"hello").await.unwrap();
-    assert!(server.first_byte().await.unwrap());
+    assert!(server.first_message().await.unwrap());
     let mut all = Vec::new();
     drop(client);
     server.read_to_end(&mut all).await.unwrap();
     assert_eq!(all, b"hello");
+}
+
+#[test]
+fn what_is_a_message_that_has_begun_as_a_table() {
+    let record = |length: u16, sent: usize| {
+        let mut bytes = vec![22, 3, 1];
+        bytes.extend(length.to_be_bytes());
+        bytes.resize(sent, 0);
+        bytes
+    };
+    let table = [
+        (record(100, 0), false),
+        (record(100, 1), true),
+        (record(100, 4), true),
+        (record(100, 5), true),
+        (record(100, 104), true),
+        (record(100, 105), false),
+        (record(100, 200), false),
+        (record(4091, 4095), true),
+        (record(4092, 4095), false), // longer than what is read at first
+        (b"G".to_vec(), false),
+        (b"GET / HTTP/1.1".to_vec(), false),
+    ];
+    for (bytes, expected) in table {
+        assert_eq!(is_begun(&bytes), expected, "{bytes:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_first_message_is_waited_for_until_it_is_whole() {
+    let (mut server, mut client) = pair().await;
+    let message = [&[22, 3, 1, 0, 200][..], &[7; 200]].concat();
+    for byte in &message[..204] {
+        client.write_all(&[*byte]).await.unwrap();
+        let waiting = tokio::time::timeout(std::time::Duration::ZERO, server.first_message());
+        assert!(waiting.await.is_err());
+    }
+    assert_eq!(
+        server.ahead.capacity(),
+        204,
+        "it holds no more than what has come"
+    );
+    client.write_all(&message[204..]).await.unwrap();
+    assert!(server.first_message().await.unwrap());
+    assert_eq!(server.ahead(), message);
+
+    let (mut server, mut client) = pair().await;
+    client.write_all(&message[..9]).await.unwrap();
+    drop(client);
+    assert!(
+        server.first_message().await.unwrap(),
+        "the handshake finds that it has left"
+    );
 }
 
 #[tokio::test]
