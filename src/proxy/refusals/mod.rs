@@ -4,8 +4,9 @@
 
 mod bursts;
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -132,7 +133,8 @@ impl Refusals {
         };
         let mut list = lock(&self.last);
         if list.len() == REFUSALS {
-            list.pop_front();
+            let goes = oldest_of_most(list.iter().map(|record| record.peer.ip()));
+            list.remove(goes);
         }
         list.push_back(record);
     }
@@ -141,6 +143,18 @@ impl Refusals {
     pub fn list(&self) -> Vec<RefusalRecord> {
         lock(&self.last).iter().cloned().collect()
     }
+}
+
+/// The place of the oldest record of the address that has the most: a flood pushes out its own.
+fn oldest_of_most(peers: impl Iterator<Item = IpAddr>) -> usize {
+    let mut first_and_count: HashMap<IpAddr, (usize, usize)> = HashMap::new();
+    for (at, peer) in peers.enumerate() {
+        first_and_count.entry(peer).or_insert((at, 0)).1 += 1;
+    }
+    let most = first_and_count
+        .into_values()
+        .max_by_key(|(first, count)| (*count, Reverse(*first)));
+    most.map_or(0, |(first, _)| first)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -157,5 +171,31 @@ fn tell(left_out: &[LeftOut]) {
     {
         let source = source.map_or_else(|| "others".into(), |source| source.to_string());
         info!(source, reason, count, "further refusals");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_pushes_out_its_own_refusals_and_not_those_of_others() {
+        let refusals = Refusals::default();
+        let refuse = |last: u8, port: u16| {
+            let peer = SocketAddr::from(([192, 0, 2, last], port));
+            refusals.add(peer, Reason::ProtocolError, "x", None);
+        };
+        refuse(1, 1);
+        refuse(2, 1);
+        (0..100).for_each(|port| refuse(3, port));
+        refuse(1, 2);
+        let kept: Vec<SocketAddr> = refusals.list().iter().map(|kept| kept.peer).collect();
+        let of = |last: u8| {
+            let host = IpAddr::from([192, 0, 2, last]);
+            let ports = kept.iter().filter(|peer| peer.ip() == host);
+            Vec::from_iter(ports.map(SocketAddr::port))
+        };
+        assert_eq!((of(1), of(2)), (vec![1, 2], vec![1]));
+        assert_eq!(of(3), Vec::from_iter(71..100), "the newest of it");
     }
 }
