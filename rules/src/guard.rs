@@ -1,5 +1,5 @@
-//! Does the guard of noded's port hold? Judged by what the guard says of itself, again and again, in
-//! a file. Pure: it never reads that file, nor a clock.
+//! Does the guard of noded's port hold? Judged by what the guard says of itself, again and again,
+//! in a file. Pure: it never reads that file, nor a clock.
 
 use std::fmt;
 use std::time::Duration;

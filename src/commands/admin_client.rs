@@ -2,8 +2,8 @@
 //!
 //! With the proxy stopped, any local user may listen on its port and tell root a tale. So nobody is
 //! asked on this machine but root, the user of the proxy and the caller's own. An answer is read up
-//! to a bound and within a time, for whatever holds the port may be no proxy at all. A proxy of another version is named as such: what it does not say is an error, never a
-//! guess.
+//! to a bound and within a time, for whatever holds the port may be no proxy at all. A proxy of
+//! another version is named as such: what it does not say is an error, never a guess.
 
 use std::fs;
 use std::io;
@@ -49,8 +49,8 @@ pub(crate) enum Error {
     },
     /// Another user's process listens there.
     #[error(
-        "{admin}: a process of uid {uid} listens there, which is neither root's nor the proxy's: it \
-         is not asked: stop it, then start noded-proxy"
+        "{admin}: a process of uid {uid} listens there, which is neither root's nor the proxy's: \
+         it is not asked: stop it, then start noded-proxy"
     )]
     Stranger {
         /// Where.

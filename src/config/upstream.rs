@@ -10,8 +10,8 @@ use super::problem::{Checks, Problem};
 use super::value::duration;
 
 /// Where noded is moved to. Only root may listen on a port below 1024, so nobody can stand there in
-/// noded's place while it is down. IANA has given this one to nobody, and below 512 no client of RPC
-/// services (NFS, NIS) takes its own port from.
+/// noded's place while it is down. IANA has given this one to nobody, and below 512 no client of
+/// RPC services (NFS, NIS) takes its own port from.
 pub const NODED_PORT: u16 = 298;
 
 /// Section `[upstream]`.

@@ -246,7 +246,8 @@ fn with_upstream_tls_no_guard_is_needed() {
     assert_eq!(kinds(&proxy), [""; 0]);
 }
 
-/// With the proxy stopped, whoever listens on the admin port tells root nothing, and is told nothing.
+/// With the proxy stopped, whoever listens on the admin port tells root nothing, and is told
+/// nothing.
 #[test]
 fn root_s_commands_ask_no_stranger_on_the_admin_port() {
     let status = r#"{"version": "9", "tls_library": "x", "client_ca_list": {}}"#;

@@ -8,8 +8,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 /// Whom noded may belong to: root, and the user of this process. Whoever has the proxy's user can
-/// do all that the proxy can, so nothing is kept from him; stand-ins for noded in demo and tests are
-/// of that user. `nobody` must never be the proxy's user, for many programs share it.
+/// do all that the proxy can, so nothing is kept from him; stand-ins for noded in demo and tests
+/// are of that user. `nobody` must never be the proxy's user, for many programs share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trusted {
     /// The user of this process.
@@ -78,8 +78,8 @@ pub fn look(sockets: &[Listening], noded: SocketAddr, trusted: Trusted) -> Seen 
     }
 }
 
-/// The sockets that a connection to `noded` can come to: those of the very address, or else those of
-/// all addresses. The kernel chooses in the same order.
+/// The sockets that a connection to `noded` can come to: those of the very address, or else those
+/// of all addresses. The kernel chooses in the same order.
 pub fn reached(sockets: &[Listening], noded: SocketAddr) -> Vec<Listening> {
     let ip = noded.ip().to_canonical();
     let of = |wanted: &dyn Fn(IpAddr) -> bool| -> Vec<Listening> {
@@ -121,8 +121,8 @@ pub enum Stranger {
 /// looked at after the connection was established. `other_end` is the connection's socket on
 /// noded's side, looked at after `listener`.
 ///
-/// The answer holds for the whole life of the connection, so a connection that was opened in advance
-/// needs no second look:
+/// The answer holds for the whole life of the connection, so a connection that was opened in
+/// advance needs no second look:
 ///
 /// - If a process holds the other end, the kernel tells its user, whatever has become of the
 ///   listener in the meantime.

@@ -130,9 +130,9 @@ pub(super) fn guard(
         Ok(said) if said.owned => Finding::ok(id, format!("the guard of port {port} holds")),
         Ok(_) => {
             let text = format!(
-                "the guard of port {port} holds, but nft or the kernel does not know `flags owner`: \
-                 after `nft flush ruleset` the port is open for up to a second: nft 1.0 and Linux \
-                 5.12 can do better"
+                "the guard of port {port} holds, but nft or the kernel does not know `flags \
+                 owner`: after `nft flush ruleset` the port is open for up to a second: nft 1.0 \
+                 and Linux 5.12 can do better"
             );
             Finding::warning(id, text)
         }

@@ -1,5 +1,5 @@
-//! `noded-proxy guard`: closes noded's port to local users for as long as it runs, and says so, again
-//! and again, to whoever wants to know. `noded-proxy-guard.service` runs it.
+//! `noded-proxy guard`: closes noded's port to local users for as long as it runs, and says so,
+//! again and again, to whoever wants to know. `noded-proxy-guard.service` runs it.
 //!
 //! It says that the guard holds only after it has tried the port as nobody. It never reads the
 //! proxy's configuration: a mistake there must not open noded.
@@ -146,8 +146,8 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), String> {
     written.map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Rules that can be loaded may still be wrong. They are tried on a socket of our own, so noded need
-/// not run, and its log has nothing of it.
+/// Rules that can be loaded may still be wrong. They are tried on a socket of our own, so noded
+/// need not run, and its log has nothing of it.
 fn try_as_nobody(port: u16) -> Result<(), String> {
     let elsewhere = SocketAddr::from((ELSEWHERE, port));
     let (address, _ours) = match TcpListener::bind(elsewhere) {

@@ -1,5 +1,5 @@
-//! Runs nft(8): loads the guard's rules, holds them, and looks whether they are there. It touches no
-//! table but the guard's own.
+//! Runs nft(8): loads the guard's rules, holds them, and looks whether they are there. It touches
+//! no table but the guard's own.
 
 use std::io::Write;
 use std::path::Path;

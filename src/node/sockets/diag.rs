@@ -1,6 +1,7 @@
-//! Asks the kernel for sockets by netlink (sock_diag(7), as ss(8) does). It finds one socket without
-//! looking at all others: some microseconds, where `/proc/net/tcp` takes milliseconds on any
-//! machine, for it walks a table that is as large as the memory allows. It never changes a socket.
+//! Asks the kernel for sockets by netlink (sock_diag(7), as ss(8) does). It finds one socket
+//! without looking at all others: some microseconds, where `/proc/net/tcp` takes milliseconds on
+//! any machine, for it walks a table that is as large as the memory allows. It never changes a
+//! socket.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -30,8 +31,8 @@ const SOCKET: usize = 72;
 /// The kernel answers at once; this only bounds a fault.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The socket that the kernel would give a segment from `remote` to `local`: a connection's, or else
-/// the one that listens there. Without `remote` the one that listens.
+/// The socket that the kernel would give a segment from `remote` to `local`: a connection's, or
+/// else the one that listens there. Without `remote` the one that listens.
 pub(super) fn find(local: SocketAddr, remote: Option<SocketAddr>) -> io::Result<Option<Held>> {
     let family = family(local.ip());
     let ends = ends(local, remote);

@@ -36,8 +36,8 @@ pub(crate) fn listening() -> io::Result<Vec<Listening>> {
     Ok(all.iter().map(Listener::listening).collect())
 }
 
-/// Whether bytes may be sent on the connection from `ours` to `theirs`: whose the other end is. What
-/// is not on this machine is not looked at.
+/// Whether bytes may be sent on the connection from `ours` to `theirs`: whose the other end is.
+/// What is not on this machine is not looked at.
 pub(crate) fn may_send_to(
     theirs: SocketAddr,
     ours: SocketAddr,

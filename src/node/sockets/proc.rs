@@ -1,5 +1,5 @@
-//! Sockets from `/proc/net/tcp` and `/proc/net/tcp6` (proc(5)), for where the kernel cannot be asked
-//! by netlink. It only reads.
+//! Sockets from `/proc/net/tcp` and `/proc/net/tcp6` (proc(5)), for where the kernel cannot be
+//! asked by netlink. It only reads.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};

@@ -62,8 +62,8 @@ impl Guard {
 #[derive(Debug)]
 struct Down {
     why: String,
-    /// The look at its port said so, and may take it back. What a contact said only the next contact
-    /// takes back: a noded that hangs listens all the same.
+    /// The look at its port said so, and may take it back. What a contact said only the next
+    /// contact takes back: a noded that hangs listens all the same.
     by_look: bool,
 }
 

@@ -72,9 +72,8 @@ impl Noded {
         }
     }
 
-    /// No connection to somebody who is known not to be noded. That he is told at once, where the
-    /// guard lets a connection run into its time limit, is the only use of it: [`Self::prove`]
-    /// decides.
+    /// Saves a connection to somebody who is known not to be noded: where the guard is loaded, it
+    /// would run into its time limit. It only makes the refusal quicker; [`Self::prove`] decides.
     fn refuse_impostor(&self) -> Result<(), Error> {
         let (address, trusted) = (self.settings.address, sockets::trusted());
         if !address.ip().to_canonical().is_loopback() {
@@ -89,8 +88,8 @@ impl Noded {
     }
 
     /// Whether an established connection is noded's. Nothing was sent on it yet. It is asked once
-    /// for each connection, also for those that are opened in advance: see [`rules::noded::may_send`]
-    /// why the answer stays true.
+    /// for each connection, also for those that are opened in advance: see
+    /// [`rules::noded::may_send`] why the answer stays true.
     fn prove(&self, tcp: &LazyTcp) -> Result<(), Error> {
         let ours = tcp.socket().and_then(|socket| socket.local_addr());
         let ours: Option<SocketAddr> = ours.ok().and_then(|address| address.as_socket());
@@ -129,7 +128,7 @@ impl Noded {
         let down = error.filter(|e| e.is_down()).map(|e| self.describe(e));
         self.health.note_contact(down);
         if matches!(error, Some(Error::Impersonated(_))) && !self.health.is_impersonated() {
-            self.look(); // it shall not take seconds until everybody knows
+            self.look(); // health and metrics say it at once
         }
     }
 

@@ -32,7 +32,8 @@ pub(super) fn start(noded: &Arc<Noded>) {
             let well = noded.health.is_well();
             sleep(if well { EVERY } else { SOON }).await;
             let looking = Arc::clone(&noded);
-            // Not on this thread: where the kernel cannot be asked, /proc/net/tcp takes milliseconds.
+            // Not on this thread: where the kernel cannot be asked, /proc/net/tcp takes
+            // milliseconds.
             let _ = tokio::task::spawn_blocking(move || looking.look()).await;
         }
     });
