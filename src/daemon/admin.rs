@@ -150,6 +150,7 @@ impl Admin {
             "/metrics" => {
                 let load = self.shared.upstream.slots().load();
                 self.metrics.set_load(load, &self.shared.bodies);
+                self.metrics.set_health(&self.report().health);
                 let dropped = self.log.get().map_or(0, logging::Queue::dropped);
                 self.metrics.set_log_dropped(dropped);
                 let mut response = text(StatusCode::OK, self.metrics.render());

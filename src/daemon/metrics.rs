@@ -8,8 +8,10 @@
 
 use std::sync::Arc;
 
+use rules::Named;
 use rules::authz::Mode;
 
+use crate::daemon::report::{Health, Kind};
 use crate::daemon::sandbox::Layer;
 use crate::metrics::{Counter, Gauge, Gauges, Maker, Registry, Row};
 use crate::proxy::http::Bodies;
@@ -29,6 +31,8 @@ pub struct Metrics {
     pub(super) draining: Gauge,
     pub(super) sandbox: Gauges<Layer>,
     pub(super) legacy: Gauge,
+    ready: Gauge,
+    degraded: Gauges<Kind>,
     memory: Gauge,
     spool: Gauge,
     log_dropped: Counter,
@@ -57,6 +61,12 @@ impl Metrics {
             proxy: Arc::new(proxy::Metrics::new(&mut make, &trust)),
             upstream: Arc::new(upstream::Metrics::new(&mut make)),
             slots: SlotGauges::new(&mut make),
+            ready: make.gauge("ready", "1 while the RPC port is open, as /healthz says it"),
+            degraded: make.gauges(
+                "degraded",
+                "1 for each reason why somebody should look, as /healthz gives them",
+                "reason",
+            ),
             memory: make.gauge(
                 "memory_bytes",
                 "Memory taken by bodies of requests and replies (limits.memory)",
@@ -96,6 +106,15 @@ impl Metrics {
     pub(super) fn set_log_dropped(&self, until_now: u64) {
         let counted = self.log_dropped.get();
         self.log_dropped.inc_by(until_now.saturating_sub(counted));
+    }
+
+    /// Sets what `/healthz` says now.
+    pub(super) fn set_health(&self, health: &Health) {
+        self.ready.set(i64::from(health.ready));
+        for kind in Kind::all() {
+            let is_so = health.kinds().any(|found| found == kind);
+            self.degraded.of(kind).set(i64::from(is_so));
+        }
     }
 
     /// Sets the numbers of slots and bodies to what is so now.

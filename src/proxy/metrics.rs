@@ -20,8 +20,10 @@ named! {
     /// How the handshake phase of a connection ended.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub(super) enum Outcome {
-        /// The peer was admitted.
+        /// The peer was admitted, and sent a request.
         Admitted = "admitted",
+        /// The peer was admitted, and left or was silent.
+        NoRequest = "no_request",
         /// It was refused.
         Rejected = "rejected",
         /// The client connected and closed without a byte, as Ganeti does to see whether a node is

@@ -1,11 +1,12 @@
-//! Why a connection was refused before its first request. It decides nothing:
-//! [`connection`](super::connection) and [`listener`](super::listener) refuse, and say why with one
-//! of these.
+//! Why a connection or a request was refused. It decides nothing:
+//! [`connection`](super::connection), [`listener`](super::listener) and [`rpc`](super::rpc) refuse,
+//! and say why with one of these.
 
+use super::http::Refusal;
 use rules::authz::Denied;
 use rules::{named, serde_by_name};
 
-/// Why a connection was refused.
+/// Why a connection was refused before its first request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// The rule refuses the peer.
@@ -35,3 +36,41 @@ named!(Reason {
     NotInCluster = "not_in_cluster",
 });
 serde_by_name!(Reason);
+
+/// What is remembered as a refusal, from the connection to the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// The connection was refused before a request.
+    Connection(Reason),
+    /// The request was refused.
+    Request(Refusal),
+    /// The RPC policy forbids the call.
+    Policy,
+    /// It was admitted, and left without a request.
+    NoRequest,
+}
+
+// The word in log and `/status`.
+named!(Cause {
+    ..Connection(Reason),
+    ..Request(Refusal),
+    Policy = "policy",
+    NoRequest = "no_request",
+});
+serde_by_name!(Cause);
+
+impl From<Reason> for Cause {
+    fn from(reason: Reason) -> Self {
+        Self::Connection(reason)
+    }
+}
+
+impl From<Refusal> for Cause {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            // The rule's word is the same for both.
+            Refusal::Denied(denied) => Self::Connection(Reason::Denied(denied)),
+            refusal => Self::Request(refusal),
+        }
+    }
+}

@@ -123,11 +123,15 @@ named! {
     }
 }
 
-/// Waits for the first byte of the client's request; `false` when it closes without one. Until then
-/// only the session occupies memory.
-pub(crate) async fn speaks(stream: &mut SslStream<Buffered>) -> bool {
+/// Waits for the first byte of the client's request; an error with the reason when it closes without
+/// one. Until then only the session occupies memory.
+pub(crate) async fn speaks(stream: &mut SslStream<Buffered>) -> Result<(), String> {
     let byte = poll_fn(|context| Pin::new(&mut *stream).poll_peek(context, &mut [0]));
-    matches!(byte.await, Ok(1..))
+    match byte.await {
+        Ok(1..) => Ok(()),
+        Ok(0) => Err("it closed the connection".into()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Why a handshake failed.

@@ -205,3 +205,31 @@ fn a_candidate_promoted_again_is_admitted() {
     wait_until("it is promoted", || admitted(proxy.addr(), &node));
     assert!(admitted(proxy.addr(), &other));
 }
+
+/// What was refused after the handshake is remembered too.
+#[test]
+fn refused_requests_are_remembered_with_time_and_procedure() {
+    let pki = Pki::new();
+    let node = pki.client(NAME);
+    let proxy = proxy_for(&pki, &node)
+        .config("policy.deny = ['powercycle_node']")
+        .start();
+    for (path, status) in [("powercycle_node", 403), ("Version", 404)] {
+        let mut stream = connect(proxy.addr(), Some(&node), Tls::Any).unwrap();
+        send(&mut stream, request(path, "[]"));
+        assert_eq!(read_response(&mut stream).status, status);
+    }
+    let refusals = proxy.status()["last_refusals"].clone();
+    assert_eq!(refusals[0]["reason"], "policy");
+    assert_eq!(refusals[0]["procedure"], "powercycle_node");
+    assert!(refusals[0]["time"].as_u64().unwrap() > 1_700_000_000);
+    assert_eq!(refusals[1]["reason"], "path");
+    let explain = std::process::Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
+        .args(["explain", "--peer", "127.0.0.1", "--admin"])
+        .arg(proxy.admin().to_string())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&explain.stdout);
+    assert!(text.contains("policy: policy.deny"), "{text}");
+    assert!(text.contains("powercycle_node"), "{text}");
+}

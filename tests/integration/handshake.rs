@@ -284,3 +284,40 @@ pub(crate) fn a_stolen_certificate_without_its_key_does_not_help() {
         2.0
     );
 }
+
+/// A node with another `server.pem`: its callers leave as soon as they have seen it.
+#[test]
+fn a_caller_that_does_not_trust_this_node_is_told_by_name() {
+    let pki = Pki::new();
+    let node = pki.client("node1.example.com");
+    let proxy = proxy_for(&pki, &node).start();
+    let pem = proxy.dir().join("client.pem");
+    std::fs::write(&pem, &node.pem).unwrap();
+    let other = proxy.dir().join("other.pem");
+    std::fs::write(&other, &Pki::new().server().cert_pem).unwrap();
+    // Ganeti's own client library, which looks at the certificate after the handshake.
+    let script = "import pycurl, sys\n\
+        c = pycurl.Curl()\n\
+        c.setopt(c.URL, sys.argv[1]); c.setopt(c.POSTFIELDS, '[]')\n\
+        c.setopt(c.SSLCERT, sys.argv[2]); c.setopt(c.SSLKEY, sys.argv[2])\n\
+        c.setopt(c.CAINFO, sys.argv[3])\n\
+        try: c.perform()\n\
+        except pycurl.error as e: print(e.args[0])";
+    let done = std::process::Command::new("/usr/bin/python3")
+        .args(["-c", script])
+        .arg(format!("https://{}/version", proxy.addr()))
+        .args([&pem, &other])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "60\n", "{done:?}");
+    let counted = "noded_proxy_connections_total{result=\"no_request\"}";
+    proxy.wait_for("it is counted", |p| p.metric(counted) == 1.0);
+    assert_eq!(
+        proxy.metric("noded_proxy_connections_total{result=\"admitted\"}"),
+        0.0
+    );
+    let line = &proxy.lines_with("admitted, and left without a request")[0];
+    assert_eq!(line["cn"], "node1.example.com");
+    let refusal = &proxy.status()["last_refusals"][0];
+    assert_eq!(refusal["reason"], "no_request");
+}

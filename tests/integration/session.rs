@@ -128,10 +128,9 @@ fn renegotiation_is_refused() {
         told.contains("no renegotiation") || told.contains("error:"),
         "{told}"
     );
-    assert_eq!(
-        proxy.metric("noded_proxy_connections_total{result=\"admitted\"}"),
-        1.0
-    );
+    proxy.wait_for("it was admitted", |p| {
+        p.metric("noded_proxy_connections_total{result=\"no_request\"}") == 1.0
+    });
     proxy.wait_for("the connection is closed", |p| {
         p.metric("noded_proxy_connections_open") == 0.0
     });

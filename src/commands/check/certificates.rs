@@ -208,7 +208,9 @@ fn issuer(name: &str, info: &CertificateInfo, server: &CertificateInfo, signed: 
         let text = "its issuer is not the subject of server.pem, byte for byte";
         Finding::warning(id, format!("{name}: {text}: {renew}"))
     } else if !signed {
-        let text = "not signed by the present server.pem but by one of the same name";
+        let text = "not signed by the present server.pem but by one of the same name: either this \
+                    node's server.pem is not the cluster's, and callers do not trust it (compare \
+                    it with the master's: sha256sum), or it was renewed";
         Finding::warning(id, format!("{name}: {text}: {renew}"))
     } else {
         Finding::ok(id, format!("{name}: issued by server.pem"))

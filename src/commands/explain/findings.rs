@@ -53,7 +53,7 @@ pub fn explain(
             ];
             for why in odd.into_iter().flatten() {
                 facts.push(("but", format!("{}: {why}", why.name())));
-                remedies.push(remedy(Reason::Denied(why)).into());
+                remedies.push(remedy(&Reason::Denied(why).into()).into());
             }
         }
         Err(why) => {
@@ -62,7 +62,7 @@ pub fn explain(
             facts.extend(near.into_iter().map(|text| ("nearest", text)));
             remedies.push(match why {
                 Denied::UnknownDigest => unknown(snapshot, info).into(),
-                _ => remedy(Reason::Denied(*why)).into(),
+                _ => remedy(&Reason::Denied(*why).into()).into(),
             });
         }
     }
@@ -143,7 +143,7 @@ pub fn nearest(snapshot: &Snapshot, digest: Option<Digest>, name: Option<&str>) 
 /// Why a digest is not in the map, as far as the certificate tells.
 fn unknown(snapshot: &Snapshot, info: &CertificateInfo) -> &'static str {
     let Some(tls) = &snapshot.tls else {
-        return remedy(Reason::Denied(Denied::Nobody(Nobody::NotInCluster)));
+        return remedy(&Reason::Denied(Denied::Nobody(Nobody::NotInCluster)).into());
     };
     let same_name = snapshot
         .known

@@ -105,7 +105,10 @@ fn of_refusal(snapshot: &Snapshot, refusal: &RefusalRecord, now: i64) {
     for near in nearest(snapshot, refusal.digest, name) {
         line("nearest", &near);
     }
-    line("to do", remedy(refusal.reason));
+    if let Some(procedure) = &refusal.procedure {
+        line("procedure", procedure);
+    }
+    line("to do", remedy(&refusal.reason));
 }
 
 fn line(what: &str, text: &str) {

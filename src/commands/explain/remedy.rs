@@ -2,12 +2,30 @@
 //!
 //! Pure. A new reason does not compile without its remedy.
 
-use crate::proxy::reason::Reason;
+use crate::proxy::http::Refusal;
+use crate::proxy::reason::{Cause, Reason};
 use rules::admission::Nobody;
 use rules::authz::Denied;
 
 /// What the administrator would do about a reason.
-pub fn remedy(reason: Reason) -> &'static str {
+pub fn remedy(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::Connection(reason) => of_connection(*reason),
+        Cause::Request(refusal) => of_request(refusal),
+        Cause::Policy => {
+            "if the call is meant to pass, change the rule in [policy] that the reason names; else \
+             ask who calls: docs/policy.md"
+        }
+        Cause::NoRequest => {
+            "the client was admitted and left. If it reports a certificate problem (curl: error \
+             60), it does not trust this node: is server.pem here the cluster's? `noded-proxy \
+             check` compares it; gnt-cluster renew-crypto --new-cluster-certificate gives all \
+             nodes the same"
+        }
+    }
+}
+
+fn of_connection(reason: Reason) -> &'static str {
     match reason {
         Reason::Denied(denied) => of_denied(denied),
         Reason::NoCertificate => {
@@ -34,6 +52,33 @@ pub fn remedy(reason: Reason) -> &'static str {
         Reason::NotInCluster => {
             "this node has no server.pem: if it is to join the cluster, gnt-node add on the \
              master; if not, the client calls the wrong node"
+        }
+    }
+}
+
+fn of_request(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Denied(denied) => of_denied(*denied),
+        Refusal::Method | Refusal::Path => {
+            "Ganeti's clients send POST /PROCEDURE and nothing else: find out what calls"
+        }
+        Refusal::Head(_) | Refusal::HeadTooLarge | Refusal::Host => {
+            "this is no request of Ganeti's clients: find out what calls"
+        }
+        Refusal::Framing(_) => {
+            "a request whose length can be read in two ways is an attack or a broken client: find \
+             out what calls"
+        }
+        Refusal::BodyTooLarge(_) => "raise limits.body if the request is genuine",
+        Refusal::NotAscii => "Ganeti escapes such bytes as \\u: find out what calls",
+        Refusal::SlowBody => "look at the network, or lower limits.body_rate",
+        Refusal::IncompleteBody(_) => {
+            "the client ended within its request: look in its log, and at the network"
+        }
+        Refusal::NoMemory => "raise limits.memory, or find out who sends so much at once",
+        Refusal::SpoolFull => "raise limits.spool, or find out who sends so much at once",
+        Refusal::SpoolFailed(_) => {
+            "make room on the file system of state_dir, and see `noded-proxy check`"
         }
     }
 }
@@ -86,8 +131,9 @@ mod tests {
 
     #[test]
     fn every_reason_has_a_remedy_of_its_own() {
-        let remedies: BTreeSet<&str> = Reason::all().map(remedy).collect();
+        let remedies: BTreeSet<&str> = Reason::all().map(of_connection).collect();
         assert_eq!(remedies.len(), Reason::all().count());
+        let remedies: BTreeSet<&str> = Cause::all().map(|cause| remedy(&cause)).collect();
         assert!(remedies.iter().all(|text| !text.contains("see the log")));
     }
 }

@@ -20,7 +20,8 @@ pub(crate) fn report() -> Report {
     let refusal = RefusalRecord {
         time: NOW as u64 - 200,
         peer: "192.0.2.9:40000".parse().unwrap(),
-        reason: Reason::Denied(Denied::UnknownDigest),
+        reason: Reason::Denied(Denied::UnknownDigest).into(),
+        procedure: None,
         why: Denied::UnknownDigest.to_string(),
         admitted_by_audit: false,
         common_name: Some("node9".into()),

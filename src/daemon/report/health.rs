@@ -13,6 +13,7 @@ use crate::proxy::upstream::{Guard, Looked};
 use crate::trust::{Fault, Snapshot, now};
 use rules::admission::{Admission, Nobody};
 use rules::authz::Mode;
+use rules::named;
 use rules::noded::Answers;
 
 /// A certificate that ends sooner than this makes the proxy degraded; Ganeti's own threshold
@@ -86,6 +87,80 @@ pub enum Degraded {
     },
     /// The proxy is about to end.
     Draining,
+}
+
+// The label of `noded_proxy_degraded`.
+named! {
+    /// Why somebody should look, without the facts.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Kind {
+        /// [`Fault::CandidateMap`].
+        CandidateMap = "candidate_map",
+        /// [`Fault::ServerPem`], or no good one is known since the start.
+        ServerPem = "server_pem",
+        /// [`Fault::CandidateCertificates`] and [`Fault::CandidateDirectory`].
+        CandidateCertificates = "candidate_certificates",
+        /// [`Fault::Ssconf`].
+        Ssconf = "ssconf",
+        /// [`Fault::SameDigest`].
+        SameDigest = "same_digest",
+        /// [`Fault::Master`].
+        Master = "master",
+        /// [`Fault::MasterFile`].
+        MasterFile = "master_file",
+        /// [`Fault::ClientCaList`].
+        ClientCaList = "client_ca_list",
+        /// [`Degraded::AuditMode`].
+        AuditMode = "audit_mode",
+        /// [`Degraded::NoServerPem`].
+        NoServerPem = "no_server_pem",
+        /// [`Degraded::ServerPemExpires`].
+        ServerPemExpires = "server_pem_expires",
+        /// [`Degraded::CannotListen`].
+        CannotListen = "cannot_listen",
+        /// [`Degraded::NodedDown`].
+        NodedDown = "noded_down",
+        /// [`Degraded::NodedImpersonated`].
+        NodedImpersonated = "noded_impersonated",
+        /// [`Degraded::NodedExposed`].
+        NodedExposed = "noded_exposed",
+        /// [`Degraded::NodedUnseen`].
+        NodedUnseen = "noded_unseen",
+        /// [`Degraded::GuardMissing`].
+        GuardMissing = "guard_missing",
+        /// [`Degraded::Draining`].
+        Draining = "draining",
+    }
+}
+
+impl Degraded {
+    /// Which kind it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Fault(fault) => match fault {
+                Fault::CandidateMap { .. } => Kind::CandidateMap,
+                Fault::ServerPem { .. } => Kind::ServerPem,
+                Fault::CandidateCertificates { .. } => Kind::CandidateCertificates,
+                Fault::CandidateDirectory { .. } => Kind::CandidateCertificates,
+                Fault::Ssconf { .. } => Kind::Ssconf,
+                Fault::SameDigest { .. } => Kind::SameDigest,
+                Fault::Master(_) => Kind::Master,
+                Fault::MasterFile { .. } => Kind::MasterFile,
+                Fault::ClientCaList { .. } => Kind::ClientCaList,
+            },
+            Self::AuditMode => Kind::AuditMode,
+            Self::NoServerPem => Kind::NoServerPem,
+            Self::ServerPemFaulty => Kind::ServerPem,
+            Self::ServerPemExpires { .. } => Kind::ServerPemExpires,
+            Self::CannotListen { .. } => Kind::CannotListen,
+            Self::NodedDown { .. } => Kind::NodedDown,
+            Self::NodedImpersonated { .. } => Kind::NodedImpersonated,
+            Self::NodedExposed { .. } => Kind::NodedExposed,
+            Self::NodedUnseen { .. } => Kind::NodedUnseen,
+            Self::GuardMissing { .. } => Kind::GuardMissing,
+            Self::Draining => Kind::Draining,
+        }
+    }
 }
 
 impl fmt::Display for Degraded {
@@ -169,6 +244,11 @@ impl Health {
             reasons: faults.iter().map(ToString::to_string).collect(),
             faults,
         }
+    }
+
+    /// The kinds of what is wrong now.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = Kind> {
+        self.faults.iter().map(Degraded::kind)
     }
 
     /// Ready, and nobody needs to look.

@@ -33,7 +33,7 @@ pub use admission::{Admission, Candidate, Phase};
 pub use certificates::{
     Certificate, Certificates, ClientCaList, KnownCandidate, Name, Origin, UsedByAnother,
 };
-pub use health::{Degraded, Health};
+pub use health::{Degraded, Health, Kind};
 
 /// The version of this program, as reports name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

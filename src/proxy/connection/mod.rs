@@ -31,7 +31,7 @@ use crate::proxy::rpc;
 use crate::proxy::shared::Shared;
 use crate::proxy::workers::Workers;
 use crate::tls::{self, Accepted, Acceptor, Buffered};
-use notes::{GaugeGuard, gave_way, handshake_failed, note_oddities, refuse};
+use notes::{GaugeGuard, gave_way, handshake_failed, no_request, note_oddities, refuse};
 use rules::Named;
 use rules::authz::Permit;
 use rules::identity::PeerIdentity;
@@ -173,7 +173,6 @@ fn admit(shared: &Shared, accepted: &Accepted, address: SocketAddr) -> Option<Pe
     match shared.store.authorise(peer) {
         Ok(permit) => {
             let metrics = &shared.metrics;
-            metrics.connections.of(Outcome::Admitted).inc();
             metrics.tls_versions.of(accepted.version).inc();
             metrics.peer_not_after.set(peer.not_after as f64);
             note_oddities(shared, peer, address, &permit);
@@ -204,7 +203,13 @@ async fn serve_requests(
     drop(first); // each request asks again
     let mut changes = shared.store.subscribe();
     changes.mark_changed(); // the map may have changed since the decision: look once
-    if await_request(shared, &mut accepted, address, &mut changes).await {
+    let speaks = await_request(shared, &mut accepted, address, &mut changes).await;
+    let outcome = match speaks {
+        true => Outcome::Admitted,
+        false => Outcome::NoRequest,
+    };
+    shared.metrics.connections.of(outcome).inc();
+    if speaks {
         // Boxed so that a connection without a request does not pay for the state of a parser.
         Box::pin(serve_http(shared, accepted, address, changes)).await;
     } else {
@@ -225,7 +230,17 @@ async fn await_request(
     let mut speaks = pin!(timeout(shared.settings.header_timeout, tls::speaks(stream)));
     loop {
         tokio::select! {
-            speaks = speaks.as_mut() => return speaks == Ok(true),
+            speaks = speaks.as_mut() => {
+                let silent = |_| Err("no byte of a request in time".into());
+                let speaks: Result<(), String> = speaks.unwrap_or_else(silent);
+                return match speaks {
+                    Ok(()) => true,
+                    Err(why) => {
+                        no_request(shared, address, peer, &why);
+                        false
+                    }
+                };
+            }
             changed = changes.changed() => {
                 if changed.is_err() || !still_admitted(shared, peer, address) {
                     return false;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tracing::{debug, error, info, warn};
 
 use crate::metrics::Gauge;
-use crate::proxy::reason::Reason;
+use crate::proxy::reason::{Cause, Reason};
 use crate::proxy::shared::Shared;
 use crate::tls::HandshakeError;
 use rules::Named;
@@ -38,7 +38,7 @@ pub(super) fn refuse(
 ) {
     let reason = cause.name();
     shared.metrics.reject(cause);
-    let may_log = shared.refusals.add(address, cause, why, peer);
+    let may_log = shared.refusals.add(address, cause.into(), why, peer);
     match peer {
         _ if !may_log => {} // counted, and told together with others like it
         Some(peer) if cause == Reason::Denied(Denied::DigestCollision) => {
@@ -50,6 +50,18 @@ pub(super) fn refuse(
                 "refused");
         }
         None => info!(peer = %address, reason, why, "refused"),
+    }
+}
+
+/// An admitted peer has left without a request. Ganeti's clients never do, unless they do not accept
+/// the certificate that they were shown.
+pub(super) fn no_request(shared: &Shared, address: SocketAddr, peer: &PeerIdentity, why: &str) {
+    if shared
+        .refusals
+        .add(address, Cause::NoRequest, why, Some(peer))
+    {
+        info!(peer = %address, cn = peer.name(), digest = %peer.digest, why,
+            "admitted, and left without a request");
     }
 }
 

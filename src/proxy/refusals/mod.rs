@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tracing::info;
 
-use crate::proxy::reason::Reason;
+use crate::proxy::reason::{Cause, Reason};
 use bursts::{Bursts, LeftOut};
 use rules::Named;
 use rules::authz::Denied;
@@ -42,7 +42,7 @@ pub struct RefusalRecord {
     /// The client's address.
     pub peer: SocketAddr,
     /// Why.
-    pub reason: Reason,
+    pub reason: Cause,
     /// Why, in words; empty when an older proxy says nothing more.
     #[serde(default)]
     pub why: String,
@@ -54,6 +54,9 @@ pub struct RefusalRecord {
     /// Digest of the certificate, if one was shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+    /// The procedure, of a request that was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub procedure: Option<String>,
 }
 
 impl Refusals {
@@ -61,12 +64,30 @@ impl Refusals {
     pub(super) fn add(
         &self,
         peer: SocketAddr,
-        reason: Reason,
+        reason: Cause,
         why: &str,
         identity: Option<&PeerIdentity>,
     ) -> bool {
-        self.keep(peer, reason, why, identity, false);
-        self.may_log(peer, reason)
+        let name = reason.name();
+        self.keep(record(peer, reason, why, identity));
+        self.may_log(peer, name)
+    }
+
+    /// Remembers a request that was refused. It has its log line as each RPC has.
+    pub(super) fn add_request(
+        &self,
+        peer: SocketAddr,
+        reason: Cause,
+        why: &str,
+        identity: &PeerIdentity,
+        procedure: &str,
+    ) {
+        let procedure = Some(procedure.into());
+        let record = record(peer, reason, why, Some(identity));
+        self.keep(RefusalRecord {
+            procedure,
+            ..record
+        });
     }
 
     /// Remembers what `enforce` would have refused; whether it may have a log line of its own.
@@ -77,15 +98,19 @@ impl Refusals {
         identity: &PeerIdentity,
     ) -> bool {
         let (reason, why) = (Reason::Denied(denied), denied.to_string());
-        self.keep(peer, reason, &why, Some(identity), true);
-        self.may_log(peer, reason)
+        let record = record(peer, reason.into(), &why, Some(identity));
+        self.keep(RefusalRecord {
+            admitted_by_audit: true,
+            ..record
+        });
+        self.may_log(peer, reason.name())
     }
 
-    fn may_log(&self, peer: SocketAddr, reason: Reason) -> bool {
+    fn may_log(&self, peer: SocketAddr, reason: &'static str) -> bool {
         let now = Instant::now();
         let mut bursts = lock(&self.bursts);
         let ended = bursts.ended(now);
-        let may = bursts.count(peer.ip(), reason.name(), now);
+        let may = bursts.count(peer.ip(), reason, now);
         drop(bursts); // logging may take a while
         tell(&ended);
         if !may {
@@ -113,24 +138,7 @@ impl Refusals {
         tell(&left_out);
     }
 
-    fn keep(
-        &self,
-        peer: SocketAddr,
-        reason: Reason,
-        why: &str,
-        identity: Option<&PeerIdentity>,
-        admitted_by_audit: bool,
-    ) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let record = RefusalRecord {
-            time: now.map_or(0, |d| d.as_secs()),
-            peer,
-            reason,
-            why: why.into(),
-            admitted_by_audit,
-            common_name: identity.and_then(|i| i.common_name.clone()),
-            digest: identity.map(|i| i.digest),
-        };
+    fn keep(&self, record: RefusalRecord) {
         let mut list = lock(&self.last);
         if list.len() == REFUSALS {
             let goes = oldest_of_most(list.iter().map(|record| record.peer.ip()));
@@ -142,6 +150,25 @@ impl Refusals {
     /// All that are remembered.
     pub fn list(&self) -> Vec<RefusalRecord> {
         lock(&self.last).iter().cloned().collect()
+    }
+}
+
+fn record(
+    peer: SocketAddr,
+    reason: Cause,
+    why: &str,
+    identity: Option<&PeerIdentity>,
+) -> RefusalRecord {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    RefusalRecord {
+        time: now.map_or(0, |d| d.as_secs()),
+        peer,
+        reason,
+        why: why.into(),
+        admitted_by_audit: false,
+        common_name: identity.and_then(|i| i.common_name.clone()),
+        digest: identity.map(|i| i.digest),
+        procedure: None,
     }
 }
 
@@ -183,7 +210,7 @@ mod tests {
         let refusals = Refusals::default();
         let refuse = |last: u8, port: u16| {
             let peer = SocketAddr::from(([192, 0, 2, last], port));
-            refusals.add(peer, Reason::ProtocolError, "x", None);
+            refusals.add(peer, Reason::ProtocolError.into(), "x", None);
         };
         refuse(1, 1);
         refuse(2, 1);

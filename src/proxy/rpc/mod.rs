@@ -21,6 +21,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use crate::proxy::http::{Arrival, Body, Framing, Refusal, ReplyBody, explanation, procedure};
 use crate::proxy::metrics::Terminated;
+use crate::proxy::reason::Cause;
 use crate::proxy::shared::Shared;
 use crate::proxy::upstream::{Error, NodedStream, Reply, Slot};
 use record::Record;
@@ -205,13 +206,18 @@ impl Record {
     fn refuse(self, refused: Refused) -> Response<ReplyBody> {
         match refused {
             Refused::Request(refusal) => self.refuse_request(&refusal),
-            Refused::Policy(why) => self.explain(StatusCode::FORBIDDEN, why.to_string()),
+            Refused::Policy(why) => {
+                let why = why.to_string();
+                self.remember(Cause::Policy, &why);
+                self.explain(StatusCode::FORBIDDEN, why)
+            }
             Refused::Upstream(error) => self.fail(&error),
         }
     }
 
     fn refuse_request(self, refusal: &Refusal) -> Response<ReplyBody> {
         self.shared.metrics.requests.refused.of(refusal).inc();
+        self.remember(refusal.clone().into(), &refusal.to_string());
         let mut response = self.explain(refusal.status(), refusal.to_string());
         if *refusal == Refusal::Method {
             response
@@ -219,6 +225,13 @@ impl Record {
                 .insert(ALLOW, HeaderValue::from_static(Method::POST.as_str()));
         }
         response
+    }
+
+    /// For `/status` and `explain --peer`.
+    fn remember(&self, cause: Cause, why: &str) {
+        let (address, peer) = (self.client.address, &self.client.peer);
+        let refusals = &self.shared.refusals;
+        refusals.add_request(address, cause, why, peer, &self.procedure);
     }
 
     /// An answer of our own, in the form that Ganeti shows to its user.
