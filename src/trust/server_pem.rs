@@ -3,6 +3,7 @@
 //! Acceptors are built here and nowhere else, so each of them asks the store about its peers. This
 //! module never reads a file and never publishes anything.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tracing::info;
@@ -16,10 +17,19 @@ use crate::tls::{
 
 /// The server identity in force, with the bytes it was made of.
 pub(super) struct Identity {
-    pub(super) pem: Vec<u8>,
+    pem: Vec<u8>,
     pub(super) tls: Tls,
+    /// What the minted certificate is good for, beside the names of `server.pem`.
+    names: BTreeSet<String>,
     credentials: Credentials,
     ecdsa: Option<EcdsaCertificate>,
+}
+
+impl Identity {
+    /// Whether it was made of this.
+    pub(super) fn is_of(&self, pem: &[u8], names: &BTreeSet<String>) -> bool {
+        self.pem == pem && self.names == *names
+    }
 }
 
 /// Builds identities from what all of them have in common.
@@ -50,10 +60,14 @@ impl IdentityBuilder {
         }
     }
 
-    /// An identity from the content of `server.pem`.
-    pub(super) fn build(&self, pem: Vec<u8>) -> Result<Identity, CredentialsError> {
+    /// An identity from the content of `server.pem`, for a node that clients call by `names`.
+    pub(super) fn build(
+        &self,
+        pem: Vec<u8>,
+        names: BTreeSet<String>,
+    ) -> Result<Identity, CredentialsError> {
         let credentials = Credentials::from_pem(&pem)?;
-        let ecdsa = self.mint(&credentials);
+        let ecdsa = self.mint(&credentials, &names);
         let shown = match ecdsa {
             Some(_) => ServerCertificate::Ecdsa,
             None => ServerCertificate::ServerPem,
@@ -68,6 +82,7 @@ impl IdentityBuilder {
         };
         Ok(Identity {
             pem,
+            names,
             tls,
             credentials,
             ecdsa,
@@ -100,12 +115,11 @@ impl IdentityBuilder {
     }
 
     /// The ECDSA certificate, if the configuration asks for it and `server.pem` can sign it.
-    fn mint(&self, server: &Credentials) -> Option<EcdsaCertificate> {
+    fn mint(&self, server: &Credentials, names: &BTreeSet<String>) -> Option<EcdsaCertificate> {
         if self.certificate == ServerCertificate::ServerPem {
             return None;
         }
-        let host = rustix::system::uname();
-        EcdsaCertificate::mint(server, &host.nodename().to_string_lossy())
+        EcdsaCertificate::mint(server, names)
             .inspect_err(|why| {
                 info!(%why, "clients are shown server.pem, not an ECDSA certificate signed by it");
             })
