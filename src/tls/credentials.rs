@@ -7,12 +7,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::base64::decode_block;
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Public};
 use openssl::ssl::SslContextBuilder;
 use openssl::x509::{X509, X509Ref};
 
+use super::leaf::KeyKind;
 use super::mint::CertifiedKey;
 use rules::dn::{Name, read_tlv};
 use rules::identity::{Digest, PeerIdentity};
@@ -112,7 +114,9 @@ pub struct CertificateInfo {
     pub issuer: Name,
     /// Version of X.509: Ganeti's certificates are of version 1.
     pub x509_version: u8,
-    /// Size of the public key in bits.
+    /// The kind of the public key.
+    pub kind: KeyKind,
+    /// Size of the public key in bits; 0 for a key that the TLS library cannot read.
     pub key_bits: u32,
     /// Whether that is an RSA key, which needs more bits than the other kinds for the same
     /// strength.
@@ -128,7 +132,8 @@ impl CertificateInfo {
 
     fn of_with(certificate: &X509Ref, digest: DigestFn) -> Result<Self, ErrorStack> {
         let peer = peer_identity_with(certificate, NOWHERE, digest)?;
-        let key = certificate.public_key()?;
+        let key = certificate.public_key().ok();
+        drop(ErrorStack::get()); // of a key that cannot be read
         let algorithm = certificate.signature_algorithm().object().nid();
         Ok(Self {
             digest: peer.digest,
@@ -138,9 +143,10 @@ impl CertificateInfo {
             subject: Name::from_der(certificate.subject_name().to_der()?),
             issuer: Name::from_der(certificate.issuer_name().to_der()?),
             x509_version: version(&peer.der),
+            kind: KeyKind::of(&peer.der),
             der: peer.der,
-            key_bits: key.bits(),
-            rsa: key.id() == Id::RSA,
+            key_bits: key.as_ref().map_or(0, |key| key.bits()),
+            rsa: key.is_some_and(|key| key.id() == Id::RSA),
             signature: algorithm.long_name().unwrap_or("unknown").to_owned(),
         })
     }
@@ -171,6 +177,15 @@ pub(crate) fn certificates_with(
     let all = stack(pem)?;
     let info = |c: &X509| CertificateInfo::of_with(c, digest);
     Ok(all.iter().map(info).collect::<Result<_, _>>()?)
+}
+
+/// The DER of the first certificate in PEM text, which may be more than the TLS library can read.
+pub(crate) fn first_der(pem: &[u8]) -> Option<Vec<u8>> {
+    let text = String::from_utf8_lossy(pem);
+    let (_, rest) = text.split_once("-----BEGIN CERTIFICATE-----")?;
+    let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;
+    let body: String = body.split_whitespace().collect();
+    decode_block(&body).ok()
 }
 
 /// A certificate given as DER.

@@ -21,6 +21,8 @@ mod host_names;
 mod learning;
 mod legacy;
 mod minted;
+mod odd;
+mod odd_certificates;
 mod renewal;
 mod rules;
 mod shown;

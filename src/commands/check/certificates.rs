@@ -217,6 +217,7 @@ fn issuer(name: &str, info: &CertificateInfo, server: &CertificateInfo, signed: 
 pub(super) mod tests {
     use super::super::finding::Verdict::{self, Error, Ok, Warning};
     use super::*;
+    use crate::tls::KeyKind;
     use rules::dn::Name;
     use rules::identity::Digest;
 
@@ -230,6 +231,7 @@ pub(super) mod tests {
             not_before: NOW - DAY,
             not_after: NOW + 1000 * DAY,
             x509_version: 1,
+            kind: KeyKind::Rsa,
             key_bits: 2048,
             rsa: true,
             signature: "sha256WithRSAEncryption".into(),

@@ -70,13 +70,29 @@ pub(super) fn handshake_failed(shared: &Shared, address: SocketAddr, error: Hand
             refuse(shared, address, Some(&peer), reason, &why);
         }
         HandshakeError::NoCertificate => {
-            refuse(
-                shared,
-                address,
-                None,
-                Reason::NoCertificate,
-                "no client certificate",
-            );
+            let snapshot = shared.store.current();
+            match snapshot.kept_back(address.ip()) {
+                Some(kind) => {
+                    let why = format!(
+                        "no client certificate; the known one of this node has a key that the TLS \
+                         library does not take ({})",
+                        kind.name()
+                    );
+                    refuse(shared, address, None, Reason::UnusableCertificate, &why);
+                }
+                None => {
+                    let why = "no client certificate";
+                    refuse(shared, address, None, Reason::NoCertificate, why);
+                }
+            }
+        }
+        HandshakeError::Malformed(why, peer) => {
+            let reason = Reason::MalformedCertificate;
+            refuse(shared, address, peer.as_deref(), reason, &why);
+        }
+        HandshakeError::Unusable(why, peer) => {
+            let reason = Reason::UnusableCertificate;
+            refuse(shared, address, peer.as_deref(), reason, &why);
         }
         HandshakeError::PeerClosed(why) => {
             debug!(peer = %address, why, "went away in the handshake");
