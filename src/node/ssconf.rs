@@ -107,7 +107,7 @@ fn text(dir: &Path, name: &str) -> Result<String, Flaw> {
         FileContent::TooLarge => Err(Flaw::TooLarge { limit: MAX_BYTES }),
         FileContent::Unreadable(why) => Err(Flaw::Unreadable { why }),
         FileContent::Content(bytes) => {
-            String::from_utf8(bytes).map_err(|_| Flaw::malformed("not text"))
+            String::from_utf8(bytes.to_vec()).map_err(|_| Flaw::malformed("not text"))
         }
     }
 }

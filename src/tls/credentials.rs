@@ -11,6 +11,7 @@ use openssl::base64::decode_block;
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Public};
+use openssl::sha::sha256;
 use openssl::ssl::SslContextBuilder;
 use openssl::x509::{X509, X509Ref};
 
@@ -177,6 +178,11 @@ pub(crate) fn certificates_with(
     let all = stack(pem)?;
     let info = |c: &X509| CertificateInfo::of_with(c, digest);
     Ok(all.iter().map(info).collect::<Result<_, _>>()?)
+}
+
+/// Tells one content of a file from another, without keeping it.
+pub(crate) fn fingerprint(content: &[u8]) -> [u8; 32] {
+    sha256(content)
 }
 
 /// The DER of the first certificate in PEM text, which may be more than the TLS library can read.

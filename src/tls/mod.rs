@@ -44,7 +44,7 @@ pub(crate) use connect::{BlockingStream, connect_unverified};
 #[cfg(test)]
 pub(crate) use credentials::certificates_with;
 pub use credentials::{CertificateInfo, Credentials, CredentialsError, Issuer, certificates};
-pub(crate) use credentials::{certificate, first_der, pem};
+pub(crate) use credentials::{certificate, fingerprint, first_der, pem};
 pub use ecdsa::{EcdsaCertificate, NoEcdsaCertificate, ServerCertificate};
 pub use failure::HandshakeError;
 pub use hello::accepts_p256;

@@ -216,7 +216,7 @@ impl Reloader {
         let flaw = match files::read(&self.paths.server_pem, MAX_PEM) {
             FileContent::Absent => return (ServerPem::Absent, self.identity.take().is_some()),
             FileContent::Content(pem) if same(&pem) => return (known(&self.identity), false),
-            FileContent::Content(pem) => match self.identities.build(pem, names) {
+            FileContent::Content(pem) => match self.identities.build(&pem, names) {
                 Ok(identity) => {
                     self.identity = Some(identity);
                     return (known(&self.identity), true);

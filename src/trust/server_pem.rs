@@ -12,12 +12,13 @@ use super::known::CaList;
 use super::{Store, Tls};
 use crate::tls::{
     Acceptor, Connector, Credentials, CredentialsError, EcdsaCertificate, Issuer, LibraryError,
-    PeerCheck, Profile, ServerCertificate,
+    PeerCheck, Profile, ServerCertificate, fingerprint,
 };
 
-/// The server identity in force, with the bytes it was made of.
+/// The server identity in force. The text that it was made of has the key in it, so of that it
+/// keeps the hash alone.
 pub(super) struct Identity {
-    pem: Vec<u8>,
+    made_of: [u8; 32],
     pub(super) tls: Tls,
     /// What the minted certificate is good for, beside the names of `server.pem`.
     names: BTreeSet<String>,
@@ -28,7 +29,7 @@ pub(super) struct Identity {
 impl Identity {
     /// Whether it was made of this.
     pub(super) fn is_of(&self, pem: &[u8], names: &BTreeSet<String>) -> bool {
-        self.pem == pem && self.names == *names
+        self.made_of == fingerprint(pem) && self.names == *names
     }
 }
 
@@ -63,10 +64,10 @@ impl IdentityBuilder {
     /// An identity from the content of `server.pem`, for a node that clients call by `names`.
     pub(super) fn build(
         &self,
-        pem: Vec<u8>,
+        pem: &[u8],
         names: BTreeSet<String>,
     ) -> Result<Identity, CredentialsError> {
-        let credentials = Credentials::from_pem(&pem)?;
+        let credentials = Credentials::from_pem(pem)?;
         let ecdsa = self.mint(&credentials, &names);
         let shown = match ecdsa {
             Some(_) => ServerCertificate::Ecdsa,
@@ -81,7 +82,7 @@ impl IdentityBuilder {
             client_cas: CaList::before_the_first(),
         };
         Ok(Identity {
-            pem,
+            made_of: fingerprint(pem),
             names,
             tls,
             credentials,

@@ -18,6 +18,7 @@
 //! | `drain` | how it ends, and what systemd is told |
 //! | `forward` | requests, bodies, faults and slots, with a stand-in for noded |
 //! | `manual` | which flags each command takes, and the man pages |
+//! | `memory` | the key of `server.pem` in the memory of the process |
 //! | `noded` | the real node daemon and Ganeti's own client |
 //! | `overload` | who is served when there are more callers than room |
 //! | `policy` | which procedures a candidate may call |
@@ -43,6 +44,7 @@ mod handshake;
 mod identity;
 mod limits;
 mod manual;
+mod memory;
 mod noded;
 mod overload;
 mod policy;
