@@ -12,11 +12,12 @@ use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Public};
 use openssl::sha::sha256;
-use openssl::ssl::SslContextBuilder;
+use openssl::ssl::{SslContextBuilder, SslMethod};
 use openssl::x509::{X509, X509Ref};
 
 use super::leaf::KeyKind;
 use super::mint::CertifiedKey;
+use super::profile::Profile;
 use rules::dn::{Name, read_tlv};
 use rules::identity::{Digest, PeerIdentity};
 
@@ -74,6 +75,12 @@ impl Credentials {
             chain,
             info,
         })
+    }
+
+    /// Whether the TLS library can serve with them, as an acceptor would.
+    pub fn can_serve(&self, profile: Profile) -> Result<(), CredentialsError> {
+        let mut context = profile.builder(SslMethod::tls_server())?;
+        Ok(self.show(&mut context)?)
     }
 
     /// Whether the key of `issuer` made the signature of this certificate.

@@ -17,8 +17,8 @@ const CLIENT_KEY_EXCHANGE: u8 = 16;
 
 /// ECDHE with AES-GCM or ChaCha20, for servers with ECDSA and RSA keys.
 const CIPHERS: [u16; 6] = [0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8];
-/// X25519 for the key exchange; P-256 so that a certificate on that curve can be shown.
-const GROUPS: [u16; 2] = [0x001d, 0x0017];
+/// X25519 for the key exchange; P-256, P-384 and P-521 so that certificates on them can be shown.
+const GROUPS: [u16; 4] = [0x001d, 0x0017, 0x0018, 0x0019];
 /// What the client can verify of the server: all that a `server.pem` may sign with.
 const SIGNATURES: [u16; 12] = [
     0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0809, 0x0401, 0x0501, 0x0601, 0x0807, 0x0201,

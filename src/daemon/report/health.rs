@@ -15,6 +15,9 @@ use rules::authz::Mode;
 /// (`lib/constants.py`, `SSL_CERT_EXPIRATION_ERROR`).
 const EXPIRY_WARNING: i64 = 7 * 86_400;
 
+/// Ganeti's own allowance for clocks that differ (`lib/constants.py`, `NODE_MAX_CLOCK_SKEW`).
+const CLOCK_SKEW: i64 = 150;
+
 /// What `/healthz` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
@@ -43,10 +46,20 @@ pub enum Degraded {
     NoServerPem,
     /// `server.pem` is there, and no good one was read since the start.
     ServerPemFaulty,
-    /// `server.pem` ends within the week, or has ended.
+    /// `server.pem` ends within the week.
     ServerPemExpires {
         /// End of its validity, seconds since 1970.
         not_after: i64,
+    },
+    /// `server.pem` has ended.
+    ServerPemExpired {
+        /// End of its validity, seconds since 1970.
+        not_after: i64,
+    },
+    /// `server.pem` begins in the future: the clock is wrong, here or where it was made.
+    ServerPemNotYetValid {
+        /// Start of its validity, seconds since 1970.
+        not_before: i64,
     },
     /// noded could not be reached at the last contact.
     NodedDown {
@@ -69,6 +82,11 @@ impl fmt::Display for Degraded {
             Self::ServerPemExpires { .. } => {
                 "server.pem expires within 7 days: gnt-cluster renew-crypto --new-cluster-certificate"
             }
+            Self::ServerPemExpired { .. } => {
+                "server.pem has expired: gnt-cluster renew-crypto --new-cluster-certificate; unless \
+                 the clock is wrong"
+            }
+            Self::ServerPemNotYetValid { .. } => "server.pem is not valid yet: set the clock",
             Self::NodedDown { why } => why,
             Self::Draining => "draining",
         })
@@ -117,14 +135,19 @@ impl Health {
 }
 
 fn of_server_pem(snapshot: &Snapshot, now: i64) -> Option<Degraded> {
-    let not_after = snapshot.tls.as_ref().map(|tls| tls.server.not_after);
-    match (not_after, &snapshot.admission) {
+    match (&snapshot.tls, &snapshot.admission) {
+        (Some(tls), _) => of_validity(tls.server.not_before, tls.server.not_after, now),
         (None, Admission::Nobody(Nobody::NoIdentity)) => Some(Degraded::ServerPemFaulty),
         (None, _) => Some(Degraded::NoServerPem),
-        (Some(not_after), _) if not_after - now < EXPIRY_WARNING => {
-            Some(Degraded::ServerPemExpires { not_after })
-        }
-        (Some(_), _) => None,
+    }
+}
+
+fn of_validity(not_before: i64, not_after: i64, now: i64) -> Option<Degraded> {
+    match not_after - now {
+        _ if not_before > now + CLOCK_SKEW => Some(Degraded::ServerPemNotYetValid { not_before }),
+        ..0 => Some(Degraded::ServerPemExpired { not_after }),
+        0..EXPIRY_WARNING => Some(Degraded::ServerPemExpires { not_after }),
+        EXPIRY_WARNING.. => None,
     }
 }
 
@@ -147,6 +170,8 @@ pub(super) mod tests {
                 Degraded::NoServerPem,
                 Degraded::ServerPemFaulty,
                 Degraded::ServerPemExpires { not_after: 7 },
+                Degraded::ServerPemExpired { not_after: 7 },
+                Degraded::ServerPemNotYetValid { not_before: 7 },
                 Degraded::NodedDown { why: "gone".into() },
                 Degraded::Draining,
             ],
@@ -166,8 +191,38 @@ pub(super) mod tests {
         assert_eq!(json["faults"][0], fault);
         let expires = json!({ "kind": "server_pem_expires", "not_after": 7 });
         assert_eq!(json["faults"][4], expires);
-        assert_eq!(json["reasons"].as_array().unwrap().len(), 7);
+        assert_eq!(json["reasons"].as_array().unwrap().len(), 9);
         assert_eq!(serde_json::from_value::<Health>(json).unwrap(), poor());
+    }
+
+    #[test]
+    fn the_validity_of_server_pem_as_a_table() {
+        const DAY: i64 = 86_400;
+        let table = [
+            (-DAY, 7 * DAY, None),
+            (150, 9 * DAY, None),
+            (
+                -DAY,
+                7 * DAY - 1,
+                Some("server.pem expires within 7 days: "),
+            ),
+            (-DAY, 0, Some("server.pem expires within 7 days: ")),
+            (-9 * DAY, -1, Some("server.pem has expired: ")),
+            (
+                151,
+                9 * DAY,
+                Some("server.pem is not valid yet: set the clock"),
+            ),
+        ];
+        for (from, to, expected) in table {
+            let now = 1_795_689_000;
+            let found = of_validity(now + from, now + to, now).map(|found| found.to_string());
+            let fits = match (&found, expected) {
+                (Some(found), Some(expected)) => found.starts_with(expected),
+                (found, expected) => found.is_none() && expected.is_none(),
+            };
+            assert!(fits, "{from} {to}: {found:?}");
+        }
     }
 
     #[test]

@@ -114,8 +114,12 @@ pub(super) fn note_oddities(
     let metrics = &shared.metrics;
     if let Some(why) = permit.outside_validity() {
         metrics.outside_validity.inc();
+        let todo = match why {
+            Denied::NotYetValid => "set the clocks of both nodes",
+            _ => "renew it with gnt-cluster renew-crypto --new-node-certificates",
+        };
         warn!(peer = %address, cn = peer.name(), digest = %peer.digest, %why,
-            "admitted all the same; renew it with gnt-cluster renew-crypto --new-node-certificates");
+            "admitted all the same; {todo}");
     }
     if let Some(why) = permit.misplaced() {
         metrics.misplaced.of(why).inc();
