@@ -67,13 +67,35 @@ impl Write for Memory {
 impl Acceptor {
     /// Tries the certificate (DER) of a client.
     pub fn rehearse(&self, certificate: &[u8]) -> Rehearsal {
-        let ended = self.try_certificate(certificate);
-        // What this thread does next must not take the library's errors for its own.
-        drop(ErrorStack::get());
-        ended.unwrap_or_else(Rehearsal::NotTried)
+        let kind = KeyKind::of(certificate);
+        let all = kind.signatures();
+        // An RSA-PSS key may be bound to one hash function, so each has its try.
+        let tries = match kind {
+            KeyKind::RsaPss => all.chunks(1).collect(),
+            _ => vec![all],
+        };
+        let mut results = tries.into_iter().map(|signatures| {
+            let ended = self.try_certificate(certificate, kind, signatures);
+            // What this thread does next must not take the library's errors for its own.
+            drop(ErrorStack::get());
+            ended.unwrap_or_else(Rehearsal::NotTried)
+        });
+        let first = results.next();
+        let first = first.unwrap_or(Rehearsal::KeptBack(kind));
+        match first {
+            Rehearsal::Taken => first,
+            _ => results
+                .find(|result| matches!(result, Rehearsal::Taken))
+                .unwrap_or(first),
+        }
     }
 
-    fn try_certificate(&self, certificate: &[u8]) -> Result<Rehearsal, String> {
+    fn try_certificate(
+        &self,
+        certificate: &[u8],
+        kind: KeyKind,
+        signatures: &[u16],
+    ) -> Result<Rehearsal, String> {
         let memory = Memory {
             to_server: io::Cursor::new(wire::client_hello()),
             ..Memory::default()
@@ -94,11 +116,9 @@ impl Acceptor {
             Ok(_) => return Err("it ended before the certificate".into()),
         };
         let flight = Flight::read(&waiting.get_ref().to_client).ok_or("no request for one")?;
-        let kind = KeyKind::of(certificate);
         let signature = match kind {
             KeyKind::Other => flight.signatures.first(), // let the library say what is wrong with it
-            _ => kind
-                .signatures()
+            _ => signatures
                 .iter()
                 .find(|wanted| flight.signatures.contains(wanted)),
         };

@@ -9,6 +9,7 @@
 //! | `demotion` | a candidate that is demoted, whatever it is doing at that moment |
 //! | `session` | what TLS never does here: resume, renegotiate, HTTP/2, old versions |
 //! | `identity` | certificates: the client CA list, learning, renewal, audit mode, `bind_peer` |
+//! | `key_exchange` | which group the keys of a connection are agreed on with |
 //! | `limits` | connections that come to nothing: pings, silence, slowness, too many |
 //! | `reload` | the map and `server.pem` changing under the running proxy |
 //! | `threats` | the threats that the proxy is there for, row by row |
@@ -42,6 +43,7 @@ mod forward;
 mod guard;
 mod handshake;
 mod identity;
+mod key_exchange;
 mod limits;
 mod manual;
 mod memory;
