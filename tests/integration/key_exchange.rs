@@ -16,6 +16,7 @@ const P256: u16 = 0x0017;
 const P384: u16 = 0x0018;
 
 /// A connection that keeps what came from the server.
+#[derive(Debug)]
 struct Recorder {
     tcp: TcpStream,
     received: Vec<u8>,
