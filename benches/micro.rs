@@ -29,7 +29,7 @@ use noded_proxy::daemon::server::Server;
 use noded_proxy::proxy::http::procedure;
 use noded_proxy::tls::{Acceptor, Buffered, Credentials, Profile};
 use noded_proxy::trust::{Reloader, Store};
-use openssl::ssl::{Ssl, SslContext, SslFiletype, SslMethod, SslStream};
+use openssl::ssl::{Ssl, SslContext, SslContextBuilder, SslFiletype, SslMethod, SslStream};
 use rules::admission::Admission;
 use rules::authz::{Facts, Policy, authorise};
 use rules::candidates::{MapFile, parse};
@@ -142,8 +142,8 @@ fn http_head(c: &mut Criterion) {
     });
 }
 
-/// Both ends of the handshake, over loopback, in one thread: see `load limit` for the server's
-/// alone.
+/// Both ends of the handshake, over loopback, in one thread, with each key exchange: see `load
+/// limit` for the server's alone.
 fn handshake(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("folder");
     pki::certs(dir.path(), 1);
@@ -151,7 +151,6 @@ fn handshake(c: &mut Criterion) {
     let credentials = Credentials::from_pem(&pem).expect("credentials");
     let all = Arc::new(|_: &PeerIdentity| true);
     let acceptor = Acceptor::new(&credentials, None, Profile::Modern, all, &[]).expect("acceptor");
-    let client = client_context(dir.path());
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
@@ -160,32 +159,43 @@ fn handshake(c: &mut Criterion) {
         .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
         .expect("listen");
     let address = listener.local_addr().expect("address");
-    c.bench_function("handshake, both ends", |b| {
-        b.iter(|| {
-            runtime.block_on(async {
-                let tcp = tokio::net::TcpStream::connect(address)
-                    .await
-                    .expect("connect");
-                let ssl = Ssl::new(&client).expect("ssl");
-                let mut stream = tokio_openssl::SslStream::new(ssl, tcp).expect("stream");
-                let (tcp, _) = listener.accept().await.expect("accept");
-                let both = tokio::join!(
-                    Pin::new(&mut stream).connect(),
-                    acceptor.accept(Buffered::new(tcp), address.ip(), ())
-                );
-                assert!(both.0.is_ok() && both.1.is_ok());
-            });
+    let mut group = c.benchmark_group("handshake, both ends");
+    for groups in ["X25519", "X25519MLKEM768"] {
+        let mut client = client_builder(dir.path());
+        if client.set_groups_list(groups).is_err() {
+            continue; // OpenSSL before 3.5
+        }
+        let client = client.build();
+        let both_ends = async || {
+            let tcp = tokio::net::TcpStream::connect(address)
+                .await
+                .expect("connect");
+            let ssl = Ssl::new(&client).expect("ssl");
+            let mut stream = tokio_openssl::SslStream::new(ssl, tcp).expect("stream");
+            let (tcp, _) = listener.accept().await.expect("accept");
+            let both = tokio::join!(
+                Pin::new(&mut stream).connect(),
+                acceptor.accept(Buffered::new(tcp), address.ip(), ())
+            );
+            assert!(both.0.is_ok() && both.1.is_ok());
+        };
+        group.bench_function(BenchmarkId::from_parameter(groups), |b| {
+            b.iter(|| runtime.block_on(both_ends()));
         });
-    });
+    }
 }
 
 fn client_context(dir: &Path) -> SslContext {
+    client_builder(dir).build()
+}
+
+fn client_builder(dir: &Path) -> SslContextBuilder {
     let mut b = SslContext::builder(SslMethod::tls_client()).expect("context");
     let pem = dir.join("client/1.pem");
     b.set_certificate_file(&pem, SslFiletype::PEM)
         .expect("certificate");
     b.set_private_key_file(&pem, SslFiletype::PEM).expect("key");
-    b.build()
+    b
 }
 
 /// One RPC through the whole proxy, as its client sees it.

@@ -1,5 +1,6 @@
 //! The sandbox that the process puts on itself: Landlock and `no_new_privs`. It takes rights away
-//! and never gives any; the systemd unit has its own sandbox around it.
+//! and never gives any; the systemd unit has its own sandbox around it. And it keeps the keys in
+//! memory from core dumps and from other processes, in every configuration.
 //!
 //! It is entered before there is a second thread, because only threads that are started later
 //! inherit it. Landlock knows a directory by its inode. A directory that is removed and made again
@@ -14,6 +15,7 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, LandlockStatus, NetPort, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Guard, SandboxMode};
@@ -98,13 +100,19 @@ pub enum Error {
     /// The kernel refused a call that it should support.
     #[error("Landlock: {0}")]
     Landlock(#[from] RulesetError),
+    /// The memory cannot be hidden.
+    #[error("PR_SET_DUMPABLE: {0}")]
+    Dumpable(#[from] rustix::io::Errno),
     /// `sandbox = "require"`, and a layer is missing.
     #[error("sandbox = require, but the kernel offers only: {0}")]
     Incomplete(Report),
 }
 
-/// Enters the sandbox that the configuration asks for, if it asks for one.
+/// Hides the memory, and enters the sandbox that the configuration asks for, if it asks for one.
 pub fn start(config: &Config) -> Result<Option<Report>, Error> {
+    // The key of server.pem must not reach a core dump, or a debugger of the same user. /proc/PID
+    // then belongs to root; what a process reads there about itself stays readable.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     if config.sandbox == SandboxMode::Off {
         return Ok(None);
     }

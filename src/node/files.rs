@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use zeroize::Zeroizing;
 
 /// Tells one version of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +47,8 @@ pub(crate) enum FileContent {
     TooLarge,
     /// A file that cannot be read, or is not a regular file, with the reason.
     Unreadable(String),
-    /// The content.
-    Content(Vec<u8>),
+    /// The content. It may be a private key, so it is wiped when it is dropped.
+    Content(Zeroizing<Vec<u8>>),
 }
 
 /// Reads a regular file of at most `limit` bytes. Never blocks on a FIFO or device.
@@ -60,7 +61,7 @@ pub(crate) fn read(path: &Path, limit: usize) -> FileContent {
     }
 }
 
-fn read_whole(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
+fn read_whole(path: &Path, limit: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC).bits() as i32;
     let file: File = OpenOptions::new()
         .read(true)
@@ -70,7 +71,9 @@ fn read_whole(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
     if !before.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let mut content = Vec::with_capacity(before.len().min(limit as u64) as usize + 1);
+    // Large enough at once: what a vector leaves behind when it grows is not wiped.
+    let room = before.len().min(limit as u64) as usize + 1;
+    let mut content = Zeroizing::new(Vec::with_capacity(room));
     (&file).take(limit as u64 + 1).read_to_end(&mut content)?;
     if content.len() > limit {
         return Ok(None);
@@ -115,7 +118,7 @@ mod tests {
         assert!(matches!(read(&path, 10), FileContent::Unreadable(why) if why.contains("regular")));
         fs::remove_file(&path).unwrap();
         fs::write(&path, b"0123456789").unwrap();
-        assert!(matches!(read(&path, 10), FileContent::Content(c) if c == b"0123456789"));
+        assert!(matches!(read(&path, 10), FileContent::Content(c) if **c == *b"0123456789"));
         assert!(matches!(read(&path, 9), FileContent::TooLarge));
     }
 }

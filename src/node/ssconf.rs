@@ -1,5 +1,5 @@
-//! What Ganeti's other ssconf files say about the cluster: the addresses of candidates and nodes,
-//! who is master, and who is to become it.
+//! What Ganeti's other ssconf files say about the cluster: its name, the addresses of candidates and
+//! nodes, who is master, and who is to become it.
 //!
 //! None of it ever admits anybody. The addresses decide who is served first under overload, and
 //! with `bind_peer` they can refuse a peer. The master's name is for the RPC policy. If a file is
@@ -27,9 +27,11 @@ const MASTER: &str = "ssconf_master_node";
 const MASTER_IP: &str = "ssconf_master_ip";
 /// The tags of the cluster, one a line.
 const TAGS: &str = "ssconf_cluster_tags";
+/// Name of the cluster.
+const CLUSTER: &str = "ssconf_cluster_name";
 
 /// The files' names in the ssconf directory.
-pub(crate) const FILES: [&str; 5] = [CANDIDATES, NODES, MASTER, MASTER_IP, TAGS];
+pub(crate) const FILES: [&str; 6] = [CANDIDATES, NODES, MASTER, MASTER_IP, TAGS, CLUSTER];
 
 /// What the files say. An absent file counts as empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,6 +42,7 @@ pub(crate) struct Ssconf {
     pub(crate) master_ip: Option<IpAddr>,
     /// Those that the cluster's tags announce as the next master.
     pub(crate) announced: Arc<BTreeSet<Box<str>>>,
+    pub(crate) cluster_name: Option<Arc<str>>,
 }
 
 impl Ssconf {
@@ -56,7 +59,7 @@ impl Ssconf {
             Ok(found) => update(&mut self.primary_addresses, found),
             Err(flaw) => keep(NODES, flaw),
         }
-        match text(dir, MASTER).and_then(|text| node_name(&text)) {
+        match text(dir, MASTER).and_then(|text| one_name(&text)) {
             Ok(found) => self.master_node = found,
             Err(flaw) => keep(MASTER, flaw),
         }
@@ -68,8 +71,27 @@ impl Ssconf {
             Ok(text) => update(&mut self.announced, announced(text.lines().map(str::trim))),
             Err(flaw) => keep(TAGS, flaw),
         }
+        match text(dir, CLUSTER).and_then(|text| one_name(&text)) {
+            Ok(found) => self.cluster_name = found,
+            Err(flaw) => keep(CLUSTER, flaw),
+        }
         flaws
     }
+
+    /// The names of the node with this host name, and that of the cluster: what clients may call
+    /// it by.
+    pub(crate) fn names_of(&self, host: &str) -> BTreeSet<String> {
+        let nodes = self.primary_addresses.keys().map(String::as_str);
+        let own = nodes.filter(|name| is_of_host(name, host));
+        let known = own.chain(self.cluster_name.as_deref()).chain([host]);
+        known.map(str::to_owned).collect()
+    }
+}
+
+/// Whether a node's name is that of this host. Ganeti's names are fully qualified, the host's own
+/// may be the first label.
+pub(crate) fn is_of_host(name: &str, host: &str) -> bool {
+    name == host || (!host.contains('.') && name.split('.').next() == Some(host))
 }
 
 /// Keeps the old allocation if nothing changed.
@@ -85,7 +107,7 @@ fn text(dir: &Path, name: &str) -> Result<String, Flaw> {
         FileContent::TooLarge => Err(Flaw::TooLarge { limit: MAX_BYTES }),
         FileContent::Unreadable(why) => Err(Flaw::Unreadable { why }),
         FileContent::Content(bytes) => {
-            String::from_utf8(bytes).map_err(|_| Flaw::malformed("not text"))
+            String::from_utf8(bytes.to_vec()).map_err(|_| Flaw::malformed("not text"))
         }
     }
 }
@@ -127,12 +149,12 @@ fn node_addresses(text: &str) -> Result<HashMap<String, IpAddr>, Flaw> {
         .collect()
 }
 
-fn node_name(text: &str) -> Result<Option<Arc<str>>, Flaw> {
+fn one_name(text: &str) -> Result<Option<Arc<str>>, Flaw> {
     let mut lines = lines(text);
     match (lines.next(), lines.next()) {
         (None, _) => Ok(None),
         (Some((_, name)), None) if !name.contains(char::is_whitespace) => Ok(Some(name.into())),
-        _ => Err(Flaw::malformed("not one node name")),
+        _ => Err(Flaw::malformed("not one name")),
     }
 }
 
@@ -171,11 +193,30 @@ mod tests {
         assert!(node_addresses("node1\n").is_err());
         assert!(node_addresses("node1 x\n").is_err());
         assert_eq!(
-            node_name("node1.example.com\n").unwrap().as_deref(),
+            one_name("node1.example.com\n").unwrap().as_deref(),
             Some("node1.example.com")
         );
-        assert_eq!(node_name("\n").unwrap(), None);
-        assert!(node_name("a b").is_err() && node_name("a\nb").is_err());
+        assert_eq!(one_name("\n").unwrap(), None);
+        assert!(one_name("a b").is_err() && one_name("a\nb").is_err());
+    }
+
+    #[test]
+    fn a_node_is_called_by_its_names_and_that_of_the_cluster() {
+        let nodes = node_addresses("node1.example.com 192.0.2.1\nnode10.example.com 192.0.2.2");
+        let ssconf = Ssconf {
+            primary_addresses: Arc::new(nodes.unwrap()),
+            cluster_name: one_name("cluster.example.com\n").unwrap(),
+            ..Ssconf::default()
+        };
+        let table = [
+            ("node1", "cluster.example.com node1 node1.example.com"),
+            ("node1.example.com", "cluster.example.com node1.example.com"),
+            ("node2.other", "cluster.example.com node2.other"),
+        ];
+        for (host, expected) in table {
+            let expected: BTreeSet<String> = expected.split(' ').map(str::to_owned).collect();
+            assert_eq!(ssconf.names_of(host), expected);
+        }
     }
 
     #[test]

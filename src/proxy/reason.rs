@@ -13,6 +13,11 @@ pub enum Reason {
     Denied(Denied),
     /// The client sent no certificate.
     NoCertificate,
+    /// The client's certificate is not well formed.
+    MalformedCertificate,
+    /// The TLS library cannot do with the client's certificate: the kind or usage of its key, or its
+    /// size.
+    UnusableCertificate,
     /// The handshake failed for another reason (versions, ciphers, not TLS, bad signature).
     ProtocolError,
     /// The handshake took too long.
@@ -29,6 +34,8 @@ pub enum Reason {
 named!(Reason {
     ..Denied(Denied),
     NoCertificate = "no_certificate",
+    MalformedCertificate = "malformed_certificate",
+    UnusableCertificate = "unusable_certificate",
     ProtocolError = "protocol_error",
     HandshakeTimeout = "handshake_timeout",
     PeerClosed = "peer_closed",

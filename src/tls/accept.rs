@@ -11,19 +11,20 @@ use std::time::Duration;
 
 use openssl::error::ErrorStack;
 use openssl::ssl::{
-    AlpnError, ErrorCode, Ssl, SslContext, SslMethod, SslRef, SslVerifyMode, select_next_proto,
+    self, AlpnError, Ssl, SslContext, SslMethod, SslRef, SslVerifyMode, select_next_proto,
 };
 use openssl::stack::Stack;
 use openssl::x509::X509Name;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_openssl::SslStream;
 
 use super::buffered::Buffered;
 use super::credentials::{Credentials, peer_identity};
 use super::ecdsa::EcdsaCertificate;
+use super::failure::{HandshakeError, meaning, missing_alert};
 use super::hello::accepts_p256;
 use super::profile::Profile;
-use super::verify::{PeerCheck, VerifyContext, verify_peer};
+use super::verify::{PeerCheck, Verdict, VerifyContext, verify_peer};
 use rules::dn::Name;
 use rules::identity::PeerIdentity;
 use rules::{Named, named};
@@ -76,7 +77,7 @@ impl Acceptor {
 
     /// A new session with a client at `address`, and the context in which the verdict is found
     /// after the handshake. `received` is the start of what the client has sent.
-    fn session(
+    pub(super) fn session(
         &self,
         address: IpAddr,
         received: &[u8],
@@ -134,23 +135,6 @@ pub(crate) async fn speaks(stream: &mut SslStream<Buffered>) -> Result<(), Strin
     }
 }
 
-/// Why a handshake failed.
-#[derive(Debug, thiserror::Error)]
-pub enum HandshakeError {
-    /// The client sent no certificate.
-    #[error("the client sent no certificate")]
-    NoCertificate,
-    /// The [`PeerCheck`] refused this peer.
-    #[error("the peer was refused")]
-    Refused(Box<PeerIdentity>),
-    /// The client went away in the middle.
-    #[error("the client went away during the handshake: {0}")]
-    PeerClosed(String),
-    /// Anything else.
-    #[error("{0}")]
-    Protocol(String),
-}
-
 impl Acceptor {
     /// Performs the server's side of the handshake. It has no deadline of its own. It drops `turn`
     /// as soon as the handshake is decided: a refused client that still reads its alert holds up
@@ -167,15 +151,17 @@ impl Acceptor {
         let decided = Pin::new(&mut stream).accept().await;
         drop(turn);
         if let Err(error) = decided {
+            if let Some(alert) = missing_alert(&error, stream.ssl()) {
+                let _ = stream.get_mut().write_all(&alert).await;
+            }
             // Boxed, so that the buffer of `linger` is not part of every admitted connection's
             // task.
             Box::pin(linger(stream.get_mut())).await;
-            let refused = context.verdict().filter(|verdict| !verdict.admitted);
-            return Err(match refused.and_then(|verdict| verdict.peer) {
-                Some(peer) => HandshakeError::Refused(Box::new(peer)),
-                None => why(&error),
-            });
+            return Err(failed(&error, stream.ssl(), context.verdict()));
         }
+        // What the library noted about the certificate and let pass. The next call of this thread
+        // would take it for its own error.
+        drop(ErrorStack::get());
         let certificate = stream
             .ssl()
             .peer_certificate()
@@ -197,6 +183,20 @@ impl Acceptor {
     }
 }
 
+/// What a failed handshake means, and what the verify callback has to do with it.
+pub(super) fn failed(
+    error: &ssl::Error,
+    session: &SslRef,
+    verdict: Option<Verdict>,
+) -> HandshakeError {
+    match verdict.map(|verdict| (verdict.admitted, verdict.peer)) {
+        Some((false, Some(peer))) => HandshakeError::Refused(Box::new(peer)),
+        Some((false, None)) => HandshakeError::Malformed("a date cannot be read".into(), None),
+        Some((true, peer)) => meaning(error, session, peer),
+        None => meaning(error, session, None),
+    }
+}
+
 /// Reads on until a refused client has closed. If bytes are left unread at the close, the kernel
 /// sends a reset, and the client loses its alert. In TLS 1.3 the request comes right behind the
 /// certificate.
@@ -205,30 +205,6 @@ async fn linger(tcp: &mut Buffered) {
     let mut sink = [0; 4096];
     let drain = async { while matches!(tcp.read(&mut sink).await, Ok(1..)) {} };
     let _ = tokio::time::timeout(LINGER, drain).await;
-}
-
-/// What a failed handshake means.
-fn why(error: &openssl::ssl::Error) -> HandshakeError {
-    let reasons = error.ssl_error().map_or(&[][..], ErrorStack::errors);
-    let says = |text: &str| {
-        reasons
-            .iter()
-            .filter_map(|e| e.reason())
-            .any(|reason| reason.to_ascii_lowercase().replace('_', " ").contains(text))
-    };
-    match error.code() {
-        _ if says("peer did not return a certificate") => HandshakeError::NoCertificate,
-        ErrorCode::SYSCALL | ErrorCode::ZERO_RETURN => {
-            let cause = error.io_error().map(ToString::to_string);
-            HandshakeError::PeerClosed(cause.unwrap_or_else(|| "connection closed".into()))
-        }
-        _ => {
-            // The library's words, without its file names and line numbers.
-            let words = reasons.iter().find_map(|e| e.reason());
-            let plain = words.map(|words| words.to_ascii_lowercase().replace('_', " "));
-            HandshakeError::Protocol(plain.unwrap_or_else(|| error.to_string()))
-        }
-    }
 }
 
 fn version(ssl: &SslRef) -> Version {

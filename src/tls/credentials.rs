@@ -7,13 +7,17 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::base64::decode_block;
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Public};
-use openssl::ssl::SslContextBuilder;
+use openssl::sha::sha256;
+use openssl::ssl::{SslContextBuilder, SslMethod};
 use openssl::x509::{X509, X509Ref};
 
+use super::leaf::KeyKind;
 use super::mint::CertifiedKey;
+use super::profile::Profile;
 use rules::dn::{Name, read_tlv};
 use rules::identity::{Digest, PeerIdentity};
 use rules::shown::CommonName;
@@ -74,6 +78,12 @@ impl Credentials {
         })
     }
 
+    /// Whether the TLS library can serve with them, as an acceptor would.
+    pub fn can_serve(&self, profile: Profile) -> Result<(), CredentialsError> {
+        let mut context = profile.builder(SslMethod::tls_server())?;
+        Ok(self.show(&mut context)?)
+    }
+
     /// Whether the key of `issuer` made the signature of this certificate.
     pub(crate) fn signed_by(&self, issuer: &Self) -> bool {
         let signed = self.own.certificate.verify(&issuer.own.key);
@@ -113,7 +123,9 @@ pub struct CertificateInfo {
     pub issuer: Name,
     /// Version of X.509: Ganeti's certificates are of version 1.
     pub x509_version: u8,
-    /// Size of the public key in bits.
+    /// The kind of the public key.
+    pub kind: KeyKind,
+    /// Size of the public key in bits; 0 for a key that the TLS library cannot read.
     pub key_bits: u32,
     /// Whether that is an RSA key, which needs more bits than the other kinds for the same
     /// strength.
@@ -129,7 +141,8 @@ impl CertificateInfo {
 
     fn of_with(certificate: &X509Ref, digest: DigestFn) -> Result<Self, ErrorStack> {
         let peer = peer_identity_with(certificate, NOWHERE, digest)?;
-        let key = certificate.public_key()?;
+        let key = certificate.public_key().ok();
+        drop(ErrorStack::get()); // of a key that cannot be read
         let algorithm = certificate.signature_algorithm().object().nid();
         Ok(Self {
             digest: peer.digest,
@@ -139,9 +152,10 @@ impl CertificateInfo {
             subject: Name::from_der(certificate.subject_name().to_der()?),
             issuer: Name::from_der(certificate.issuer_name().to_der()?),
             x509_version: version(&peer.der),
+            kind: KeyKind::of(&peer.der),
             der: peer.der,
-            key_bits: key.bits(),
-            rsa: key.id() == Id::RSA,
+            key_bits: key.as_ref().map_or(0, |key| key.bits()),
+            rsa: key.is_some_and(|key| key.id() == Id::RSA),
             signature: algorithm.long_name().unwrap_or("unknown").to_owned(),
         })
     }
@@ -172,6 +186,20 @@ pub(crate) fn certificates_with(
     let all = stack(pem)?;
     let info = |c: &X509| CertificateInfo::of_with(c, digest);
     Ok(all.iter().map(info).collect::<Result<_, _>>()?)
+}
+
+/// Tells one content of a file from another, without keeping it.
+pub(crate) fn fingerprint(content: &[u8]) -> [u8; 32] {
+    sha256(content)
+}
+
+/// The DER of the first certificate in PEM text, which may be more than the TLS library can read.
+pub(crate) fn first_der(pem: &[u8]) -> Option<Vec<u8>> {
+    let text = String::from_utf8_lossy(pem);
+    let (_, rest) = text.split_once("-----BEGIN CERTIFICATE-----")?;
+    let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;
+    let body: String = body.split_whitespace().collect();
+    decode_block(&body).ok()
 }
 
 /// A certificate given as DER.

@@ -3,6 +3,8 @@
 
 use bytes::Buf;
 
+use super::wire::take;
+
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SUPPORTED_GROUPS: u16 = 10;
@@ -28,30 +30,22 @@ fn supported_groups(mut received: &[u8]) -> Option<&[u8]> {
     // TLSPlaintext (RFC 8446, 5.1): type, version, fragment
     (received.try_get_u8() == Ok(HANDSHAKE)).then_some(())?;
     received.try_get_u16().ok()?;
-    let mut record = vector(&mut received, 2)?;
+    let mut record = take(&mut received, 2)?;
     (record.try_get_u8() == Ok(CLIENT_HELLO)).then_some(())?;
-    let mut hello = vector(&mut record, 3)?;
+    let mut hello = take(&mut record, 3)?;
     // ClientHello (RFC 8446, 4.1.2): version and random, session id, ciphers, compression methods
     hello = hello.get(2 + 32..)?;
-    vector(&mut hello, 1)?;
-    vector(&mut hello, 2)?;
-    vector(&mut hello, 1)?;
-    let mut extensions = vector(&mut hello, 2)?;
+    take(&mut hello, 1)?;
+    take(&mut hello, 2)?;
+    take(&mut hello, 1)?;
+    let mut extensions = take(&mut hello, 2)?;
     loop {
         let kind = extensions.try_get_u16().ok()?;
-        let mut content = vector(&mut extensions, 2)?;
+        let mut content = take(&mut extensions, 2)?;
         if kind == SUPPORTED_GROUPS {
-            return vector(&mut content, 2);
+            return take(&mut content, 2);
         }
     }
-}
-
-/// Takes a vector off the front. Its length comes first, in `width` bytes (RFC 8446, 3.4).
-fn vector<'a>(from: &mut &'a [u8], width: usize) -> Option<&'a [u8]> {
-    let length = usize::try_from(from.try_get_uint(width).ok()?).ok()?;
-    let (vector, rest) = from.split_at_checked(length)?;
-    *from = rest;
-    Some(vector)
 }
 
 #[cfg(test)]

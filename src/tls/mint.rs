@@ -4,18 +4,22 @@
 //! caller to know. It never touches a file, so keys that are made here live in memory until the
 //! caller writes them.
 
+use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use openssl::asn1::{Asn1Integer, Asn1Time};
+use openssl::asn1::{Asn1Integer, Asn1Object, Asn1OctetString, Asn1Time};
 use openssl::bn::{BigNum, MsbOption};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{HasPublic, PKey, PKeyRef, Private};
 use openssl::rsa::Rsa;
+use openssl::sha::sha1;
 use openssl::ssl::SslContextBuilder;
+use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509Extension, X509Name};
+use rules::dn::read_tlv;
 use rules::identity::Digest;
 
 /// Seconds of a day.
@@ -67,6 +71,48 @@ pub fn common_name(name: &str) -> Result<X509Name, ErrorStack> {
     let mut builder = X509Name::builder()?;
     builder.append_entry_by_nid(Nid::COMMONNAME, name)?;
     Ok(builder.build())
+}
+
+/// Subject key identifier and authority key identifier of a certificate for `key` that the key of
+/// its issuer signs (RFC 5280, 4.2.1.1 and 4.2.1.2).
+pub(super) fn key_identifiers(
+    key: &PKeyRef<impl HasPublic>,
+    issuers: &PKeyRef<impl HasPublic>,
+) -> Result<[X509Extension; 2], ErrorStack> {
+    let own = [&[0x04, 20][..], &key_identifier(key)?].concat();
+    let issuers = [&[0x30, 22, 0x80, 20][..], &key_identifier(issuers)?].concat();
+    Ok([
+        extension("2.5.29.14", &own)?,
+        extension("2.5.29.35", &issuers)?,
+    ])
+}
+
+/// The SHA-1 of the bits of a public key, without tag, length and number of unused bits.
+fn key_identifier(key: &PKeyRef<impl HasPublic>) -> Result<[u8; 20], ErrorStack> {
+    let der = key.public_key_to_der()?;
+    // SubjectPublicKeyInfo (RFC 5280, 4.1): algorithm, and the key as a bit string
+    let bits = read_tlv(&der)
+        .and_then(|(_, info, _)| read_tlv(info))
+        .and_then(|(_, _, rest)| read_tlv(rest))
+        .and_then(|(_, bits, _)| bits.get(1..));
+    Ok(sha1(bits.unwrap_or(&der)))
+}
+
+/// The subject alternative names of a host.
+pub(super) fn host_names(names: &BTreeSet<String>) -> Result<X509Extension, ErrorStack> {
+    let mut extension = SubjectAlternativeName::new();
+    for name in names {
+        extension.dns(name);
+    }
+    let certificate = X509::builder()?;
+    extension.build(&certificate.x509v3_context(None, None))
+}
+
+/// An extension that is not critical, from the DER of its value.
+fn extension(oid: &str, der: &[u8]) -> Result<X509Extension, ErrorStack> {
+    let value = Asn1OctetString::new_from_bytes(der)?;
+    let oid = Asn1Object::from_str(oid)?;
+    X509Extension::new_from_der(&oid, false, &value)
 }
 
 /// A certificate to be made. Without further settings it is like Ganeti's (`lib/utils/x509.py`,

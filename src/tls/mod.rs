@@ -10,8 +10,12 @@
 //!   accept       the server's side: acceptor and handshake
 //!   connect      the client's side: towards noded, and for the demo
 //!   verify       the check of the peer inside the handshake
+//!   failure      what a failed handshake means
+//!   leaf         the kind of key in a certificate
+//!   rehearse     whether the acceptor would take a certificate, tried in memory
 //!   hello        what must be known of a ClientHello before the library reads it
 //!   ecdsa        the ECDSA certificate that server.pem signs
+//!   wire         messages of a TLS client, for the rehearsal
 //!   profile      versions, groups and ciphers
 //!   credentials  PEM text to certificates, keys and plain values
 //!   mint         makes and signs certificates
@@ -23,24 +27,31 @@ mod buffered;
 mod connect;
 mod credentials;
 mod ecdsa;
+mod failure;
 mod hello;
+mod leaf;
 pub mod mint;
 mod profile;
+mod rehearse;
 mod verify;
+mod wire;
 
 pub(crate) use accept::speaks;
-pub use accept::{Accepted, Acceptor, HandshakeError, Version};
+pub use accept::{Accepted, Acceptor, Version};
 pub use buffered::Buffered;
 pub use connect::Connector;
 pub(crate) use connect::{BlockingStream, connect_unverified};
 #[cfg(test)]
 pub(crate) use credentials::certificates_with;
 pub use credentials::{CertificateInfo, Credentials, CredentialsError, Issuer, certificates};
-pub(crate) use credentials::{certificate, pem};
+pub(crate) use credentials::{certificate, fingerprint, first_der, pem};
 pub use ecdsa::{EcdsaCertificate, NoEcdsaCertificate, ServerCertificate};
+pub use failure::HandshakeError;
 pub use hello::accepts_p256;
+pub use leaf::KeyKind;
 pub use openssl::error::ErrorStack as LibraryError;
 pub use profile::Profile;
+pub use rehearse::Rehearsal;
 pub use tokio_openssl::SslStream as TlsStream;
 pub use verify::PeerCheck;
 

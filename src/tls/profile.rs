@@ -54,7 +54,25 @@ impl Profile {
             }
         }
         context.set_cipher_list(self.ciphers())?;
-        context.set_groups_list("X25519:P-256:P-384")?;
+        set_groups(&mut context)?;
         Ok(context)
     }
+}
+
+/// With a part that a quantum computer does not break, where the library has it (AWS-LC, OpenSSL
+/// 3.5).
+const QUANTUM_SAFE: &str = "X25519MLKEM768:";
+/// OpenSSL also binds the curves of client certificates to this list in TLS 1.2, so it has one more.
+const GROUPS: &str = if cfg!(feature = "aws-lc") {
+    "X25519:P-256:P-384"
+} else {
+    "X25519:P-256:P-384:P-521"
+};
+
+/// The groups for the key exchange, the best first.
+fn set_groups(context: &mut SslContextBuilder) -> Result<(), ErrorStack> {
+    let all = QUANTUM_SAFE.to_owned() + GROUPS;
+    context
+        .set_groups_list(&all)
+        .or_else(|_| context.set_groups_list(GROUPS))
 }

@@ -29,7 +29,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch as notice;
 
 use crate::node::ssconf::Ssconf;
-use crate::tls::{Acceptor, CertificateInfo, Connector, Issuer, ServerCertificate};
+use crate::tls::{Acceptor, CertificateInfo, Connector, Issuer, KeyKind, ServerCertificate};
 use rules::admission::{Admission, Nobody};
 use rules::authz::{Denied, Facts, Mode, Permit, Policy, authorise};
 use rules::candidates::MapState;
@@ -161,6 +161,20 @@ impl Snapshot {
         let mut nodes = self.primary_addresses.iter();
         let found = nodes.find(|(_, primary)| **primary == address);
         found.map(|(name, _)| name.as_str())
+    }
+}
+
+impl Snapshot {
+    /// The kind of key of the node at this address, if its certificate is known and clients show
+    /// none for such a key.
+    pub fn kept_back(&self, address: IpAddr) -> Option<KeyKind> {
+        let node = self.node_at(address)?;
+        let named =
+            |known: &&Arc<KnownCertificate>| known.info.common_name.as_deref() == Some(node);
+        let kinds = self.known.iter().filter(named);
+        kinds
+            .map(|known| known.info.kind)
+            .find(|kind| !kind.is_asked_for())
     }
 }
 

@@ -124,6 +124,7 @@ impl Reloader {
     /// written.
     pub fn reload(&mut self) -> bool {
         let mut faults = Vec::new();
+        let flaws = self.ssconf.read(&self.paths.ssconf_dir); // first: it names this node
         let (server, identity_changed) = self.reload_identity(&mut faults);
         let map = self.read_map();
         let map_state = map.state();
@@ -139,7 +140,6 @@ impl Reloader {
             self.metrics.reload_failures.of(File::CandidateMap).inc();
         }
         let known = self.gather_known(&resolved.admission, &mut faults);
-        let flaws = self.ssconf.read(&self.paths.ssconf_dir);
         let counter = self.metrics.reload_failures.of(File::Ssconf);
         counter.inc_by(flaws.len() as u64);
         faults.extend(flaws.into_iter().map(|(name, flaw)| {
@@ -210,12 +210,13 @@ impl Reloader {
             Some(identity) => ServerPem::Known(identity.tls.server.digest),
             None => ServerPem::Faulty,
         };
+        let host = rustix::system::uname();
+        let names = self.ssconf.names_of(&host.nodename().to_string_lossy());
+        let same = |pem: &[u8]| self.identity.as_ref().is_some_and(|i| i.is_of(pem, &names));
         let flaw = match files::read(&self.paths.server_pem, MAX_PEM) {
             FileContent::Absent => return (ServerPem::Absent, self.identity.take().is_some()),
-            FileContent::Content(pem) if self.identity.as_ref().is_some_and(|i| i.pem == pem) => {
-                return (known(&self.identity), false);
-            }
-            FileContent::Content(pem) => match self.identities.build(pem) {
+            FileContent::Content(pem) if same(&pem) => return (known(&self.identity), false),
+            FileContent::Content(pem) => match self.identities.build(&pem, names) {
                 Ok(identity) => {
                     self.identity = Some(identity);
                     return (known(&self.identity), true);

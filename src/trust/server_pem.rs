@@ -3,6 +3,7 @@
 //! Acceptors are built here and nowhere else, so each of them asks the store about its peers. This
 //! module never reads a file and never publishes anything.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tracing::info;
@@ -11,15 +12,25 @@ use super::known::CaList;
 use super::{Store, Tls};
 use crate::tls::{
     Acceptor, Connector, Credentials, CredentialsError, EcdsaCertificate, Issuer, LibraryError,
-    PeerCheck, Profile, ServerCertificate,
+    PeerCheck, Profile, ServerCertificate, fingerprint,
 };
 
-/// The server identity in force, with the bytes it was made of.
+/// The server identity in force. The text that it was made of has the key in it, so of that it
+/// keeps the hash alone.
 pub(super) struct Identity {
-    pub(super) pem: Vec<u8>,
+    made_of: [u8; 32],
     pub(super) tls: Tls,
+    /// What the minted certificate is good for, beside the names of `server.pem`.
+    names: BTreeSet<String>,
     credentials: Credentials,
     ecdsa: Option<EcdsaCertificate>,
+}
+
+impl Identity {
+    /// Whether it was made of this.
+    pub(super) fn is_of(&self, pem: &[u8], names: &BTreeSet<String>) -> bool {
+        self.made_of == fingerprint(pem) && self.names == *names
+    }
 }
 
 /// Builds identities from what all of them have in common.
@@ -50,10 +61,14 @@ impl IdentityBuilder {
         }
     }
 
-    /// An identity from the content of `server.pem`.
-    pub(super) fn build(&self, pem: Vec<u8>) -> Result<Identity, CredentialsError> {
-        let credentials = Credentials::from_pem(&pem)?;
-        let ecdsa = self.mint(&credentials);
+    /// An identity from the content of `server.pem`, for a node that clients call by `names`.
+    pub(super) fn build(
+        &self,
+        pem: &[u8],
+        names: BTreeSet<String>,
+    ) -> Result<Identity, CredentialsError> {
+        let credentials = Credentials::from_pem(pem)?;
+        let ecdsa = self.mint(&credentials, &names);
         let shown = match ecdsa {
             Some(_) => ServerCertificate::Ecdsa,
             None => ServerCertificate::ServerPem,
@@ -67,7 +82,8 @@ impl IdentityBuilder {
             client_cas: CaList::before_the_first(),
         };
         Ok(Identity {
-            pem,
+            made_of: fingerprint(pem),
+            names,
             tls,
             credentials,
             ecdsa,
@@ -100,12 +116,11 @@ impl IdentityBuilder {
     }
 
     /// The ECDSA certificate, if the configuration asks for it and `server.pem` can sign it.
-    fn mint(&self, server: &Credentials) -> Option<EcdsaCertificate> {
+    fn mint(&self, server: &Credentials, names: &BTreeSet<String>) -> Option<EcdsaCertificate> {
         if self.certificate == ServerCertificate::ServerPem {
             return None;
         }
-        let host = rustix::system::uname();
-        EcdsaCertificate::mint(server, &host.nodename().to_string_lossy())
+        EcdsaCertificate::mint(server, names)
             .inspect_err(|why| {
                 info!(%why, "clients are shown server.pem, not an ECDSA certificate signed by it");
             })

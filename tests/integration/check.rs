@@ -9,7 +9,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::support::pki::map_text;
+use crate::support::pki::{Pki, map_text};
+use crate::support::proxy::Proxy;
 use crate::support::stub::StubNoded;
 use node::{Node, PROGRAM, host, nowhere};
 
@@ -66,6 +67,44 @@ fn the_text_has_one_line_for_each_finding_and_a_sum() {
         sum.starts_with(&format!("{} checks, 0 errors, ", findings.len())),
         "{text}"
     );
+}
+
+#[test]
+fn a_key_that_the_tls_library_cannot_use_is_refused_as_run_refuses_it() {
+    let node = Node::new(nowhere());
+    let file = node.path("pss.pem").display().to_string();
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa-pss",
+            "-pkeyopt",
+            "rsa_keygen_bits:2048",
+        ])
+        .args(["-nodes", "-subj", "/CN=ganeti.example.com", "-days", "1000"])
+        .args(["-keyout", &file, "-out"])
+        .arg(node.path("certificate.pem"))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let text = |name| fs::read_to_string(node.path(name)).unwrap();
+    let pem = text("pss.pem") + &text("certificate.pem");
+    node.write("ganeti/server.pem", &pem, 0o440);
+    let report = node.offline();
+    if cfg!(feature = "aws-lc") {
+        report.assert("server_pem", "error", &["the TLS library refuses it: "]);
+        // `run` starts without it, and names the same fault.
+        let proxy = Proxy::with(&Pki::new()).server_pem(&pem).start();
+        let (_, health) = proxy.health();
+        let reasons = health["reasons"].to_string();
+        assert!(
+            reasons.contains("the TLS library refuses it: "),
+            "{reasons}"
+        );
+    } else {
+        report.assert("server_pem", "ok", &[]);
+    }
 }
 
 #[test]

@@ -154,7 +154,11 @@ fn server_pem_as_a_client_is_refused_once_there_is_a_map() {
 }
 
 /// Whether a certificate outside its validity is admitted with a warning, and refused on demand.
-fn assert_dates_are_a_matter_of_policy(outside: impl Fn(&Pki) -> Identity, reason: &str) {
+fn assert_dates_are_a_matter_of_policy(
+    outside: impl Fn(&Pki) -> Identity,
+    reason: &str,
+    todo: &str,
+) {
     let pki = Pki::new();
     let node = outside(&pki);
     let proxy = proxy_for(&pki, &node).start();
@@ -163,10 +167,9 @@ fn assert_dates_are_a_matter_of_policy(outside: impl Fn(&Pki) -> Identity, reaso
         proxy.metric("noded_proxy_admitted_outside_validity_total"),
         1.0
     );
-    let warning =
-        "admitted all the same; renew it with gnt-cluster renew-crypto --new-node-certificates";
-    proxy.wait_for("the warning", |p| p.logged(warning));
-    let line = &proxy.lines_with(warning)[0];
+    let warning = format!("admitted all the same; {todo}");
+    proxy.wait_for("the warning", |p| p.logged(&warning));
+    let line = &proxy.lines_with(&warning)[0];
     assert_eq!(
         (&line["level"], &line["digest"]),
         (&"WARN".into(), &node.digest.as_str().into())
@@ -190,7 +193,8 @@ fn assert_dates_are_a_matter_of_policy(outside: impl Fn(&Pki) -> Identity, reaso
 
 #[test]
 fn an_expired_certificate_is_admitted_with_a_warning_or_refused_on_demand() {
-    assert_dates_are_a_matter_of_policy(|pki| pki.expired("node1.example.com"), "expired");
+    let todo = "renew it with gnt-cluster renew-crypto --new-node-certificates";
+    assert_dates_are_a_matter_of_policy(|pki| pki.expired("node1.example.com"), "expired", todo);
 }
 
 #[test]
@@ -198,6 +202,7 @@ fn a_certificate_not_yet_valid_is_admitted_with_a_warning_or_refused_on_demand()
     assert_dates_are_a_matter_of_policy(
         |pki| pki.not_yet_valid("node1.example.com"),
         "not_yet_valid",
+        "set the clocks of both nodes",
     );
 }
 

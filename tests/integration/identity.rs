@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `ca_list` | what clients receive, byte for byte, and that strict ones offer their certificate |
 //! | `failover` | the new master whose `client.pem` has another string type than `server.pem` |
+//! | `host_names` | clients that compare host names |
 //! | `learning` | certificates become known, are kept, and leave |
 //! | `renewal` | `renew-crypto` replayed, with pauses in the worst places |
 //! | `rules` | audit mode and `bind_peer` |
@@ -16,9 +17,12 @@ mod ca_list;
 mod clients;
 mod commands;
 mod failover;
+mod host_names;
 mod learning;
 mod legacy;
 mod minted;
+mod odd;
+mod odd_certificates;
 mod renewal;
 mod rules;
 mod shown;

@@ -9,6 +9,7 @@
 //! | `demotion` | a candidate that is demoted, whatever it is doing at that moment |
 //! | `session` | what TLS never does here: resume, renegotiate, HTTP/2, old versions |
 //! | `identity` | certificates: the client CA list, learning, renewal, audit mode, `bind_peer` |
+//! | `key_exchange` | which group the keys of a connection are agreed on with |
 //! | `limits` | connections that come to nothing: pings, silence, slowness, too many |
 //! | `reload` | the map and `server.pem` changing under the running proxy |
 //! | `threats` | the threats that the proxy is there for, row by row |
@@ -19,6 +20,7 @@
 //! | `flood` | what a stranger makes the proxy write, and how little of it
 //! | `forward` | requests, bodies, faults and slots, with a stand-in for noded |
 //! | `manual` | which flags each command takes, and the man pages |
+//! | `memory` | the key of `server.pem` in the memory of the process |
 //! | `noded` | the real node daemon and Ganeti's own client |
 //! | `overload` | who is served when there are more callers than room |
 //! | `policy` | which procedures a candidate may call |
@@ -45,8 +47,10 @@ mod forward;
 mod guard;
 mod handshake;
 mod identity;
+mod key_exchange;
 mod limits;
 mod manual;
+mod memory;
 mod noded;
 mod overload;
 mod policy;

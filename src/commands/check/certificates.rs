@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::finding::Finding;
 use crate::daemon::report::times;
+use crate::node::ssconf::is_of_host;
 use crate::tls::CertificateInfo;
 
 const DAY: i64 = 86_400;
@@ -46,17 +47,14 @@ pub(super) enum Role {
     Unknown(String),
 }
 
-/// The role of this host. Ganeti's names are fully qualified, the host's own may be the first
-/// label.
+/// The role of this host.
 pub(super) fn role(host: &str, nodes: Option<&[String]>, candidates: Option<&[String]>) -> Role {
     let (Some(nodes), Some(candidates)) = (nodes, candidates) else {
         return Role::Unknown(
             "ssconf_node_list and ssconf_master_candidates cannot be read".into(),
         );
     };
-    let is_host = |name: &String| {
-        name == host || (!host.contains('.') && name.split('.').next() == Some(host))
-    };
+    let is_host = |name: &String| is_of_host(name, host);
     match (nodes.iter().any(is_host), candidates.iter().any(is_host)) {
         (_, true) => Role::Candidate,
         (true, false) => Role::Normal,
@@ -221,6 +219,7 @@ fn issuer(name: &str, info: &CertificateInfo, server: &CertificateInfo, signed: 
 pub(super) mod tests {
     use super::super::finding::Verdict::{self, Error, Ok, Warning};
     use super::*;
+    use crate::tls::KeyKind;
     use rules::dn::Name;
     use rules::identity::Digest;
 
@@ -234,6 +233,7 @@ pub(super) mod tests {
             not_before: NOW - DAY,
             not_after: NOW + 1000 * DAY,
             x509_version: 1,
+            kind: KeyKind::Rsa,
             key_bits: 2048,
             rsa: true,
             signature: "sha256WithRSAEncryption".into(),

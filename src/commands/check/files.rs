@@ -13,7 +13,7 @@ use super::loopback;
 use super::map::{self, Map};
 use crate::config::Config;
 use crate::node::files::{FileContent, read};
-use crate::tls::{Credentials, certificates as pem_certificates};
+use crate::tls::{Credentials, CredentialsError, certificates as pem_certificates};
 use crate::trust::{MAX_PEM, SavedMap, State};
 use rules::candidates::{MAX_BYTES, MapFile, parse};
 
@@ -42,9 +42,11 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn read(config: &Config, defaults: &Path) -> Self {
-        let (server, server_credentials) = pem(&config.server_pem);
+        let profile = config.reload_settings().profile;
+        let serves = |server: &Credentials| server.can_serve(profile);
+        let (server, server_credentials) = pem(&config.server_pem, serves);
         let client_path = config.server_pem.with_file_name("client.pem");
-        let (client, client_credentials) = pem(&client_path);
+        let (client, client_credentials) = pem(&client_path, |_| Ok(()));
         let client_signed = match (&client_credentials, &server_credentials) {
             (Some(client), Some(server)) => client.signed_by(server),
             _ => false,
@@ -123,7 +125,11 @@ impl Files {
     }
 }
 
-fn pem(path: &Path) -> (Pem, Option<Credentials>) {
+/// A file with a key and its certificate, of which `is_good` says more.
+fn pem(
+    path: &Path,
+    is_good: impl Fn(&Credentials) -> Result<(), CredentialsError>,
+) -> (Pem, Option<Credentials>) {
     let content = match read(path, MOST) {
         FileContent::Absent => return (Pem::Absent, None),
         FileContent::TooLarge => return (Pem::Faulty(format!("more than {MOST} bytes")), None),
@@ -132,7 +138,8 @@ fn pem(path: &Path) -> (Pem, Option<Credentials>) {
         }
         FileContent::Content(content) => content,
     };
-    match Credentials::from_pem(&content) {
+    let good = Credentials::from_pem(&content).and_then(|good| is_good(&good).map(|()| good));
+    match good {
         Ok(good) => (
             Pem::Good(Box::new(good.info()), mode(path).unwrap_or(0)),
             Some(good),

@@ -1,15 +1,17 @@
-//! What there is to say about a certificate: pure, on the snapshot that a proxy would publish now.
+//! What there is to say about a certificate, on the snapshot that a proxy would publish now.
+//!
+//! It reads no file. The handshake is tried in memory, with that snapshot's own acceptor.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::remedy::remedy;
 use crate::daemon::report::times;
 use crate::proxy::reason::Reason;
-use crate::tls::CertificateInfo;
+use crate::tls::{CertificateInfo, HandshakeError, KeyKind, Rehearsal};
 use crate::trust::{Snapshot, now};
 use rules::Named;
 use rules::admission::{Admission, Nobody};
-use rules::authz::{BindPeer, Denied, Policy};
+use rules::authz::{BindPeer, Denied, Permit, Policy};
 use rules::identity::Digest;
 
 /// What was found.
@@ -40,10 +42,101 @@ pub fn explain(
     facts.extend(state(snapshot));
     let from = from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let peer = info.as_peer(from.to_canonical());
-    let now = now();
-    let decision = snapshot.authorise(&peer, policy, now);
-    let mut remedies = Vec::new();
-    match &decision {
+    let decision = snapshot.authorise(&peer, policy, now());
+    let handshake = Handshake::of(snapshot, &info.der);
+    facts.push(("handshake", handshake.text.clone()));
+    let mut found = match &handshake.refusal {
+        None => decided(snapshot, info, &decision),
+        Some((reason, why)) => {
+            let map = match &decision {
+                Ok(permit) => format!("would admit it as {}", permit.key()),
+                Err(why) => format!("would refuse it, {}: {why}", why.name()),
+            };
+            refused(*reason, why, ("map", map))
+        }
+    };
+    facts.append(&mut found.facts);
+    facts.push(("client CA list", offered(snapshot, info)));
+    Explanation { facts, ..found }
+}
+
+/// Explains what is decided about a certificate that cannot be read, and why it cannot.
+pub fn explain_unreadable(snapshot: &Snapshot, der: &[u8], why: &str) -> Explanation {
+    let digest = Digest::of_der(der);
+    let mut facts = vec![("digest", digest.to_string())];
+    facts.extend(state(snapshot));
+    let handshake = Handshake::of(snapshot, der);
+    facts.push(("handshake", handshake.text));
+    let (reason, why) = handshake
+        .refusal
+        .unwrap_or_else(|| (Reason::MalformedCertificate, why.into()));
+    let near = nearest(snapshot, Some(digest), None);
+    let near = near.into_iter().next();
+    let near = near.unwrap_or_else(|| "the map does not list this digest".into());
+    let found = refused(reason, &why, ("nearest", near));
+    facts.extend(found.facts);
+    Explanation { facts, ..found }
+}
+
+/// What a handshake makes of a certificate.
+struct Handshake {
+    text: String,
+    /// Why no map matters.
+    refusal: Option<(Reason, String)>,
+}
+
+impl Handshake {
+    fn of(snapshot: &Snapshot, der: &[u8]) -> Self {
+        let tried = snapshot.tls.as_ref().map(|tls| tls.acceptor.rehearse(der));
+        let refusal = match &tried {
+            None | Some(Rehearsal::Taken | Rehearsal::NotTried(_)) => None,
+            Some(Rehearsal::KeptBack(kind)) => {
+                let why = format!(
+                    "the TLS library does not take keys of this kind ({}), so a client shows no \
+                     certificate",
+                    kind.name()
+                );
+                Some((Reason::UnusableCertificate, why))
+            }
+            Some(Rehearsal::Refused(HandshakeError::Malformed(why, _))) => {
+                Some((Reason::MalformedCertificate, why.clone()))
+            }
+            Some(Rehearsal::Refused(HandshakeError::Unusable(why, _))) => {
+                Some((Reason::UnusableCertificate, why.clone()))
+            }
+            Some(Rehearsal::Refused(other)) => Some((Reason::ProtocolError, other.to_string())),
+        };
+        let text = match (&tried, &refusal) {
+            (None, _) => "not tried: there is no server.pem".into(),
+            (Some(Rehearsal::NotTried(why)), _) => format!("not tried: {why}"),
+            (_, Some((_, why))) => format!("fails: {why}"),
+            _ if KeyKind::of(der) == KeyKind::OtherCurve => {
+                "succeeds in TLS 1.2 alone: TLS 1.3 has no signature for this curve".into()
+            }
+            _ => "succeeds, if the client has the key".into(),
+        };
+        Self { text, refusal }
+    }
+}
+
+/// A refusal before anybody asks the map, and what the map has to do with it.
+fn refused(reason: Reason, why: &str, map: (&'static str, String)) -> Explanation {
+    let decision = format!("REFUSED, {}: {why}", reason.name());
+    Explanation {
+        admitted: false,
+        facts: vec![("decision", decision), map],
+        remedies: vec![remedy(&reason.into()).into()],
+    }
+}
+
+/// What the map decides.
+fn decided(
+    snapshot: &Snapshot,
+    info: &CertificateInfo,
+    decision: &Result<Permit, Denied>,
+) -> Explanation {
+    let (mut facts, mut remedies) = (Vec::new(), Vec::new());
+    match decision {
         Ok(permit) => {
             facts.push(("decision", format!("ADMITTED as {}", permit.key())));
             let odd = [
@@ -66,7 +159,6 @@ pub fn explain(
             });
         }
     }
-    facts.push(("client CA list", offered(snapshot, info)));
     Explanation {
         admitted: decision.is_ok(),
         facts,
@@ -83,7 +175,7 @@ fn describe(info: &CertificateInfo, now: i64) -> Vec<(&'static str, String)> {
             "certificate",
             format!(
                 "{} {}, {}, X.509 version {}",
-                if info.rsa { "RSA" } else { "other key" },
+                info.kind.name(),
                 info.key_bits,
                 info.signature,
                 info.x509_version

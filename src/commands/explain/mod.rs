@@ -8,7 +8,6 @@ mod remedy;
 
 use std::net::IpAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use super::admin_client;
 use crate::commands::cli::ExplainArgs;
@@ -16,11 +15,11 @@ use crate::commands::exit;
 use crate::config::Config;
 use crate::daemon::report::{Report, times};
 use crate::proxy::refusals::RefusalRecord;
-use crate::tls::{CertificateInfo, certificates};
+use crate::tls::{certificates, first_der};
 use crate::trust::{Snapshot, now, snapshot_from_files};
 use rules::Named;
 
-pub use findings::{Explanation, explain, nearest};
+pub use findings::{Explanation, explain, explain_unreadable, nearest};
 pub use remedy::remedy;
 
 /// Exit status 0 when the certificate is admitted, 1 when it is refused or nothing is known of the
@@ -34,8 +33,7 @@ pub fn main(args: &ExplainArgs) -> ExitCode {
     let done = match (&args.certificate, args.peer) {
         (Some(file), peer) => std::fs::read(file)
             .map_err(|error| error.to_string())
-            .and_then(|pem| certificates(&pem).map_err(|error| error.to_string()))
-            .map(|list| of_certificate(&config, &snapshot, &list[0], peer))
+            .and_then(|pem| of_pem(&config, &snapshot, &pem, peer))
             .map_err(|why| format!("{}: {why}", file.display())),
         (None, Some(peer)) => of_address(&config, &snapshot, peer),
         (None, None) => Err("a certificate or --peer ADDRESS is needed".into()),
@@ -47,18 +45,22 @@ pub fn main(args: &ExplainArgs) -> ExitCode {
     }
 }
 
-/// Explains a certificate; true if it is admitted.
-fn of_certificate(
+/// Explains the first certificate in PEM text; true if it is admitted.
+fn of_pem(
     config: &Config,
-    snapshot: &Arc<Snapshot>,
-    info: &CertificateInfo,
+    snapshot: &Snapshot,
+    pem: &[u8],
     from: Option<IpAddr>,
-) -> bool {
-    let found = explain(snapshot, config.access(), info, from);
+) -> Result<bool, String> {
+    let found = match (certificates(pem), first_der(pem)) {
+        (Ok(list), _) => explain(snapshot, config.access(), &list[0], from),
+        (Err(why), Some(der)) => explain_unreadable(snapshot, &der, &why.to_string()),
+        (Err(why), None) => return Err(why.to_string()),
+    };
     line("map file", &config.map_path().display().to_string());
     found.facts.iter().for_each(|(what, text)| line(what, text));
     found.remedies.iter().for_each(|text| line("to do", text));
-    found.admitted
+    Ok(found.admitted)
 }
 
 /// Explains the last refusals of an address, as the running proxy remembers them.

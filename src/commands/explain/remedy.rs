@@ -30,7 +30,17 @@ fn of_connection(reason: Reason) -> &'static str {
         Reason::Denied(denied) => of_denied(denied),
         Reason::NoCertificate => {
             "the client has no certificate, or it is a strict (GnuTLS) client and found no name of \
-             its own in the client CA list: see `noded-proxy certs list`"
+             its own in the client CA list: see `noded-proxy certs list`; or its key is of a kind \
+             that the TLS library does not take: give its certificate to `noded-proxy explain`"
+        }
+        Reason::MalformedCertificate => {
+            "the TLS library cannot read the client's certificate: make it anew, gnt-cluster \
+             renew-crypto --new-node-certificates"
+        }
+        Reason::UnusableCertificate => {
+            "the TLS library cannot do with the key of the client's certificate (its kind, its usage \
+             or the certificate's size): give the node one as Ganeti makes it, gnt-cluster \
+             renew-crypto --new-node-certificates; a proxy that is built with OpenSSL takes more kinds"
         }
         Reason::ProtocolError => {
             "client and proxy have no TLS version or cipher in common (old nodes need tls.legacy), \

@@ -2,23 +2,23 @@
 //!
 //! Each reason is a value with its facts. It is only shown: no connection is refused because of it.
 
-use std::fmt;
-use std::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
 
+use super::degraded::{Degraded, Kind};
 use crate::proxy::listener::State;
 use crate::proxy::shared::Shared;
 use crate::proxy::upstream::{Guard, Looked};
-use crate::trust::{Fault, Snapshot, now};
+use crate::trust::{Snapshot, now};
 use rules::admission::{Admission, Nobody};
 use rules::authz::Mode;
-use rules::named;
 use rules::noded::Answers;
 
 /// A certificate that ends sooner than this makes the proxy degraded; Ganeti's own threshold
 /// (`lib/constants.py`, `SSL_CERT_EXPIRATION_ERROR`).
 const EXPIRY_WARNING: i64 = 7 * 86_400;
+
+/// Ganeti's own allowance for clocks that differ (`lib/constants.py`, `NODE_MAX_CLOCK_SKEW`).
+const CLOCK_SKEW: i64 = 150;
 
 /// What `/healthz` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,178 +34,6 @@ pub struct Health {
     /// The same reasons in the same order, with their facts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Degraded>,
-}
-
-/// Why somebody should look.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Degraded {
-    /// A file is at fault.
-    Fault(Fault),
-    /// Audit mode protects nobody.
-    AuditMode,
-    /// There is no `server.pem`.
-    NoServerPem,
-    /// `server.pem` is there, and no good one was read since the start.
-    ServerPemFaulty,
-    /// `server.pem` ends within the week, or has ended.
-    ServerPemExpires {
-        /// End of its validity, seconds since 1970.
-        not_after: i64,
-    },
-    /// The port cannot be opened.
-    CannotListen {
-        /// The address.
-        address: SocketAddr,
-        /// Why not, and who holds it.
-        why: String,
-    },
-    /// noded could not be reached at the last contact.
-    NodedDown {
-        /// Why not.
-        why: String,
-    },
-    /// Somebody else listens on noded's port. Nothing is sent to him.
-    NodedImpersonated {
-        /// The user whose process it is.
-        uid: u32,
-    },
-    /// Other machines reach noded without the proxy.
-    NodedExposed {
-        /// Where it listens.
-        address: SocketAddr,
-    },
-    /// It cannot be seen who listens on noded's port.
-    NodedUnseen {
-        /// Why not.
-        why: String,
-    },
-    /// Local users may reach noded's port.
-    GuardMissing {
-        /// What is known of the guard.
-        why: String,
-    },
-    /// The proxy is about to end.
-    Draining,
-}
-
-// The label of `noded_proxy_degraded`.
-named! {
-    /// Why somebody should look, without the facts.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub enum Kind {
-        /// [`Fault::CandidateMap`].
-        CandidateMap = "candidate_map",
-        /// [`Fault::ServerPem`], or no good one is known since the start.
-        ServerPem = "server_pem",
-        /// [`Fault::CandidateCertificates`] and [`Fault::CandidateDirectory`].
-        CandidateCertificates = "candidate_certificates",
-        /// [`Fault::Ssconf`].
-        Ssconf = "ssconf",
-        /// [`Fault::SameDigest`].
-        SameDigest = "same_digest",
-        /// [`Fault::Master`].
-        Master = "master",
-        /// [`Fault::MasterFile`].
-        MasterFile = "master_file",
-        /// [`Fault::ClientCaList`].
-        ClientCaList = "client_ca_list",
-        /// [`Degraded::AuditMode`].
-        AuditMode = "audit_mode",
-        /// [`Degraded::NoServerPem`].
-        NoServerPem = "no_server_pem",
-        /// [`Degraded::ServerPemExpires`].
-        ServerPemExpires = "server_pem_expires",
-        /// [`Degraded::CannotListen`].
-        CannotListen = "cannot_listen",
-        /// [`Degraded::NodedDown`].
-        NodedDown = "noded_down",
-        /// [`Degraded::NodedImpersonated`].
-        NodedImpersonated = "noded_impersonated",
-        /// [`Degraded::NodedExposed`].
-        NodedExposed = "noded_exposed",
-        /// [`Degraded::NodedUnseen`].
-        NodedUnseen = "noded_unseen",
-        /// [`Degraded::GuardMissing`].
-        GuardMissing = "guard_missing",
-        /// [`Degraded::Draining`].
-        Draining = "draining",
-    }
-}
-
-impl Degraded {
-    /// Which kind it is.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Fault(fault) => match fault {
-                Fault::CandidateMap { .. } => Kind::CandidateMap,
-                Fault::ServerPem { .. } => Kind::ServerPem,
-                Fault::CandidateCertificates { .. } => Kind::CandidateCertificates,
-                Fault::CandidateDirectory { .. } => Kind::CandidateCertificates,
-                Fault::Ssconf { .. } => Kind::Ssconf,
-                Fault::SameDigest { .. } => Kind::SameDigest,
-                Fault::Master(_) => Kind::Master,
-                Fault::MasterFile { .. } => Kind::MasterFile,
-                Fault::ClientCaList { .. } => Kind::ClientCaList,
-            },
-            Self::AuditMode => Kind::AuditMode,
-            Self::NoServerPem => Kind::NoServerPem,
-            Self::ServerPemFaulty => Kind::ServerPem,
-            Self::ServerPemExpires { .. } => Kind::ServerPemExpires,
-            Self::CannotListen { .. } => Kind::CannotListen,
-            Self::NodedDown { .. } => Kind::NodedDown,
-            Self::NodedImpersonated { .. } => Kind::NodedImpersonated,
-            Self::NodedExposed { .. } => Kind::NodedExposed,
-            Self::NodedUnseen { .. } => Kind::NodedUnseen,
-            Self::GuardMissing { .. } => Kind::GuardMissing,
-            Self::Draining => Kind::Draining,
-        }
-    }
-}
-
-impl fmt::Display for Degraded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Fault(fault) => return fault.fmt(f),
-            Self::AuditMode => "AUDIT MODE: every certificate of this cluster is admitted",
-            Self::NoServerPem => "there is no server.pem in force: this node is in no cluster",
-            Self::ServerPemFaulty => {
-                "there is no server.pem in force: the file is faulty and no good one is known"
-            }
-            Self::ServerPemExpires { .. } => {
-                "server.pem expires within 7 days: gnt-cluster renew-crypto --new-cluster-certificate"
-            }
-            Self::CannotListen { address, why } => {
-                return write!(f, "cannot listen on {address}: {why}");
-            }
-            Self::NodedDown { why } => why,
-            Self::NodedImpersonated { uid } => {
-                return write!(
-                    f,
-                    "noded is impersonated: a process of uid {uid} listens on its port, and is \
-                     sent nothing: stop it, then start ganeti-noded"
-                );
-            }
-            Self::NodedExposed { address } => {
-                return write!(
-                    f,
-                    "noded is exposed on {address}: other machines reach it without the proxy: \
-                     -b 127.0.0.1 in NODED_ARGS, then restart ganeti-noded"
-                );
-            }
-            Self::NodedUnseen { why } => {
-                return write!(f, "cannot see who listens on noded's port: {why}");
-            }
-            Self::GuardMissing { why } => {
-                return write!(
-                    f,
-                    "the guard of noded's port is missing ({why}): local users may command noded: \
-                     systemctl restart noded-proxy-guard"
-                );
-            }
-            Self::Draining => "draining",
-        })
-    }
 }
 
 impl Health {
@@ -282,14 +110,19 @@ fn of_noded(down: Option<String>, looked: Option<&Looked>) -> Vec<Degraded> {
 }
 
 fn of_server_pem(snapshot: &Snapshot, now: i64) -> Option<Degraded> {
-    let not_after = snapshot.tls.as_ref().map(|tls| tls.server.not_after);
-    match (not_after, &snapshot.admission) {
+    match (&snapshot.tls, &snapshot.admission) {
+        (Some(tls), _) => of_validity(tls.server.not_before, tls.server.not_after, now),
         (None, Admission::Nobody(Nobody::NoIdentity)) => Some(Degraded::ServerPemFaulty),
         (None, _) => Some(Degraded::NoServerPem),
-        (Some(not_after), _) if not_after - now < EXPIRY_WARNING => {
-            Some(Degraded::ServerPemExpires { not_after })
-        }
-        (Some(_), _) => None,
+    }
+}
+
+fn of_validity(not_before: i64, not_after: i64, now: i64) -> Option<Degraded> {
+    match not_after - now {
+        _ if not_before > now + CLOCK_SKEW => Some(Degraded::ServerPemNotYetValid { not_before }),
+        ..0 => Some(Degraded::ServerPemExpired { not_after }),
+        0..EXPIRY_WARNING => Some(Degraded::ServerPemExpires { not_after }),
+        EXPIRY_WARNING.. => None,
     }
 }
 
@@ -297,6 +130,7 @@ fn of_server_pem(snapshot: &Snapshot, now: i64) -> Option<Degraded> {
 pub(super) mod tests {
     use super::*;
     use crate::node::flaw::Flaw;
+    use crate::trust::Fault;
     use serde_json::json;
 
     pub(in super::super) fn poor() -> Health {
@@ -312,6 +146,8 @@ pub(super) mod tests {
                 Degraded::NoServerPem,
                 Degraded::ServerPemFaulty,
                 Degraded::ServerPemExpires { not_after: 7 },
+                Degraded::ServerPemExpired { not_after: 7 },
+                Degraded::ServerPemNotYetValid { not_before: 7 },
                 Degraded::NodedDown { why: "gone".into() },
                 Degraded::NodedImpersonated { uid: 33 },
                 Degraded::NodedExposed {
@@ -341,12 +177,42 @@ pub(super) mod tests {
         assert_eq!(json["faults"][0], fault);
         let expires = json!({ "kind": "server_pem_expires", "not_after": 7 });
         assert_eq!(json["faults"][4], expires);
-        assert_eq!(json["reasons"].as_array().unwrap().len(), 12);
+        assert_eq!(json["reasons"].as_array().unwrap().len(), 14);
         assert_eq!(
-            json["reasons"][11],
+            json["reasons"][13],
             "cannot listen on [::]:1811: taken by x"
         );
         assert_eq!(serde_json::from_value::<Health>(json).unwrap(), poor());
+    }
+
+    #[test]
+    fn the_validity_of_server_pem_as_a_table() {
+        const DAY: i64 = 86_400;
+        let table = [
+            (-DAY, 7 * DAY, None),
+            (150, 9 * DAY, None),
+            (
+                -DAY,
+                7 * DAY - 1,
+                Some("server.pem expires within 7 days: "),
+            ),
+            (-DAY, 0, Some("server.pem expires within 7 days: ")),
+            (-9 * DAY, -1, Some("server.pem has expired: ")),
+            (
+                151,
+                9 * DAY,
+                Some("server.pem is not valid yet: set the clock"),
+            ),
+        ];
+        for (from, to, expected) in table {
+            let now = 1_795_689_000;
+            let found = of_validity(now + from, now + to, now).map(|found| found.to_string());
+            let fits = match (&found, expected) {
+                (Some(found), Some(expected)) => found.starts_with(expected),
+                (found, expected) => found.is_none() && expected.is_none(),
+            };
+            assert!(fits, "{from} {to}: {found:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod admission;
 mod certificates;
+mod degraded;
 mod health;
 pub mod times;
 
@@ -33,7 +34,8 @@ pub use admission::{Admission, Candidate, Phase};
 pub use certificates::{
     Certificate, Certificates, ClientCaList, KnownCandidate, Name, Origin, UsedByAnother,
 };
-pub use health::{Degraded, Health, Kind};
+pub use degraded::{Degraded, Kind};
+pub use health::Health;
 
 /// The version of this program, as reports name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

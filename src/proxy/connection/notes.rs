@@ -83,13 +83,29 @@ pub(super) fn handshake_failed(shared: &Shared, address: SocketAddr, error: Hand
             refuse(shared, address, Some(&peer), reason, &why);
         }
         HandshakeError::NoCertificate => {
-            refuse(
-                shared,
-                address,
-                None,
-                Reason::NoCertificate,
-                "no client certificate",
-            );
+            let snapshot = shared.store.current();
+            match snapshot.kept_back(address.ip()) {
+                Some(kind) => {
+                    let why = format!(
+                        "no client certificate; the known one of this node has a key that the TLS \
+                         library does not take ({})",
+                        kind.name()
+                    );
+                    refuse(shared, address, None, Reason::UnusableCertificate, &why);
+                }
+                None => {
+                    let why = "no client certificate";
+                    refuse(shared, address, None, Reason::NoCertificate, why);
+                }
+            }
+        }
+        HandshakeError::Malformed(why, peer) => {
+            let reason = Reason::MalformedCertificate;
+            refuse(shared, address, peer.as_deref(), reason, &why);
+        }
+        HandshakeError::Unusable(why, peer) => {
+            let reason = Reason::UnusableCertificate;
+            refuse(shared, address, peer.as_deref(), reason, &why);
         }
         HandshakeError::PeerClosed(why) => {
             debug!(peer = %address, why, "went away in the handshake");
@@ -111,8 +127,12 @@ pub(super) fn note_oddities(
     let metrics = &shared.metrics;
     if let Some(why) = permit.outside_validity() {
         metrics.outside_validity.inc();
+        let todo = match why {
+            Denied::NotYetValid => "set the clocks of both nodes",
+            _ => "renew it with gnt-cluster renew-crypto --new-node-certificates",
+        };
         warn!(peer = %address, cn = peer.name(), digest = %peer.digest, %why,
-            "admitted all the same; renew it with gnt-cluster renew-crypto --new-node-certificates");
+            "admitted all the same; {todo}");
     }
     if let Some(why) = permit.misplaced() {
         metrics.misplaced.of(why).inc();

@@ -1,6 +1,6 @@
 use super::*;
-use crate::tls::certificates_with;
 use crate::tls::mint::{CertificateBuilder, common_name, p256_key};
+use crate::tls::{KeyKind, certificates_with};
 use proptest::prelude::*;
 use rules::Named;
 use rules::admission::Nobody;
@@ -32,6 +32,7 @@ fn certificate(digest: u8, subject: &str, issuer: &str) -> CertificateInfo {
         issuer: name(issuer),
         x509_version: 1,
         rsa: true,
+        kind: KeyKind::Rsa,
         key_bits: 2048,
         signature: String::new(),
     }

@@ -10,7 +10,7 @@ use crate::support::client::{Tls, admitted, refusal};
 use crate::support::pki::{Identity, Pki};
 use crate::support::proxy::Proxy;
 
-fn run(proxy: &Proxy, arguments: &[&str]) -> (i32, String) {
+pub(super) fn run(proxy: &Proxy, arguments: &[&str]) -> (i32, String) {
     let path = |name: &str| proxy.dir().join(name).display().to_string();
     let files = [
         ("--config", path("config.toml")),
@@ -36,7 +36,7 @@ fn text(output: &Output) -> (i32, String) {
 }
 
 #[track_caller]
-fn assert_says(found: &(i32, String), code: i32, words: &[&str]) {
+pub(super) fn assert_says(found: &(i32, String), code: i32, words: &[&str]) {
     assert_eq!(found.0, code, "{}", found.1);
     for word in words {
         assert!(found.1.contains(word), "no {word:?} in\n{}", found.1);

@@ -160,6 +160,11 @@ pub(crate) fn send(stream: &mut impl Write, bytes: impl AsRef<[u8]>) {
 
 /// One answered request, so that everything the server sends after its handshake was read.
 pub(crate) fn ask(stream: &mut SslStream<TcpStream>) {
+    ask_with(stream);
+}
+
+/// The same over any stream.
+pub(crate) fn ask_with(stream: &mut (impl Read + Write)) {
     send(stream, request("version", "[]"));
     read_response(stream);
 }

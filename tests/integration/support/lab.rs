@@ -124,6 +124,11 @@ impl Noded {
         self.state.path().join(path.trim_start_matches('/'))
     }
 
+    /// A file of its own, by the name in `lab/env`.
+    pub(crate) fn path(&self, name: &str) -> &Path {
+        Path::new(&self.env[name])
+    }
+
     /// Ends the daemon, and not its children: they answer what they have begun.
     pub(crate) fn stop_daemon(&self) {
         let mut stop = Command::new(script("noded").unwrap());

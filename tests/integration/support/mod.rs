@@ -6,6 +6,7 @@
 )]
 
 pub(crate) mod client;
+pub(crate) mod der;
 pub(crate) mod impostor;
 pub(crate) mod lab;
 pub(crate) mod pki;
