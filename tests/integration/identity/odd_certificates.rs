@@ -178,13 +178,22 @@ impl Scene {
         let mut reasons = [None, None];
         let mut nth = 0;
         let answers = VERSIONS.map(|version| {
-            let refusals = || self.proxy.lines_with("refused");
-            let before = refusals().len();
+            // Of many refusals the log has only some.
+            let last = || {
+                let refusals = self.proxy.status()["last_refusals"].clone();
+                refusals
+                    .as_array()
+                    .unwrap()
+                    .last()
+                    .cloned()
+                    .unwrap_or_default()
+            };
+            let before = last();
             let found = answer(self.proxy.addr(), &odd.pem, version.s_client);
             if found != OK && found != NOT_LOADED {
                 self.proxy
-                    .wait_for("the refusal is told", |_| refusals().len() > before);
-                reasons[nth] = refusals()[before]["reason"].as_str().map(str::to_owned);
+                    .wait_for("the refusal is told", |_| last()["peer"] != before["peer"]);
+                reasons[nth] = last()["reason"].as_str().map(str::to_owned);
             }
             nth += 1;
             found
