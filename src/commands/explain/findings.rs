@@ -69,7 +69,7 @@ pub fn explain_unreadable(snapshot: &Snapshot, der: &[u8], why: &str) -> Explana
     facts.push(("handshake", handshake.text));
     let (reason, why) = handshake
         .refusal
-        .unwrap_or((Reason::MalformedCertificate, why.into()));
+        .unwrap_or_else(|| (Reason::MalformedCertificate, why.into()));
     let near = nearest(snapshot, Some(digest), None);
     let near = near.into_iter().next();
     let near = near.unwrap_or_else(|| "the map does not list this digest".into());
