@@ -34,7 +34,7 @@ const NO_SIGNATURES: &str = "key usage bit incorrect";
 
 /// What the library says when a certificate is of no use to it, in plain words, and what that
 /// means.
-const UNUSABLE: [(&str, &str); 7] = [
+const UNUSABLE: &[(&str, &str)] = &[
     (
         NO_SIGNATURES,
         "the key usage forbids signatures (no digitalSignature)",
@@ -47,6 +47,7 @@ const UNUSABLE: [(&str, &str); 7] = [
         "the kind of the key is not known",
     ),
     ("wrong signature type", "the kind of the key is not taken"),
+    #[cfg(not(feature = "aws-lc"))] // AWS-LC says so of a key exchange
     ("wrong curve", "the curve of the key is not taken"),
 ];
 

@@ -94,6 +94,12 @@ fn no_line_of_the_text_of_the_key_is_in_the_memory() {
     }
 }
 
+#[test]
+fn the_unit_writes_no_core_dump() {
+    let unit = include_str!("../../systemd/noded-proxy.service");
+    assert!(unit.lines().any(|line| line == "LimitCORE=0"));
+}
+
 /// What another process can write to and read of its memory.
 fn memory(pid: i32) -> Vec<u8> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();

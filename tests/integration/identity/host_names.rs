@@ -23,7 +23,8 @@ enum Client {
     GnutlsCli,
     /// `ssl.create_default_context`.
     Python,
-    SClient,
+    /// `openssl s_client`.
+    Openssl,
 }
 
 impl Client {
@@ -32,7 +33,7 @@ impl Client {
         Self::Pycurl,
         Self::GnutlsCli,
         Self::Python,
-        Self::SClient,
+        Self::Openssl,
     ];
 }
 
@@ -98,7 +99,7 @@ impl Scene {
                     .args(["--logfile=/dev/null", &format!("--verify-hostname={name}")]);
                 gnutls
             }
-            Client::SClient => {
+            Client::Openssl => {
                 let mut openssl = Command::new("openssl");
                 openssl
                     .args([
@@ -172,7 +173,7 @@ fn whoever_is_content_with_server_pem_is_content_with_the_ecdsa_certificate() {
     // Known when the next file says so: the certificate is made again.
     std::fs::write(ecdsa.proxy.dir().join("ganeti/ssconf_cluster_name"), NAME).unwrap();
     ecdsa.proxy.wait_for("the cluster's name is in it", |_| {
-        ecdsa.is_content(Client::SClient, VERSIONS[1], NAME).0
+        ecdsa.is_content(Client::Openssl, VERSIONS[1], NAME).0
     });
     let names = [
         (CLUSTER, true, true),

@@ -161,12 +161,12 @@ impl Scene {
                 for odd in some {
                     scope.spawn(|| {
                         let ask = |v: Version| answer(noded.address(), &odd.pem, v.s_client);
-                        assert_eq!(
-                            VERSIONS.map(ask),
-                            expected(odd.name, &BY_NODED),
-                            "{}",
-                            odd.name
-                        );
+                        let answers = VERSIONS.map(ask);
+                        for (found, wanted) in answers.iter().zip(expected(odd.name, &BY_NODED)) {
+                            // noded closes without waiting, so its alert may be lost.
+                            let lost = wanted != OK && found == "closed";
+                            assert!(lost || found == wanted, "{}: {answers:?}", odd.name);
+                        }
                     });
                 }
             });

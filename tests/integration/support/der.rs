@@ -145,8 +145,8 @@ impl Parts {
 
     /// The certificate, signed by this RSA key.
     pub(crate) fn signed_by(self, issuer: &PKey<Private>) -> Vec<u8> {
-        let version = self.version;
-        let version = version.unwrap_or(if self.extensions.is_some() { 2 } else { 0 });
+        let least = if self.extensions.is_some() { 2 } else { 0 };
+        let version = self.version.unwrap_or(least);
         let [inside, outside] = self.algorithms;
         let mut parts = match version {
             0 => Vec::new(),
