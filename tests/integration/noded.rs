@@ -315,6 +315,23 @@ fn noded_with_tls_answers_the_same() {
     }
 }
 
+/// `--no-ssl` was forgotten.
+#[test]
+fn a_noded_that_speaks_tls_behind_a_plain_upstream_is_told_by_name() {
+    for map in ["absent", "client"] {
+        let Some(noded) = Noded::start(&["--map", map]) else {
+            return;
+        };
+        let proxy = noded.proxy().start();
+        let answer = noded.through(&proxy, &[], "version", "[]");
+        assert_eq!(answer.status, 502);
+        assert!(answer.body.contains("--no-ssl"), "{map}: {}", answer.body);
+        let (_, health) = proxy.health();
+        let reason = health["reasons"][0].as_str().unwrap();
+        assert!(reason.contains("speaks TLS"), "{map}: {health}");
+    }
+}
+
 #[test]
 fn a_noded_that_wants_another_certificate_is_an_upstream_error() {
     let Some(noded) = Noded::start(&["--map", "client"]) else {

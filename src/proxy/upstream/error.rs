@@ -29,7 +29,10 @@ pub enum Error {
         in_use: usize,
     },
     /// The connection was refused or failed.
-    #[error("cannot be reached: {0}")]
+    #[error(
+        "cannot be reached: {0}: does ganeti-noded run, with the port of upstream.address in \
+         NODED_ARGS?"
+    )]
     Connect(String),
     /// noded did not accept the connection in time.
     #[error("did not accept the connection within {} s", .0.as_secs_f64())]
@@ -44,8 +47,14 @@ pub enum Error {
     #[error("cannot tell whose the connection is: {0}: nothing was sent")]
     OwnerUnknown(String),
     /// The TLS handshake with noded failed, or there is no `server.pem` for it.
-    #[error("TLS: {0}")]
+    #[error("TLS: {0} (upstream.tls = true is for a noded without --no-ssl in NODED_ARGS)")]
     Tls(String),
+    /// noded speaks TLS, and it is spoken to without.
+    #[error(
+        "speaks TLS: it was started without --no-ssl: add it to NODED_ARGS in \
+         /etc/default/ganeti and restart ganeti-noded, or set upstream.tls = true"
+    )]
+    SpeaksTls,
     /// The request could not be sent whole.
     #[error("the request could not be sent: {0}")]
     Send(String),
@@ -75,6 +84,7 @@ named!(Error {
     Impersonated(0) = "impersonated",
     OwnerUnknown(String::new()) = "owner_unknown",
     Tls(String::new()) = "tls",
+    SpeaksTls = "speaks_tls",
     Send(String::new()) = "send",
     SendTimeout = "send_timeout",
     EmptyReply(String::new()) = "empty_reply",
@@ -91,6 +101,7 @@ impl Error {
             Self::Connect(..)
                 | Self::ConnectTimeout(..)
                 | Self::Tls(..)
+                | Self::SpeaksTls
                 | Self::Impersonated(_)
                 | Self::OwnerUnknown(_)
         )
@@ -102,6 +113,7 @@ impl Error {
             Self::QueueFull { .. } | Self::QueueTimeout { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect(..) | Self::Tls(..) | Self::Send(_) => StatusCode::BAD_GATEWAY,
             Self::Impersonated(_) | Self::OwnerUnknown(_) => StatusCode::BAD_GATEWAY,
+            Self::SpeaksTls => StatusCode::BAD_GATEWAY,
             Self::EmptyReply(_) | Self::CutReply(_) | Self::BadReply(_) => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout(..) | Self::SendTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,

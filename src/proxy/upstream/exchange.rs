@@ -84,6 +84,10 @@ pub(super) async fn exchange(
         Ok(stream) => ask(&noded, stream, call).await,
         Err(error) => Err(error),
     };
+    let progress = match progress {
+        Err(Error::EmptyReply(_)) if Box::pin(noded.speaks_tls()).await => Err(Error::SpeaksTls),
+        progress => progress,
+    };
     match progress {
         Ok(Progress::Whole(reply)) => {
             drop(slot);

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,9 @@ pub struct Handles {
     /// Cancelled when connections are no longer to be opened in advance.
     pub closing: CancellationToken,
 }
+
+/// Time for a TLS handshake that only asks whether there can be one.
+const SHORT: Duration = Duration::from_secs(2);
 
 /// The local node daemon.
 #[derive(Debug)]
@@ -70,6 +74,19 @@ impl Noded {
             false => Ok(NodedStream::Plain(tcp)),
             true => Box::pin(self.shake_hands(tcp, deadline)).await,
         }
+    }
+
+    /// Whether noded, which has closed a plain connection without a word, would have one with TLS.
+    pub(super) async fn speaks_tls(&self) -> bool {
+        if self.settings.tls {
+            return false;
+        }
+        let deadline = Instant::now() + self.settings.connect_timeout.min(SHORT);
+        let Ok(Ok(tcp)) = timeout_at(deadline, LazyTcp::connect(self.settings.address)).await
+        else {
+            return false;
+        };
+        self.prove(&tcp).is_ok() && self.shake_hands(tcp, deadline).await.is_ok()
     }
 
     /// Saves a connection to somebody who is known not to be noded: where the guard is loaded, it
