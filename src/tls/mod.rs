@@ -14,23 +14,28 @@
 //!   ecdsa        the ECDSA certificate that server.pem signs
 //!   profile      versions, groups and ciphers
 //!   credentials  PEM text to certificates, keys and plain values
+//!   bundle       PEM text with several certificates, each of which stands for itself
+//!   usage        whether a certificate is for servers alone
 //!   mint         makes and signs certificates
 //!   buffered     a TCP stream with fewer system calls
 //! ```
 
 mod accept;
 mod buffered;
+mod bundle;
 mod connect;
 mod credentials;
 mod ecdsa;
 mod hello;
 pub mod mint;
 mod profile;
+mod usage;
 mod verify;
 
 pub(crate) use accept::speaks;
 pub use accept::{Accepted, Acceptor, HandshakeError, Version};
 pub use buffered::Buffered;
+pub(crate) use bundle::bundle;
 pub use connect::Connector;
 pub(crate) use connect::{BlockingStream, connect_unverified};
 #[cfg(test)]
@@ -42,6 +47,7 @@ pub use hello::accepts_p256;
 pub use openssl::error::ErrorStack as LibraryError;
 pub use profile::Profile;
 pub use tokio_openssl::SslStream as TlsStream;
+pub(crate) use usage::excludes_clients;
 pub use verify::PeerCheck;
 
 /// Name and version of the TLS library this program is linked to.

@@ -23,6 +23,7 @@
 //! | `policy` | which procedures a candidate may call |
 //! | `policy_noded` | attacks by a candidate on the real node daemon, with and without the policy |
 //! | `sandbox` | what the running process can no longer do |
+//! | `watching` | what the watches see: slow writers, links, moved directories |
 //! | `support` | certificates, the proxy, clients and stand-ins for noded |
 
 #![allow(
@@ -52,3 +53,4 @@ mod sandbox;
 mod session;
 mod support;
 mod threats;
+mod watching;
