@@ -79,7 +79,9 @@ fn admission_rule(c: &mut Criterion) {
             candidate_addresses: &addresses,
             primary_addresses: &nodes,
             cluster: None,
+            master: None,
             of_the_cluster: false,
+            excludes_clients: false,
             now: 1,
         };
         group.bench_function(BenchmarkId::from_parameter(size), |b| {

@@ -190,10 +190,11 @@ impl Plan {
         let holders = files.clone().filter_map(Path::parent);
         for directory in directories.into_iter().flatten().chain(holders) {
             read.extend(reachable(directory));
+            read.extend(behind_links(directory));
         }
-        // A file may be a symbolic link to a place outside these directories.
-        let targets = files.filter_map(|file| file.canonicalize().ok());
-        read.extend(targets);
+        for file in files {
+            read.extend(behind_links(file));
+        }
         read.sort();
         read.dedup();
         let listen = config.listen.iter().map(|address| address.port());
@@ -204,6 +205,23 @@ impl Plan {
             connect: vec![config.upstream.address.port()],
         }
     }
+}
+
+/// Where links lead: the file or directory itself, and what is around it, where another one is put
+/// in its place.
+fn behind_links(path: &Path) -> Vec<PathBuf> {
+    let (Ok(path), Ok(target)) = (std::path::absolute(path), path.canonicalize()) else {
+        return Vec::new();
+    };
+    if path == target {
+        return Vec::new();
+    }
+    let around = target
+        .parent()
+        .filter(|parent| parent.components().count() > 2);
+    let mut readable = around.map(reachable).unwrap_or_default();
+    readable.push(target);
+    readable
 }
 
 /// A directory, and its parent in case the directory is made anew; never a top-level directory such
@@ -254,6 +272,26 @@ mod tests {
             let expected: Vec<PathBuf> = expected.into_iter().map(PathBuf::from).collect();
             assert_eq!(reachable(Path::new(directory)), expected);
         }
+    }
+
+    #[test]
+    fn what_is_behind_a_link_is_reachable_and_so_is_what_takes_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("real")).unwrap();
+        std::fs::write(root.join("real/map"), "").unwrap();
+        let link = |target: &str, name: &str| {
+            std::os::unix::fs::symlink(target, root.join(name)).unwrap();
+            behind_links(&root.join(name))
+        };
+        let (map, real) = (root.join("real/map"), root.join("real"));
+        assert_eq!(
+            link("real/map", "map"),
+            [real.clone(), root.clone(), map.clone()]
+        );
+        assert!(link("real", "link").contains(&real));
+        assert_eq!(behind_links(&map), Vec::<PathBuf>::new());
+        assert_eq!(link("/etc/hostname", "host"), [Path::new("/etc/hostname")]);
     }
 
     #[test]

@@ -2,12 +2,15 @@
 //! proxy's own files. It never interprets their content.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use zeroize::Zeroizing;
+
+use super::directory::Directory;
 
 /// Tells one version of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,13 +90,10 @@ fn read_whole(path: &Path, limit: usize) -> io::Result<Option<Zeroizing<Vec<u8>>
 
 /// Writes one of the proxy's own files with mode 0600: whole or not at all, even in a crash.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&new)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&new, path)
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Errno::INVAL.into());
+    };
+    Directory::open(directory)?.replace(name, content, Mode::RUSR | Mode::WUSR)
 }
 
 #[cfg(test)]

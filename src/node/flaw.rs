@@ -25,6 +25,11 @@ pub enum Flaw {
         /// What the system said.
         why: String,
     },
+    /// It cannot be written.
+    Unwritable {
+        /// What the system said.
+        why: String,
+    },
     /// Its content is not what it should be.
     Malformed {
         /// The first bad line, from 1, if it is one line that is wrong.
@@ -60,6 +65,7 @@ impl fmt::Display for Flaw {
             Self::Empty => f.write_str("the file is empty"),
             Self::TooLarge { limit } => write!(f, "the file has more than {limit} bytes"),
             Self::Unreadable { why } => write!(f, "the file cannot be read: {why}"),
+            Self::Unwritable { why } => write!(f, "cannot be written: {why}"),
             Self::Malformed { line: None, why } => f.write_str(why),
             Self::Malformed {
                 line: Some(line),

@@ -46,36 +46,31 @@ pub(crate) struct Ssconf {
 }
 
 impl Ssconf {
-    /// Reads the files of this directory. A faulty one changes nothing; it is in the answer, by its
-    /// name, with its flaw.
-    pub(crate) fn read(&mut self, dir: &Path) -> Vec<(&'static str, Flaw)> {
+    /// Reads the files of this directory, except for those that are being written (`is_held`). A
+    /// faulty one changes nothing; it is in the answer, by its name, with its flaw.
+    pub(crate) fn read(
+        &mut self,
+        dir: &Path,
+        is_held: impl Fn(&str) -> bool,
+    ) -> Vec<(&'static str, Flaw)> {
         let mut flaws = Vec::new();
-        let mut keep = |name, flaw| flaws.push((name, flaw));
-        match text(dir, CANDIDATES).and_then(|text| addresses(&text)) {
-            Ok(found) => update(&mut self.candidate_addresses, found),
-            Err(flaw) => keep(CANDIDATES, flaw),
-        }
-        match text(dir, NODES).and_then(|text| node_addresses(&text)) {
-            Ok(found) => update(&mut self.primary_addresses, found),
-            Err(flaw) => keep(NODES, flaw),
-        }
-        match text(dir, MASTER).and_then(|text| one_name(&text)) {
-            Ok(found) => self.master_node = found,
-            Err(flaw) => keep(MASTER, flaw),
-        }
-        match text(dir, MASTER_IP).and_then(|text| one_address(&text)) {
-            Ok(found) => self.master_ip = found,
-            Err(flaw) => keep(MASTER_IP, flaw),
-        }
-        match text(dir, TAGS) {
-            Ok(text) => update(&mut self.announced, announced(text.lines().map(str::trim))),
-            Err(flaw) => keep(TAGS, flaw),
-        }
-        match text(dir, CLUSTER).and_then(|text| one_name(&text)) {
-            Ok(found) => self.cluster_name = found,
-            Err(flaw) => keep(CLUSTER, flaw),
+        for name in FILES.into_iter().filter(|name| !is_held(name)) {
+            let taken = text(dir, name).and_then(|text| self.take(name, &text));
+            flaws.extend(taken.err().map(|flaw| (name, flaw)));
         }
         flaws
+    }
+
+    fn take(&mut self, name: &str, text: &str) -> Result<(), Flaw> {
+        match name {
+            CANDIDATES => update(&mut self.candidate_addresses, addresses(text)?),
+            NODES => update(&mut self.primary_addresses, node_addresses(text)?),
+            MASTER => self.master_node = one_name(text)?,
+            MASTER_IP => self.master_ip = one_address(text)?,
+            CLUSTER => self.cluster_name = one_name(text)?,
+            _ => update(&mut self.announced, announced(text.lines().map(str::trim))), // TAGS
+        }
+        Ok(())
     }
 
     /// The names of the node with this host name, and that of the cluster: what clients may call
@@ -228,7 +223,7 @@ mod tests {
         let tags = "other\nnoded-proxy:successor:node2.example.com\n";
         std::fs::write(dir.path().join(TAGS), tags).unwrap();
         let mut ssconf = Ssconf::default();
-        ssconf.read(dir.path());
+        ssconf.read(dir.path(), |_| false);
         assert_eq!(*ssconf.announced, ["node2.example.com".into()].into());
     }
 
@@ -238,7 +233,7 @@ mod tests {
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
         let mut ssconf = Ssconf::default();
         let mut read = || {
-            let flaws = ssconf.read(dir.path());
+            let flaws = ssconf.read(dir.path(), |_| false);
             (ssconf.clone(), flaws)
         };
         assert_eq!(read(), (Ssconf::default(), vec![]));

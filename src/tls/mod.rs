@@ -18,12 +18,15 @@
 //!   wire         messages of a TLS client, for the rehearsal
 //!   profile      versions, groups and ciphers
 //!   credentials  PEM text to certificates, keys and plain values
+//!   bundle       PEM text with several certificates, each of which stands for itself
+//!   usage        whether a certificate is for servers alone
 //!   mint         makes and signs certificates
 //!   buffered     a TCP stream with fewer system calls
 //! ```
 
 mod accept;
 mod buffered;
+mod bundle;
 mod connect;
 mod credentials;
 mod ecdsa;
@@ -33,12 +36,14 @@ mod leaf;
 pub mod mint;
 mod profile;
 mod rehearse;
+mod usage;
 mod verify;
 mod wire;
 
 pub(crate) use accept::speaks;
 pub use accept::{Accepted, Acceptor, Version};
 pub use buffered::Buffered;
+pub(crate) use bundle::bundle;
 pub use connect::Connector;
 pub(crate) use connect::{BlockingStream, connect_unverified};
 #[cfg(test)]
@@ -53,6 +58,7 @@ pub use openssl::error::ErrorStack as LibraryError;
 pub use profile::Profile;
 pub use rehearse::Rehearsal;
 pub use tokio_openssl::SslStream as TlsStream;
+pub(crate) use usage::excludes_clients;
 pub use verify::PeerCheck;
 
 /// Name and version of the TLS library this program is linked to.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::known::{Collision, Source};
+use super::metrics::File;
 use crate::node::flaw::Flaw;
 use rules::Named;
 use rules::candidates::{MAX_BYTES, MapFile};
@@ -75,9 +76,63 @@ pub enum Fault {
         /// What it said.
         why: String,
     },
+    /// The state directory, or a file in it: what is remembered would not outlive the process.
+    State {
+        /// The directory or file.
+        path: PathBuf,
+        /// What is wrong with it.
+        flaw: Flaw,
+    },
+    /// The files cannot be watched.
+    Watches {
+        /// The first directory that is not watched, or none if nothing is.
+        path: Option<PathBuf>,
+        /// What the system said.
+        why: String,
+    },
 }
 
 impl Fault {
+    /// The state directory cannot be written.
+    pub(super) fn unwritable(state_dir: &Path, error: &std::io::Error) -> Self {
+        Self::State {
+            path: state_dir.to_owned(),
+            flaw: Flaw::Unwritable {
+                why: error.to_string(),
+            },
+        }
+    }
+
+    /// Which of the files that are counted is at fault; none if it is no file.
+    pub(super) fn file(&self) -> Option<File> {
+        Some(match self {
+            Self::CandidateMap { .. } => File::CandidateMap,
+            Self::ServerPem { .. } => File::ServerPem,
+            Self::CandidateCertificates { .. }
+            | Self::CandidateDirectory { .. }
+            | Self::SameDigest { .. } => File::CandidateCertificates,
+            Self::Ssconf { .. } => File::Ssconf,
+            Self::State { .. } | Self::MasterFile { .. } => File::State,
+            Self::Watches { .. } => File::Watches,
+            Self::Master(_) | Self::ClientCaList { .. } => return None,
+        })
+    }
+
+    /// Whether this is about the same thing as another fault, which may be another fault of it.
+    pub(super) fn is_about_the_same(&self, other: &Self) -> bool {
+        let place = |fault: &Self| match fault {
+            Self::CandidateMap { path, .. }
+            | Self::ServerPem { path, .. }
+            | Self::CandidateCertificates { path, .. }
+            | Self::CandidateDirectory { path }
+            | Self::MasterFile { path, .. }
+            | Self::State { path, .. } => Some(path.clone()),
+            Self::Ssconf { name, .. } => Some(name.into()),
+            Self::SameDigest { digest, .. } => Some(digest.to_string().into()),
+            Self::Master(_) | Self::ClientCaList { .. } | Self::Watches { .. } => None,
+        };
+        self.file() == other.file() && place(self) == place(other)
+    }
     /// Why a map file cannot be what is in force; `None` for a good one.
     pub(super) fn of_map(path: &Path, map: &MapFile) -> Option<Self> {
         let flaw = match map {
@@ -93,6 +148,18 @@ impl Fault {
     }
 }
 
+/// What is said of a map that is gone after there was one.
+const LATCHED: &str = ", but there was a map under this server.pem, so this does not open the \
+    bootstrap phase: gnt-cluster redist-conf on the master writes the map anew; if the cluster is \
+    to have none, run noded-proxy reset";
+
+/// What follows while the state directory is at fault.
+const UNSAVED: &str = "what this proxy remembers may not outlive the process";
+
+/// What follows while files are not watched.
+const POLLED: &str = "changes are found by a poll every 5 s (are fs.inotify.max_user_watches and \
+    max_user_instances too low?)";
+
 impl From<Collision> for Fault {
     fn from(found: Collision) -> Self {
         Self::SameDigest {
@@ -107,7 +174,11 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CandidateMap { path, flaw } => {
-                write!(f, "candidate map {}: {flaw}", path.display())
+                write!(f, "candidate map {}: {flaw}", path.display())?;
+                match flaw {
+                    Flaw::Absent | Flaw::Empty => f.write_str(LATCHED),
+                    _ => Ok(()),
+                }
             }
             Self::ServerPem { path, flaw } => write!(f, "server.pem {}: {flaw}", path.display()),
             Self::CandidateCertificates { path, flaw } => {
@@ -130,6 +201,13 @@ impl fmt::Display for Fault {
             Self::Master(doubt) => doubt.fmt(f),
             Self::MasterFile { path, flaw } => write!(f, "master {}: {flaw}", path.display()),
             Self::ClientCaList { why } => write!(f, "client CA list: {why}"),
+            Self::State { path, flaw } => {
+                write!(f, "state {}: {flaw}; {UNSAVED}", path.display())
+            }
+            Self::Watches { path, why } => {
+                let path = path.as_deref().unwrap_or_else(|| Path::new("inotify"));
+                write!(f, "{} is not watched: {why}; {POLLED}", path.display())
+            }
         }
     }
 }
@@ -147,7 +225,9 @@ mod tests {
                     path: path(),
                     flaw: Flaw::Empty,
                 },
-                "candidate map /f: the file is empty",
+                "candidate map /f: the file is empty, but there was a map under this server.pem, \
+                 so this does not open the bootstrap phase: gnt-cluster redist-conf on the master \
+                 writes the map anew; if the cluster is to have none, run noded-proxy reset",
             ),
             (
                 Fault::CandidateMap {
@@ -198,6 +278,19 @@ mod tests {
             (
                 Fault::ClientCaList { why: "no".into() },
                 "client CA list: no",
+            ),
+            (
+                Fault::unwritable(&path(), &std::io::Error::other("full")),
+                "state /f: cannot be written: full; what this proxy remembers may not outlive the \
+                 process",
+            ),
+            (
+                Fault::Watches {
+                    path: None,
+                    why: "no".into(),
+                },
+                "inotify is not watched: no; changes are found by a poll every 5 s (are \
+                 fs.inotify.max_user_watches and max_user_instances too low?)",
             ),
         ];
         for (fault, text) in table {

@@ -5,18 +5,20 @@
 //! never admits anybody: only digests of the map in force are kept, and one that has left the map
 //! is forgotten together with its file.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::fs::{self, DirBuilder};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustix::fs::Mode;
 use tracing::{debug, info, warn};
 
+use super::fault::Fault;
 use super::known::{KnownCertificate, Source, lists};
+use crate::node::directory::Directory;
 use crate::node::files::{self, FileContent};
 use crate::tls::{CertificateInfo, certificate, certificates, pem};
 use rules::admission::{Admission, Nobody};
@@ -34,15 +36,16 @@ const MAX_DER: usize = 16 << 10;
 /// The learned certificates, and their files.
 #[derive(Debug)]
 pub(super) struct Learned {
-    directory: PathBuf,
+    state_dir: PathBuf,
     writes: bool,
     certificates: BTreeMap<Digest, Arc<KnownCertificate>>,
+    /// Those whose file could not be written yet.
+    unsaved: BTreeSet<Digest>,
 }
 
 impl Learned {
     /// Reads what was learned before. With `writes` false the files are never touched.
     pub(super) fn load(state_dir: &Path, writes: bool) -> Self {
-        let directory = state_dir.join(NAME);
         let mut certificates = BTreeMap::new();
         for path in files_in(state_dir).into_iter().take(MOST) {
             match read(&path) {
@@ -53,9 +56,10 @@ impl Learned {
             }
         }
         Self {
-            directory,
+            state_dir: state_dir.to_owned(),
             writes,
             certificates,
+            unsaved: BTreeSet::new(),
         }
     }
 
@@ -76,9 +80,8 @@ impl Learned {
             return false;
         }
         info!(cn = info.common_name.as_deref().unwrap_or("-"), %digest, "certificate learned");
-        if let Err(error) = self.write(&info) {
-            warn!(directory = %self.directory.display(), %error,
-                "a learned certificate could not be kept; it is known until this process ends");
+        if self.writes {
+            self.unsaved.insert(digest);
         }
         let known = KnownCertificate {
             info,
@@ -94,39 +97,65 @@ impl Learned {
         if let Admission::Nobody(Nobody::NoIdentity | Nobody::NoGoodMap) = admission {
             return; // a fault does not tell who left the map
         }
-        let (directory, writes) = (&self.directory, self.writes);
+        let (state_dir, writes) = (&self.state_dir, self.writes);
+        let unsaved = &mut self.unsaved;
         self.certificates.retain(|digest, _| {
             let stays = lists(admission, digest);
-            if !stays && writes {
-                let path = directory.join(format!("{digest}.pem"));
-                match fs::remove_file(&path) {
-                    Ok(()) => debug!(file = %path.display(), "learned certificate forgotten"),
-                    Err(error) => {
-                        debug!(file = %path.display(), %error, "learned certificate not removed");
-                    }
+            if !stays && !unsaved.remove(digest) && writes {
+                match remove(state_dir, digest) {
+                    Ok(_) => debug!(%digest, "learned certificate forgotten"),
+                    Err(error) => debug!(%digest, %error, "learned certificate not removed"),
                 }
             }
             stays
         });
     }
 
-    fn write(&self, info: &CertificateInfo) -> io::Result<()> {
-        if !self.writes {
-            return Ok(());
+    /// Writes what is not written yet. What cannot be written is known until this process ends, and
+    /// that is a fault.
+    pub(super) fn save(&mut self, faults: &mut Vec<Fault>) {
+        while let Some(digest) = self.unsaved.first() {
+            let known = self.certificates.get(digest);
+            if let Err(error) = known.map_or(Ok(()), |known| write(&self.state_dir, &known.info)) {
+                return faults.push(Fault::unwritable(&self.state_dir, &error));
+            }
+            self.unsaved.pop_first();
         }
-        let made = DirBuilder::new().mode(0o700).create(&self.directory);
-        match made {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        let pem = pem(&info.der).map_err(io::Error::other)?;
-        let path = self.directory.join(format!("{}.pem", info.digest));
-        files::replace(&path, &pem)
     }
 }
 
+fn write(state_dir: &Path, info: &CertificateInfo) -> io::Result<()> {
+    let directory = Directory::open(state_dir)?.inside_or_made(NAME)?;
+    let pem = pem(&info.der).map_err(io::Error::other)?;
+    directory.replace(&file_of(&info.digest), &pem, Mode::RUSR | Mode::WUSR)
+}
+
+fn remove(state_dir: &Path, digest: &Digest) -> io::Result<bool> {
+    let directory = Directory::open(state_dir)?.inside(NAME)?;
+    directory.remove(&file_of(digest))
+}
+
+fn file_of(digest: &Digest) -> OsString {
+    format!("{digest}.pem").into()
+}
+
+/// Removes all learned certificates from an open state directory. Returns how many there were.
+pub(super) fn forget_all(state: &Directory) -> io::Result<usize> {
+    let directory = match state.inside(NAME) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        opened => opened.map_err(|error| io::Error::other(format!("{NAME}: {error}")))?,
+    };
+    let mut removed = 0;
+    for name in directory.names()? {
+        if Path::new(&name).extension() == Some(OsStr::new("pem")) {
+            removed += usize::from(directory.remove(&name)?);
+        }
+    }
+    Ok(removed)
+}
+
 /// The files of learned certificates in a state directory.
-pub(super) fn files_in(state_dir: &Path) -> Vec<PathBuf> {
+fn files_in(state_dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(state_dir.join(NAME)) else {
         return Vec::new();
     };

@@ -20,8 +20,29 @@ named! {
         Ssconf = "ssconf",
         /// The certificates in `candidate_certs` and `candidate_bundle`.
         CandidateCertificates = "candidate_certificates",
-        /// The proxy's own memory of the last good map.
+        /// The state directory, and what the proxy remembers there.
         State = "state",
+        /// The watches on the directories of all these.
+        Watches = "watches",
+    }
+}
+
+named! {
+    /// What made the proxy read the files.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) enum Cause {
+        /// The start.
+        Start = "start",
+        /// inotify told of a change.
+        Inotify = "inotify",
+        /// A change that inotify did not tell of.
+        Poll = "poll",
+        /// A fault that was found before.
+        Retry = "retry",
+        /// SIGHUP.
+        Asked = "asked",
+        /// A certificate was learned.
+        Learned = "learned",
     }
 }
 
@@ -44,7 +65,9 @@ pub struct Metrics {
     pub(super) map_stale: Gauge,
     pub(super) map_last_good: FloatGauge,
     pub(super) reloads: Counter,
+    pub(super) readings: Counters<Cause>,
     pub(super) reload_failures: Counters<File>,
+    pub(super) faulty: Gauges<File>,
     pub(super) known_certificates: Gauges<Source>,
     pub(super) unknown_certificates: Gauge,
     pub(super) client_ca_names: Gauge,
@@ -67,7 +90,7 @@ impl Metrics {
             ),
             map_stale: make.gauge(
                 "candidate_map_stale",
-                "1 while the file is faulty and the last good map is in force",
+                "1 while the map file does not say what is in force",
             ),
             map_last_good: make.float_gauge(
                 "candidate_map_last_good_timestamp_seconds",
@@ -77,11 +100,17 @@ impl Metrics {
                 "reloads_total",
                 "Changes of the candidate map or of server.pem that took effect",
             ),
+            readings: make.counters(
+                "readings_total",
+                "Readings of the files that decide, by what made them necessary",
+                "cause",
+            ),
             reload_failures: make.counters(
                 "reload_failures_total",
-                "Files found faulty, by file",
+                "Faults found, by file; one that lasts counts once",
                 "file",
             ),
+            faulty: make.gauges("faulty", "1 while a file of this kind is faulty", "file"),
             known_certificates: make.gauges(
                 "known_certificates",
                 "Candidates whose certificate is known, by its source",

@@ -7,6 +7,7 @@
 //! snapshot that is current *at that moment*, which may be a later one.
 
 mod fault;
+mod keeper;
 mod known;
 mod learned;
 mod metrics;
@@ -18,6 +19,7 @@ mod server_pem;
 pub mod sightings;
 mod sources;
 mod state;
+mod tell;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
@@ -29,7 +31,9 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch as notice;
 
 use crate::node::ssconf::Ssconf;
-use crate::tls::{Acceptor, CertificateInfo, Connector, Issuer, KeyKind, ServerCertificate};
+use crate::tls::{
+    Acceptor, CertificateInfo, Connector, Issuer, KeyKind, ServerCertificate, excludes_clients,
+};
 use rules::admission::{Admission, Nobody};
 use rules::authz::{Denied, Facts, Mode, Permit, Policy, authorise};
 use rules::candidates::MapState;
@@ -46,11 +50,11 @@ pub(crate) use reset::forget;
 pub use seat::Leadership;
 pub(crate) use sources::MAX_PEM;
 pub use sources::Sources;
-pub(crate) use state::{SavedMap, State};
+pub(crate) use state::{Remembered, State};
 pub use watch::{Reloads, spawn as watch};
 
 /// One consistent state of trust.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Counts published snapshots, from 0 (before the first load).
     pub generation: u64,
@@ -118,13 +122,16 @@ impl Snapshot {
         let server = tls.map(|tls| &tls.server);
         let server_der = || server.filter(|s| s.digest == peer.digest).map(|s| &*s.der);
         let made_here = || tls.is_some_and(|tls| tls.issuer.issued(&peer.der));
+        let audit = policy.mode == Mode::Audit;
         let facts = Facts {
             admission: &self.admission,
             known: self.known.der(&peer.digest).or_else(server_der),
             candidate_addresses: &self.candidate_addresses,
             primary_addresses: &self.primary_addresses,
             cluster: server.and_then(|s| s.common_name.as_deref()),
-            of_the_cluster: policy.mode == Mode::Audit && made_here(),
+            master: self.leadership.master(),
+            of_the_cluster: audit && made_here(),
+            excludes_clients: audit && excludes_clients(&peer.der),
             now,
         };
         authorise(peer, &facts, policy)
@@ -150,10 +157,17 @@ impl Snapshot {
         server == Some(peer.digest)
     }
 
+    /// Whether this is the address of a master candidate, or that of the cluster, which the master
+    /// holds. It proves nothing.
+    pub fn is_address_of_candidate(&self, address: IpAddr) -> bool {
+        let master = self.leadership.master_ip;
+        self.candidate_addresses.contains(&address) || master == Some(address)
+    }
+
     /// Whether a caller from this address may use the worker that is kept for candidates. While no
     /// candidate's address is known, nobody can be told from a candidate, so everybody may.
     pub fn may_be_candidate(&self, address: IpAddr) -> bool {
-        self.candidate_addresses.is_empty() || self.candidate_addresses.contains(&address)
+        self.candidate_addresses.is_empty() || self.is_address_of_candidate(address)
     }
 
     /// The node that has this primary address.
@@ -250,5 +264,18 @@ mod tests {
         assert!(snapshot.may_be_candidate(one) && snapshot.may_be_candidate(two));
         snapshot.candidate_addresses = Arc::new([one].into());
         assert!(snapshot.may_be_candidate(one) && !snapshot.may_be_candidate(two));
+    }
+
+    #[test]
+    fn the_cluster_s_own_address_counts_as_a_candidate_s_and_its_neighbours_do_not() {
+        let mut snapshot = Snapshot::before_the_first_load();
+        let [one, two, master] = ["2001:db8::1", "2001:db8::2", "2001:db8::200"]
+            .map(|text| text.parse::<IpAddr>().unwrap());
+        snapshot.leadership.master_ip = Some(master);
+        assert!(snapshot.may_be_candidate(two), "no list, no strangers");
+        snapshot.candidate_addresses = Arc::new([one].into());
+        let found = [one, two, master].map(|address| snapshot.is_address_of_candidate(address));
+        assert_eq!(found, [true, false, true]);
+        assert!(snapshot.may_be_candidate(master) && !snapshot.may_be_candidate(two));
     }
 }

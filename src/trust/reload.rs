@@ -1,28 +1,27 @@
 //! From files to a published snapshot: reads all, builds all, and publishes the whole or keeps the
 //! old one. A faulty file never changes who is admitted.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tracing::{error, info, warn};
-
 use super::fault::Fault;
-use super::known::{CaList, Known, Source};
+use super::keeper::Keeper;
+use super::known::{CaList, Known};
 use super::learned::Learned;
-use super::metrics::{Certificate, File, Metrics};
+use super::metrics::{Cause, Metrics};
 use super::paths::{Paths, ReloadSettings, Stamps};
-use super::reset::InUse;
 use super::seat::{Leadership, SeatFile};
 use super::server_pem::{Identity, IdentityBuilder};
 use super::sources::Files;
-use super::state::{SavedMap, State};
-use super::{Snapshot, Store, Tls};
+use super::tell::Teller;
+use super::{Snapshot, Store, Tls, seat};
 use crate::metrics::Maker;
 use crate::node::files::{self, FileContent};
 use crate::node::flaw::Flaw;
 use crate::node::ssconf::Ssconf;
-use rules::Named;
-use rules::admission::{Admission, BootstrapPolicy, LastGood, Resolved, ServerPem, resolve};
+use rules::admission::{Admission, Resolved, ServerPem, resolve};
 use rules::authz::Policy;
 use rules::candidates::{MAX_BYTES, MapFile, MapState, parse};
 
@@ -36,18 +35,18 @@ pub struct Reloader {
     metrics: Arc<Metrics>,
     settings: ReloadSettings,
     identities: IdentityBuilder,
-    state: State,
-    _in_use: Option<InUse>,
-    latch_damaged: bool,
-    last_good: Option<LastGood>,
+    keeper: Keeper,
     identity: Option<Identity>,
     files: Files,
     learned: Learned,
     ssconf: Ssconf,
     seats: SeatFile,
-    reported: Option<(Admission, ServerPem)>,
-    reported_list: Option<CaList>,
-    reported_faults: Vec<Fault>,
+    teller: Teller,
+    /// Files that somebody is writing. What was read of them before still counts.
+    held: BTreeSet<PathBuf>,
+    last_map: Option<MapFile>,
+    last_server: Option<ServerPem>,
+    unwatched: Option<Fault>,
 }
 
 /// What one reload found, to be published together.
@@ -68,38 +67,23 @@ impl Reloader {
         metrics: Arc<Metrics>,
         settings: ReloadSettings,
     ) -> Self {
-        let mut state = State::new(&paths.state_dir);
-        if !settings.keeps_state {
-            state = state.read_only();
-        }
-        let (last_good, latch_damaged) = match state.load() {
-            SavedMap::Nothing => (None, false),
-            SavedMap::Map(good) => (Some(good), false),
-            SavedMap::Damaged(why) => {
-                metrics.reload_failures.of(File::State).inc();
-                error!(file = %state.path().display(), why,
-                    "the last good candidate map cannot be read back; the bootstrap phase stays closed");
-                (None, true)
-            }
-        };
-        let in_use = || InUse::mark(&paths.state_dir).ok();
+        let (state_dir, writes) = (&*paths.state_dir, settings.keeps_state);
         Self {
             identities: IdentityBuilder::new(&store, settings.profile, settings.shown),
             store,
+            teller: Teller::new(Arc::clone(&metrics)),
             metrics,
             settings,
-            state,
-            _in_use: settings.keeps_state.then(in_use).flatten(),
-            latch_damaged,
-            last_good,
+            keeper: Keeper::new(state_dir, writes),
             identity: None,
             files: Files::default(),
-            learned: Learned::load(&paths.state_dir, settings.keeps_state),
+            learned: Learned::load(state_dir, writes),
             ssconf: Ssconf::default(),
-            seats: SeatFile::new(&paths.state_dir, settings.keeps_state, settings.pins_master),
-            reported: None,
-            reported_list: None,
-            reported_faults: Vec::new(),
+            seats: SeatFile::new(state_dir, writes, settings.pins_master),
+            held: BTreeSet::new(),
+            last_map: None,
+            last_server: None,
+            unwatched: None,
             paths,
         }
     }
@@ -119,38 +103,51 @@ impl Reloader {
         self.learned.learn(der, &self.store.current().admission)
     }
 
+    /// From now on these files are being written, and no others.
+    pub(super) fn hold(&mut self, held: BTreeSet<PathBuf>) {
+        self.held = held;
+    }
+
+    /// From now on this is wrong with the watches.
+    pub(super) fn unwatched(&mut self, fault: Option<Fault>) {
+        self.unwatched = fault;
+    }
+
+    /// Looks at the state directory. Returns whether there is news of it.
+    pub(super) fn look_at_state(&mut self) -> bool {
+        self.keeper.look()
+    }
+
+    /// Reads everything again for this reason.
+    pub(super) fn reload_because(&mut self, cause: Cause) -> bool {
+        let good = self.reload();
+        self.metrics.readings.of(cause).inc(); // when the outcome is in force
+        good
+    }
+
     /// Reads everything again and publishes it if anything changed. Returns whether all is well. If
     /// not, another try after a moment may help: perhaps a file was read while it was being
     /// written.
     pub fn reload(&mut self) -> bool {
-        let mut faults = Vec::new();
-        let flaws = self.ssconf.read(&self.paths.ssconf_dir); // first: it names this node
+        let (mut faults, mut of_ssconf) = (Vec::new(), Vec::new());
+        self.read_ssconf(&mut of_ssconf); // first: it names this node
         let (server, identity_changed) = self.reload_identity(&mut faults);
+        self.last_server = Some(server);
         let map = self.read_map();
         let map_state = map.state();
         let fault = Fault::of_map(&self.paths.map, &map);
-        let policy = if self.latch_damaged {
-            BootstrapPolicy::Refuse
-        } else {
-            self.settings.bootstrap
-        };
-        let resolved = resolve(map, server, self.last_good.take(), policy);
-        if resolved.stale {
-            faults.extend(fault);
-            self.metrics.reload_failures.of(File::CandidateMap).inc();
-        }
+        let policy = self.keeper.policy(self.settings.bootstrap);
+        let resolved = resolve(map, server, self.keeper.memory(), policy);
+        faults.extend(fault.filter(|_| resolved.stale));
         let known = self.gather_known(&resolved.admission, &mut faults);
-        let counter = self.metrics.reload_failures.of(File::Ssconf);
-        counter.inc_by(flaws.len() as u64);
-        faults.extend(flaws.into_iter().map(|(name, flaw)| {
-            let name = name.to_owned();
-            Fault::Ssconf { name, flaw }
-        }));
+        faults.append(&mut of_ssconf);
         self.renew_client_cas(&resolved.admission, &known, &mut faults);
         let joined = (server != ServerPem::Absent).then_some(&self.ssconf);
         let leadership = self
             .seats
             .lead(joined, &resolved.admission, &known, &mut faults);
+        self.learned.save(&mut faults);
+        faults.extend(self.unwatched.clone());
         let reading = Reading {
             map_state,
             known,
@@ -159,25 +156,57 @@ impl Reloader {
             faults,
         };
         self.count(&resolved, &reading);
-        self.report(&resolved.admission, server, &reading.faults);
-        let all_well = reading.faults.is_empty();
-        self.publish(&resolved.admission, reading);
-        self.remember(resolved, server);
-        all_well
+        self.publish_and_keep(resolved, server, reading)
+    }
+
+    /// Publishes first, because a write may take its time, and then keeps what is to outlive the
+    /// process. Returns whether all is well.
+    fn publish_and_keep(
+        &mut self,
+        resolved: Resolved,
+        server: ServerPem,
+        mut reading: Reading,
+    ) -> bool {
+        let admission = resolved.admission;
+        let of_the_files = reading.faults.clone();
+        reading.faults = distinct(of_the_files.clone(), self.keeper.faults());
+        self.teller.admission(&admission, server);
+        let list = self.identity.as_ref().map(|i| &i.tls.client_cas);
+        self.teller.list(list);
+        self.publish(&admission, reading);
+        self.keeper.remember(resolved.memory);
+        let faults = distinct(of_the_files, self.keeper.faults());
+        if self.store.current().faults != faults {
+            let mut snapshot = Snapshot::clone(&self.store.current());
+            snapshot.faults.clone_from(&faults);
+            self.store.publish(snapshot);
+        }
+        self.teller.faults(&faults);
+        faults.is_empty()
+    }
+
+    fn read_ssconf(&mut self, faults: &mut Vec<Fault>) {
+        let (dir, held) = (&self.paths.ssconf_dir, &self.held);
+        let flaws = self.ssconf.read(dir, |name| held.contains(&dir.join(name)));
+        faults.extend(flaws.into_iter().map(|(name, flaw)| {
+            let name = name.to_owned();
+            Fault::Ssconf { name, flaw }
+        }));
+        let seat = self.paths.state_dir.join(seat::NAME);
+        self.seats.hold(self.held.contains(&seat));
     }
 
     /// The certificates of the candidates in the map: first those from files, then the learned
     /// ones.
     fn gather_known(&mut self, admission: &Admission, faults: &mut Vec<Fault>) -> Known {
-        let before = faults.len();
         self.learned.retain(admission);
-        let files = self.files.read(&self.paths.sources, faults);
+        let (sources, is_held) = (&self.paths.sources, |path: &Path| self.held.contains(path));
+        let directory = sources.directory.as_deref().is_some_and(is_held);
+        let held = directory || sources.bundle.as_deref().is_some_and(is_held);
+        let files = self.files.read(sources, held, faults);
         let all = files.iter().chain(self.learned.iter()).map(Arc::clone);
         let (known, collisions) = Known::gather(all, admission);
         faults.extend(collisions.into_iter().map(Fault::from));
-        let failures = (faults.len() - before) as u64;
-        let counter = &self.metrics.reload_failures;
-        counter.of(File::CandidateCertificates).inc_by(failures);
         known
     }
 
@@ -194,13 +223,21 @@ impl Reloader {
         }
     }
 
-    fn read_map(&self) -> MapFile {
-        match files::read(&self.paths.map, MAX_BYTES) {
+    /// The map as it is, or as it was before somebody began to write it.
+    fn read_map(&mut self) -> MapFile {
+        if let Some(before) = &self.last_map
+            && self.held.contains(&self.paths.map)
+        {
+            return before.clone();
+        }
+        let map = match files::read(&self.paths.map, MAX_BYTES) {
             FileContent::Absent => MapFile::Absent,
             FileContent::TooLarge => MapFile::TooLarge,
             FileContent::Unreadable(why) => MapFile::Unreadable(why),
             FileContent::Content(text) => parse(&text),
-        }
+        };
+        self.last_map = Some(map.clone());
+        map
     }
 
     /// Puts a new `server.pem` into force, or reports what is wrong with it and keeps the old one.
@@ -210,6 +247,11 @@ impl Reloader {
             Some(identity) => ServerPem::Known(identity.tls.server.digest),
             None => ServerPem::Faulty,
         };
+        if let Some(before) = self.last_server
+            && self.held.contains(&self.paths.server_pem)
+        {
+            return (before, false);
+        }
         let host = rustix::system::uname();
         let names = self.ssconf.names_of(&host.nodename().to_string_lossy());
         let same = |pem: &[u8]| self.identity.as_ref().is_some_and(|i| i.is_of(pem, &names));
@@ -228,32 +270,17 @@ impl Reloader {
         };
         let path = self.paths.server_pem.clone();
         faults.push(Fault::ServerPem { path, flaw });
-        self.metrics.reload_failures.of(File::ServerPem).inc();
         (known(&self.identity), false)
     }
 
     /// Sets the metrics of a reload.
     fn count(&self, resolved: &Resolved, reading: &Reading) {
-        let metrics = &self.metrics;
-        metrics.map_state.only(Some(reading.map_state));
-        metrics.map_stale.set(i64::from(resolved.stale));
-        metrics.map_entries.set(resolved.admission.entries() as i64);
-        for source in Source::all() {
-            let all = reading.known.iter();
-            let count = all.filter(|known| known.source == source).count();
-            metrics.known_certificates.of(source).set(count as i64);
-        }
+        let teller = &self.teller;
+        teller.map(reading.map_state, resolved.stale, &resolved.admission);
         let tls = self.identity.as_ref().map(|identity| &identity.tls);
-        let list = tls.map(|tls| &tls.client_cas);
-        metrics.client_ca_state.only(list.map(|list| list.state));
-        let (names, missing) = list.map_or((0, 0), |list| (list.names.len(), list.missing));
-        metrics.client_ca_names.set(names as i64);
-        metrics.unknown_certificates.set(missing as i64);
-        let not_after = tls.map_or(0, |tls| tls.server.not_after);
-        let gauge = metrics.not_after.of(Certificate::ServerPem);
-        gauge.set(not_after as f64);
+        teller.certificates(&reading.known, tls);
         if reading.rule_changed {
-            metrics.reloads.inc();
+            self.metrics.reloads.inc();
         }
     }
 
@@ -295,70 +322,18 @@ impl Reloader {
             faults: reading.faults,
         });
     }
+}
 
-    /// Logs one line for each change, and nothing twice.
-    fn report(&mut self, admission: &Admission, server: ServerPem, faults: &[Fault]) {
-        let news = Some((admission.clone(), server));
-        if self.reported != news {
-            let server = match server {
-                ServerPem::Known(digest) => digest.to_string(),
-                ServerPem::Absent | ServerPem::Faulty => "none".into(),
-            };
-            match admission {
-                Admission::Listed(map) => {
-                    info!(entries = map.entries(), server, "candidate map in force");
-                }
-                Admission::Bootstrap(_) => warn!(
-                    server,
-                    "no candidate map: bootstrap phase, the certificate of server.pem is admitted"
-                ),
-                Admission::Nobody(why) => info!(server, %why, "nobody is admitted"),
-            }
-            self.reported = news;
-        }
-        let list = self.identity.as_ref().map(|i| &i.tls.client_cas);
-        if self.reported_list.as_ref() != list {
-            if let Some(list) = list {
-                info!(
-                    names = list.names.len(),
-                    state = list.state.name(),
-                    certificates_not_known = list.missing,
-                    "client CA list"
-                );
-            }
-            self.reported_list = list.cloned();
-        }
-        if self.reported_faults != faults {
-            for fault in faults {
-                error!(%fault, "file refused, what was in force stays in force");
-            }
-            if faults.is_empty() {
-                info!("all files are good again");
-            }
-            self.reported_faults = faults.to_vec();
+/// All faults, each of them once.
+fn distinct(mut faults: Vec<Fault>, more: Vec<Fault>) -> Vec<Fault> {
+    faults.extend(more);
+    let mut all = Vec::new();
+    for fault in faults {
+        if !all.contains(&fault) {
+            all.push(fault);
         }
     }
-
-    /// Keeps the last good map in memory and in the state directory.
-    fn remember(&mut self, resolved: Resolved, server: ServerPem) {
-        self.last_good = resolved.last_good;
-        let kept = match (self.latch_damaged, server) {
-            // A damaged file still shows that there once was a map. It stays until there is a new
-            // one.
-            (true, ServerPem::Known(_) | ServerPem::Faulty) if self.last_good.is_none() => return,
-            (true, _) => self
-                .state
-                .forget()
-                .and_then(|()| self.state.keep(self.last_good.as_ref())),
-            (false, _) => self.state.keep(self.last_good.as_ref()),
-        };
-        self.latch_damaged = false;
-        if let Err(error) = kept {
-            self.metrics.reload_failures.of(File::State).inc();
-            warn!(file = %self.state.path().display(), %error,
-                "the last good candidate map could not be kept; it holds until this process ends");
-        }
-    }
+    all
 }
 
 /// The snapshot that a proxy with these settings would publish now. It writes nothing.

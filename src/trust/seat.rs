@@ -5,18 +5,18 @@
 //! word for a new master while there is an old one.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::fault::Fault;
 use super::known::Known;
+use crate::node::directory::Directory;
 use crate::node::files::{self, FileContent};
 use crate::node::flaw::Flaw;
 use crate::node::ssconf::Ssconf;
 use rules::admission::Admission;
-use rules::authz::Permit;
+use rules::authz::{Master, Permit};
 use rules::identity::{Digest, PeerIdentity};
 use rules::master::{Facts, Role, Seat, follow};
 
@@ -31,6 +31,8 @@ const MAX_BYTES: usize = 4096;
 pub struct Leadership {
     /// The master in which this node believes.
     pub seat: Option<Seat>,
+    /// The master that ssconf names, in which this node may not believe.
+    pub named: Option<Arc<str>>,
     /// The nodes that the master announced as its successors.
     pub announced: Arc<BTreeSet<Box<str>>>,
     /// The cluster's own address.
@@ -38,6 +40,14 @@ pub struct Leadership {
 }
 
 impl Leadership {
+    /// The cluster's own address, and the nodes that may hold it.
+    pub(super) fn master(&self) -> Option<Master<'_>> {
+        let believed = self.seat.as_ref().map(|seat| &*seat.name);
+        let address = self.master_ip?;
+        let nodes = [self.named.as_deref(), believed];
+        Some(Master { address, nodes })
+    }
+
     /// The role of an admitted peer.
     pub(super) fn role(
         &self,
@@ -60,23 +70,36 @@ impl Leadership {
 /// The seat, and the file that keeps it.
 #[derive(Debug)]
 pub(super) struct SeatFile {
+    state_dir: PathBuf,
     path: PathBuf,
     /// Whether the file may be written.
     writes: bool,
     /// Without a policy nobody asks for the role, and whoever ssconf names is master.
     pins: bool,
-    /// What could not be written; it holds until this process ends.
-    unsaved: Option<Seat>,
+    /// The seat of the last reading. It holds while the file is gone or could not be written.
+    last: Option<Seat>,
+    /// Whether the file could not be written.
+    unsaved: bool,
+    /// Whether somebody is writing the file.
+    is_held: bool,
 }
 
 impl SeatFile {
     pub(super) fn new(state_dir: &Path, writes: bool, pins: bool) -> Self {
         Self {
+            state_dir: state_dir.to_owned(),
             path: state_dir.join(NAME),
             writes,
             pins,
-            unsaved: None,
+            last: None,
+            unsaved: false,
+            is_held: false,
         }
+    }
+
+    /// While the file is being written, the seat of the last reading holds.
+    pub(super) fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held && self.last.is_some();
     }
 
     /// Who is master now, and who is to become it; nobody while this node is in no cluster.
@@ -93,6 +116,7 @@ impl SeatFile {
         };
         Leadership {
             seat: self.renew(ssconf, admission, known, faults),
+            named: ssconf.master_node.clone(),
             announced: Arc::clone(&ssconf.announced),
             master_ip: ssconf.master_ip,
         }
@@ -133,22 +157,21 @@ impl SeatFile {
                 .collect();
             seat.learn_key(keys.into_iter());
         }
-        if seat != old {
-            self.write(seat.as_ref(), faults);
-        }
+        self.write(seat.as_ref(), faults);
+        self.last.clone_from(&seat);
         seat
     }
 
     /// Forgets the seat: this node has left the cluster.
     fn forget(&mut self, faults: &mut Vec<Fault>) {
-        self.unsaved = None;
+        (self.last, self.unsaved) = (None, false);
         if !self.writes {
             return;
         }
-        // Looked at first: on a read-only file system unlink(2) fails even if there is no such file.
-        let is_there = fs::symlink_metadata(&self.path).is_ok();
-        if is_there && let Err(error) = fs::remove_file(&self.path) {
-            faults.push(self.fault(Flaw::malformed(error)));
+        // Without the directory there is no such file, and that is told elsewhere.
+        let removed = Directory::open(&self.state_dir).map(|state| state.remove(NAME.as_ref()));
+        if let Ok(Err(error)) = removed {
+            faults.push(Fault::unwritable(&self.state_dir, &error));
         }
     }
 
@@ -158,11 +181,11 @@ impl SeatFile {
     }
 
     fn read(&self) -> Result<Option<Seat>, Flaw> {
-        if self.unsaved.is_some() {
-            return Ok(self.unsaved.clone());
+        if self.unsaved || self.is_held {
+            return Ok(self.last.clone());
         }
         match files::read(&self.path, MAX_BYTES) {
-            FileContent::Absent => Ok(None),
+            FileContent::Absent => Ok(self.last.clone()),
             FileContent::TooLarge => Err(Flaw::TooLarge { limit: MAX_BYTES }),
             FileContent::Unreadable(why) => Err(Flaw::Unreadable { why }),
             FileContent::Content(bytes) => {
@@ -174,21 +197,26 @@ impl SeatFile {
         }
     }
 
+    /// Writes the seat, if the file does not say so already.
     fn write(&mut self, seat: Option<&Seat>, faults: &mut Vec<Fault>) {
-        let Some(seat) = seat.filter(|_| self.writes) else {
+        let Some(seat) = seat.filter(|_| self.writes && !self.is_held) else {
             return;
         };
-        self.unsaved = None;
-        if let Err(error) = files::replace(&self.path, format!("{seat}\n").as_bytes()) {
-            faults.push(self.fault(Flaw::malformed(error)));
-            self.unsaved = Some(seat.clone());
-        }
+        let text = format!("{seat}\n");
+        let is_there = |found: &[u8]| Seat::parse(&String::from_utf8_lossy(found));
+        self.unsaved = match files::read(&self.path, MAX_BYTES) {
+            FileContent::Content(found) if is_there(&found).as_ref() == Some(seat) => false,
+            _ => files::replace(&self.path, text.as_bytes())
+                .inspect_err(|error| faults.push(Fault::unwritable(&self.state_dir, error)))
+                .is_err(),
+        };
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn ssconf(named: &str, announced: &[&str]) -> Ssconf {
         Ssconf {
@@ -239,6 +267,25 @@ mod tests {
             (seat.unwrap().name.to_string(), faults.len())
         };
         assert_eq!(ask("n1"), ("n1".into(), 1));
+        assert_eq!(ask("n1"), ("n1".into(), 1), "the fault lasts");
         assert_eq!(ask("n2").0, "n1");
+    }
+
+    #[test]
+    fn a_file_that_is_removed_under_the_process_hands_the_seat_to_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut seats = SeatFile::new(dir.path(), true, true);
+        let nobody = Admission::Nobody(rules::admission::Nobody::NotInCluster);
+        let mut ask = |named: &str| {
+            let (ssconf, known) = (ssconf(named, &[]), Known::default());
+            let seat = seats.renew(&ssconf, &nobody, &known, &mut Vec::new());
+            seat.unwrap().name.to_string()
+        };
+        assert_eq!(ask("n1"), "n1");
+        fs::remove_file(dir.path().join(NAME)).unwrap();
+        assert_eq!(ask("n2"), "n1");
+        assert!(dir.path().join(NAME).exists());
+        fs::write(dir.path().join(NAME), "n2\n").unwrap();
+        assert_eq!(ask("n2"), "n2", "an administrator's word");
     }
 }

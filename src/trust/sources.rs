@@ -11,10 +11,13 @@ use super::fault::Fault;
 use super::known::{KnownCertificate, Source};
 use crate::node::files::{self, FileContent, Stamp};
 use crate::node::flaw::Flaw;
-use crate::tls::certificates;
+use crate::tls::{CredentialsError, bundle};
 
 /// Largest file that is read, in bytes.
 pub(crate) const MAX_PEM: usize = 16 << 20;
+
+/// Most flaws of one file that are named.
+const MOST_NAMED: usize = 8;
 
 /// Most files of the directory that are read.
 const MOST_FILES: usize = 4096;
@@ -54,14 +57,17 @@ impl Sources {
 }
 
 impl Files {
-    /// The certificates in the files; what is wrong with them is added to `faults`.
+    /// The certificates in the files; what is wrong with them is added to `faults`. While a file is
+    /// being written (`is_held`), these are the same as before.
     pub(super) fn read(
         &mut self,
         sources: &Sources,
+        is_held: bool,
         faults: &mut Vec<Fault>,
     ) -> &[Arc<KnownCertificate>] {
         let stamps = sources.stamps();
-        if self.stamps.as_ref() != Some(&stamps) || !self.faults.is_empty() {
+        let is_new = self.stamps.as_ref() != Some(&stamps) || !self.faults.is_empty();
+        if is_new && !(is_held && self.stamps.is_some()) {
             self.certificates.clear();
             self.faults.clear();
             if let Some(directory) = &sources.directory {
@@ -83,27 +89,42 @@ impl Files {
     }
 
     fn add(&mut self, path: &Path, source: Source) {
-        let flaw = match files::read(path, MAX_PEM) {
-            FileContent::Content(pem) => match certificates(&pem) {
-                Ok(list) => {
-                    let since = fs::metadata(path).and_then(|data| data.modified()).ok();
-                    let known = list.into_iter().map(|info| KnownCertificate {
-                        info,
-                        source,
-                        since,
-                    });
-                    self.certificates.extend(known.map(Arc::new));
-                    return;
-                }
-                Err(error) => Flaw::malformed(error),
-            },
-            FileContent::Absent => Flaw::Absent,
-            FileContent::TooLarge => Flaw::TooLarge { limit: MAX_PEM },
-            FileContent::Unreadable(why) => Flaw::Unreadable { why },
+        let flaws = match files::read(path, MAX_PEM) {
+            FileContent::Content(pem) => self.add_all(path, &pem, source),
+            FileContent::Absent => vec![Flaw::Absent],
+            FileContent::TooLarge => vec![Flaw::TooLarge { limit: MAX_PEM }],
+            FileContent::Unreadable(why) => vec![Flaw::Unreadable { why }],
         };
-        let path = path.to_owned();
+        let fault = |flaw| Fault::CandidateCertificates {
+            path: path.to_owned(),
+            flaw,
+        };
         self.faults
-            .push(Fault::CandidateCertificates { path, flaw });
+            .extend(flaws.into_iter().take(MOST_NAMED).map(fault));
+    }
+
+    /// Adds the certificates of one file. One that is of no use voids itself alone.
+    fn add_all(&mut self, path: &Path, pem: &[u8], source: Source) -> Vec<Flaw> {
+        let since = fs::metadata(path).and_then(|data| data.modified()).ok();
+        let all = bundle(pem);
+        if all.is_empty() {
+            return vec![Flaw::malformed(CredentialsError::NoCertificate)];
+        }
+        let mut flaws = Vec::new();
+        for (at, bundled) in all.into_iter().enumerate() {
+            match bundled.certificate {
+                Ok(info) => self.certificates.push(Arc::new(KnownCertificate {
+                    info,
+                    source,
+                    since,
+                })),
+                Err(why) => {
+                    let why = format!("certificate {} is left out: {why}", at + 1);
+                    flaws.push(Flaw::at_line(bundled.line, why));
+                }
+            }
+        }
+        flaws
     }
 }
 
@@ -131,6 +152,7 @@ fn is_meant(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::mint::{CertificateBuilder, common_name, p256_key};
 
     #[test]
     fn a_bad_file_is_a_fault_and_no_more() {
@@ -143,13 +165,43 @@ mod tests {
         fs::write(dir.path().join(".hidden"), "x").unwrap();
         fs::write(dir.path().join("half.pem.new"), "x").unwrap();
         let (mut files, mut faults) = (Files::default(), Vec::new());
-        assert!(files.read(&sources, &mut faults).is_empty());
+        assert!(files.read(&sources, false, &mut faults).is_empty());
         assert_eq!(faults.len(), 2, "{faults:?}");
         let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
         assert!(texts[0].contains("bad.pem") && texts[1].contains("bundle.pem"));
         fs::remove_file(dir.path().join("bad.pem")).unwrap();
         faults.clear();
-        files.read(&sources, &mut faults);
+        files.read(&sources, false, &mut faults);
         assert_eq!(faults.len(), 1, "{faults:?}");
+    }
+
+    #[test]
+    fn a_bad_certificate_voids_itself_and_a_file_that_is_being_written_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bundle.pem");
+        let sources = Sources {
+            directory: None,
+            bundle: Some(path.clone()),
+        };
+        let name = common_name("node1").unwrap();
+        let minted = CertificateBuilder::new(name, p256_key().unwrap()).mint();
+        let good = minted.unwrap().certificate.to_pem().unwrap();
+        let bad = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let mut files = Files::default();
+        let mut read = |held| {
+            let mut faults = Vec::new();
+            let found = files.read(&sources, held, &mut faults).len();
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            (found, faults.join("\n"))
+        };
+        fs::write(&path, [&good[..], bad, &good].concat()).unwrap();
+        let (found, fault) = read(false);
+        assert_eq!(found, 2);
+        let line = good.split(|byte| *byte == b'\n').count();
+        let expected = format!("line {line}: certificate 2 is left out");
+        assert!(fault.contains(&expected), "{fault}");
+        fs::write(&path, "").unwrap();
+        assert_eq!(read(true).0, 2, "held");
+        assert_eq!(read(false).0, 0);
     }
 }

@@ -1,53 +1,59 @@
-//! Keeps the last good candidate map over restarts, in one file in the state directory.
+//! Keeps what is known from earlier readings over restarts, in two files in the state directory.
 //!
-//! Format: a first line `noded-proxy last good map, version 1, server DIGEST`, then the map as
-//! Ganeti writes it. The map is bound to the digest of `server.pem`. So a restart never leads back
-//! into the bootstrap phase, and a node that joins another cluster starts afresh.
+//! `last-good-map`: a first line `noded-proxy last good map, version 1, server DIGEST`, then the
+//! map as Ganeti writes it. The map is bound to the digest of `server.pem`. `latch`: a first line
+//! `noded-proxy latch, version 1`, then the digests of the certificates under which there was a
+//! map, newest last. So neither a restart nor a `server.pem` that comes back before the map leads
+//! into the bootstrap phase again, and a node that joins another cluster starts afresh. This file
+//! must never take what it cannot read back for nothing.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::node::files::{self, FileContent};
-use rules::admission::LastGood;
+use crate::node::directory::Directory;
+use crate::node::files::{self, FileContent, Stamp};
+use rules::admission::{LastGood, Latch, Memory};
 use rules::candidates::{MAX_BYTES, MapFile, parse};
 
-const HEAD: &str = "noded-proxy last good map, version 1, server ";
+const MAP_HEAD: &str = "noded-proxy last good map, version 1, server ";
+const LATCH_HEAD: &str = "noded-proxy latch, version 1";
 
-/// The state file's name in the state directory.
-pub(super) const NAME: &str = "last-good-map";
+/// The name of the last good map in the state directory.
+pub(super) const MAP: &str = "last-good-map";
+/// The name of the file with the digests.
+pub(super) const LATCH: &str = "latch";
 
 /// What the state directory remembers.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum SavedMap {
-    /// Nothing.
-    Nothing,
-    /// The last good map.
-    Map(LastGood),
-    /// There is a file, but it cannot be read back. It shows that a map was once seen, so the
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Remembered {
+    /// What could be read back.
+    pub(crate) memory: Memory,
+    /// A file that cannot be read back, and why. It shows that a map was once seen, so the
     /// bootstrap phase stays closed until there is a good map again.
-    Damaged(String),
+    pub(crate) damaged: Option<(PathBuf, String)>,
 }
 
-/// The state file.
+/// The two files.
 #[derive(Debug)]
 pub(crate) struct State {
-    path: PathBuf,
+    directory: PathBuf,
     writes: bool,
-    written: Option<LastGood>,
+    written: Memory,
+    stamps: [Option<Stamp>; 2],
 }
 
 impl State {
     pub(crate) fn new(dir: &Path) -> Self {
         Self {
-            path: dir.join(NAME),
+            directory: dir.to_owned(),
             writes: true,
-            written: None,
+            written: Memory::default(),
+            stamps: [None, None],
         }
     }
 
-    /// The same, but the file is never touched.
+    /// The same, but the files are never touched.
     pub(super) fn read_only(self) -> Self {
         Self {
             writes: false,
@@ -56,68 +62,107 @@ impl State {
     }
 
     /// Reads what was kept.
-    pub(crate) fn load(&mut self) -> SavedMap {
-        let remembered = match files::read(&self.path, MAX_BYTES + 1024) {
-            FileContent::Absent => SavedMap::Nothing,
-            FileContent::TooLarge => SavedMap::Damaged("it is too large".into()),
-            FileContent::Unreadable(why) => SavedMap::Damaged(why),
-            FileContent::Content(content) => match decode(&content) {
-                Some(good) => SavedMap::Map(good),
-                None => SavedMap::Damaged("it is not a state file of this program".into()),
-            },
+    pub(crate) fn load(&mut self) -> Remembered {
+        self.stamps = self.stamps();
+        let mut found = Remembered::default();
+        let mut damaged = |path: PathBuf, why: &str| {
+            found.damaged.get_or_insert_with(|| (path, why.to_owned()));
         };
-        if let SavedMap::Map(good) = &remembered {
-            self.written = Some(good.clone());
+        match files::read(&self.latch_path(), MAX_BYTES) {
+            FileContent::Absent => {}
+            FileContent::TooLarge => damaged(self.latch_path(), "it is too large"),
+            FileContent::Unreadable(why) => damaged(self.latch_path(), &why),
+            FileContent::Content(content) => {
+                let (latch, whole) = decode_latch(&content);
+                found.memory.latch = latch;
+                if !whole {
+                    damaged(self.latch_path(), ALIEN);
+                }
+            }
         }
-        remembered
+        match files::read(&self.map_path(), MAX_BYTES + 1024) {
+            FileContent::Absent => {}
+            FileContent::TooLarge => damaged(self.map_path(), "it is too large"),
+            FileContent::Unreadable(why) => damaged(self.map_path(), &why),
+            FileContent::Content(content) => match decode_map(&content) {
+                Some(good) => found.memory.last_good = Some(good),
+                None => damaged(self.map_path(), ALIEN),
+            },
+        }
+        self.written = match found.damaged {
+            None => found.memory.clone(),
+            Some(_) => Memory::default(), // to be written anew
+        };
+        // Before there was a latch, the map was all that was kept.
+        if let Some(good) = &found.memory.last_good {
+            found.memory.latch.close(good.server);
+        }
+        found
     }
 
-    /// Writes the last good map, or deletes the file. Does nothing if the file is up to date.
-    pub(super) fn keep(&mut self, last_good: Option<&LastGood>) -> io::Result<()> {
-        if !self.writes || self.written.as_ref() == last_good {
+    /// Writes what is to be remembered. Does nothing if the files are up to date.
+    pub(super) fn keep(&mut self, memory: &Memory) -> io::Result<()> {
+        if !self.writes || (self.written == *memory && self.stamps == self.stamps()) {
             return Ok(());
         }
-        match last_good {
-            Some(good) => self.write(good)?,
-            None => remove(&self.path)?,
-        }
-        self.written = last_good.cloned();
+        // The latch first: if the second write fails, the bootstrap phase is closed.
+        let latch = (memory.latch != Latch::default()).then(|| encode_latch(&memory.latch));
+        self.put(LATCH, latch)?;
+        let map = memory.last_good.as_ref();
+        let map = map.map(|good| format!("{MAP_HEAD}{}\n{}", good.server, good.map));
+        self.put(MAP, map)?;
+        self.written = memory.clone();
+        self.stamps = self.stamps();
         Ok(())
     }
 
-    /// Deletes the file, damaged or not.
-    pub(super) fn forget(&mut self) -> io::Result<()> {
-        self.written = None;
-        if self.writes {
-            remove(&self.path)
-        } else {
-            Ok(())
+    fn put(&self, name: &str, content: Option<String>) -> io::Result<()> {
+        match content {
+            Some(content) => files::replace(&self.directory.join(name), content.as_bytes()),
+            None => Directory::open(&self.directory)?
+                .remove(name.as_ref())
+                .map(drop),
         }
     }
 
-    /// The file's path, for messages.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// The path of the last good map, for messages.
+    pub(crate) fn map_path(&self) -> PathBuf {
+        self.directory.join(MAP)
     }
 
-    fn write(&self, good: &LastGood) -> io::Result<()> {
-        let content = format!("{HEAD}{}\n{}", good.server, good.map);
-        files::replace(&self.path, content.as_bytes())
+    fn latch_path(&self) -> PathBuf {
+        self.directory.join(LATCH)
     }
-}
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    fn stamps(&self) -> [Option<Stamp>; 2] {
+        [self.latch_path(), self.map_path()].map(|path| Stamp::of(&path))
     }
 }
 
-fn decode(content: &[u8]) -> Option<LastGood> {
+/// What is said of a file with other content.
+const ALIEN: &str = "it is not a state file of this program";
+
+fn encode_latch(latch: &Latch) -> String {
+    let digests = latch.iter().map(|digest| format!("{digest}\n"));
+    let digests: String = digests.collect();
+    format!("{LATCH_HEAD}\n{digests}")
+}
+
+/// The digests that can be read, and whether these are all.
+fn decode_latch(content: &[u8]) -> (Latch, bool) {
+    let text = String::from_utf8_lossy(content);
+    let mut lines = text.lines();
+    let is_ours = lines.next() == Some(LATCH_HEAD) && text.ends_with('\n');
+    let digests: Vec<_> = lines.map(|line| line.parse().ok()).collect();
+    let whole = is_ours && !digests.is_empty() && digests.iter().all(Option::is_some);
+    (digests.into_iter().flatten().collect(), whole)
+}
+
+fn decode_map(content: &[u8]) -> Option<LastGood> {
     let end = content.iter().position(|b| *b == b'\n')?;
     let server = std::str::from_utf8(&content[..end])
         .ok()?
-        .strip_prefix(HEAD)?
+        .strip_prefix(MAP_HEAD)?
         .parse()
         .ok()?;
     match parse(&content[end + 1..]) {
@@ -133,45 +178,95 @@ fn decode(content: &[u8]) -> Option<LastGood> {
 mod tests {
     use super::*;
     use rules::identity::Digest;
+    use std::fs;
 
-    fn good(server: u8) -> LastGood {
+    fn good(server: u8) -> Memory {
         let text = format!(
             "u1={}\nu2={}\n",
             Digest::from_bytes([1; 20]),
             Digest::from_bytes([2; 20])
         );
-        match parse(text.as_bytes()) {
-            MapFile::Listed(map) => LastGood {
-                server: Digest::from_bytes([server; 20]),
-                map: Arc::new(map),
-            },
-            other => panic!("{other:?}"),
+        let MapFile::Listed(map) = parse(text.as_bytes()) else {
+            panic!("{text}")
+        };
+        let (server, map) = (Digest::from_bytes([server; 20]), Arc::new(map));
+        Memory {
+            last_good: Some(LastGood { server, map }),
+            latch: [Digest::from_bytes([8; 20]), server].into_iter().collect(),
         }
     }
 
+    /// What another process would read back.
+    fn kept(dir: &Path) -> Remembered {
+        State::new(dir).load()
+    }
+
     #[test]
-    fn what_is_kept_is_read_back_and_can_be_forgotten() {
+    fn what_is_kept_is_read_back_and_the_latch_outlives_the_map() {
         let dir = tempfile::tempdir().unwrap();
         let mut state = State::new(dir.path());
-        assert_eq!(state.load(), SavedMap::Nothing);
-        state.keep(Some(&good(9))).unwrap();
-        assert_eq!(State::new(dir.path()).load(), SavedMap::Map(good(9)));
-        state.keep(None).unwrap();
-        assert_eq!(State::new(dir.path()).load(), SavedMap::Nothing);
+        assert_eq!(state.load(), Remembered::default());
+        state.keep(&good(9)).unwrap();
+        let found = kept(dir.path());
+        assert_eq!((found.memory, found.damaged), (good(9), None));
+        let left = Memory {
+            last_good: None,
+            ..good(9)
+        };
+        state.keep(&left).unwrap();
+        assert!(!state.map_path().exists());
+        assert_eq!(kept(dir.path()).memory, left);
+        state.keep(&Memory::default()).unwrap();
+        assert_eq!(kept(dir.path()), Remembered::default());
+    }
+
+    #[test]
+    fn a_file_of_a_version_without_the_latch_closes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        State::new(dir.path()).keep(&good(9)).unwrap();
+        fs::remove_file(dir.path().join(LATCH)).unwrap();
+        let found = kept(dir.path()).memory;
+        assert!(found.latch.holds(&Digest::from_bytes([9; 20])));
     }
 
     #[test]
     fn a_damaged_file_is_not_nothing() {
         let dir = tempfile::tempdir().unwrap();
+        State::new(dir.path()).keep(&good(9)).unwrap();
+        for (name, head) in [(MAP, MAP_HEAD), (LATCH, LATCH_HEAD)] {
+            let path = dir.path().join(name);
+            let whole = fs::read(&path).unwrap();
+            for cut in [0, 10, head.len() + 59, whole.len() - 5] {
+                fs::write(&path, &whole[..cut]).unwrap();
+                let found = kept(dir.path());
+                assert!(found.damaged.is_some(), "{name} cut at {cut}");
+            }
+            fs::write(&path, &whole).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_digests_before_the_damage_still_count() {
+        let dir = tempfile::tempdir().unwrap();
+        State::new(dir.path()).keep(&good(9)).unwrap();
+        let path = dir.path().join(LATCH);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 5]).unwrap();
+        fs::remove_file(dir.path().join(MAP)).unwrap();
+        let found = kept(dir.path());
+        assert!(found.damaged.is_some());
+        assert!(found.memory.latch.holds(&Digest::from_bytes([8; 20])));
+    }
+
+    #[test]
+    fn files_that_somebody_removed_are_written_again() {
+        let dir = tempfile::tempdir().unwrap();
         let mut state = State::new(dir.path());
-        state.keep(Some(&good(9))).unwrap();
-        let whole = fs::read(state.path()).unwrap();
-        for cut in [0, 10, HEAD.len() + 59, whole.len() - 5] {
-            fs::write(state.path(), &whole[..cut]).unwrap();
-            assert!(
-                matches!(State::new(dir.path()).load(), SavedMap::Damaged(_)),
-                "cut at {cut}"
-            );
+        state.keep(&good(9)).unwrap();
+        for name in [MAP, LATCH] {
+            fs::remove_file(dir.path().join(name)).unwrap();
+            state.keep(&good(9)).unwrap();
+            assert_eq!(kept(dir.path()).memory, good(9), "{name}");
         }
     }
 }

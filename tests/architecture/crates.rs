@@ -11,7 +11,7 @@ const PLACES: [(&str, &[&str]); 9] = [
     ("openssl", &["src/tls/"]),
     ("tokio_openssl", &["src/tls/"]),
     ("prometheus", &["src/metrics/"]),
-    ("notify", &["src/trust/watch.rs"]),
+    ("notify", &["src/trust/watch/"]),
     ("landlock", &["src/daemon/sandbox"]),
     ("sd_notify", &["src/daemon/systemd.rs"]),
     ("listenfd", &["src/daemon/systemd.rs"]),

@@ -1,6 +1,7 @@
 //! Who is admitted as time goes by: the bootstrap phase, the latch that ends it, restarts.
 
 use std::fs;
+use std::process::Command;
 
 use crate::handshake::{assert_refused, proxy_for};
 use crate::support::client::{admitted, alert};
@@ -217,10 +218,7 @@ fn a_directory_for_a_map_keeps_the_last_good_one() {
 fn a_fifo_for_a_map_keeps_the_last_good_one() {
     keeps_the_last_good_map("unreadable", "not a regular file", |p| {
         fs::remove_file(p.map_path()).unwrap();
-        let made = std::process::Command::new("mkfifo")
-            .arg(p.map_path())
-            .status()
-            .unwrap();
+        let made = Command::new("mkfifo").arg(p.map_path()).status().unwrap();
         assert!(made.success());
     });
 }
@@ -289,6 +287,114 @@ fn a_damaged_state_file_keeps_the_bootstrap_phase_closed() {
     proxy.write_map(&[("uuid-1", &node)]);
     wait_until("a good map is taken", || admitted(proxy.addr(), &node));
     assert_listed(&proxy, &pki, &node);
+}
+
+/// Whether nobody is admitted, `server.pem` neither, and it is told why and what to do.
+#[track_caller]
+fn assert_map_gone(proxy: &Proxy, pki: &Pki, node: &Identity) {
+    proxy.wait_for("it is ready", |p| p.health().0 == 200);
+    assert!(!admitted(proxy.addr(), pki.server()), "server.pem");
+    assert!(!admitted(proxy.addr(), node), "the candidate");
+    let status = proxy.status();
+    assert_eq!(status["admission"]["why"], "map_gone", "{status:#}");
+    let reasons = proxy.health().1["reasons"].to_string();
+    assert!(reasons.contains("noded-proxy reset"), "{reasons}");
+    assert_eq!(proxy.metric("noded_proxy_candidate_map_stale"), 1.0);
+    let explained = explain(proxy, node);
+    let words = ["REFUSED, nobody_admitted", "noded-proxy reset"];
+    assert!(words.iter().all(|w| explained.contains(w)), "{explained}");
+}
+
+/// What `explain` says of a certificate.
+fn explain(proxy: &Proxy, identity: &Identity) -> String {
+    let file = proxy.dir().join("explained.pem");
+    fs::write(&file, &identity.cert_pem).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_noded-proxy"));
+    command.arg("explain").arg(&file);
+    command.arg("--config").arg(proxy.dir().join("config.toml"));
+    command.arg("--server-pem").arg(proxy.server_pem_path());
+    command.arg("--ssconf-dir").arg(proxy.dir().join("ganeti"));
+    command.arg("--state-dir").arg(proxy.dir().join("state"));
+    String::from_utf8(command.output().unwrap().stdout).unwrap()
+}
+
+/// The node loses `server.pem`, and the port is closed.
+fn leave(proxy: &Proxy) {
+    fs::remove_file(proxy.server_pem_path()).unwrap();
+    proxy.wait_for("it is not ready", |p| p.health().0 == 503);
+}
+
+#[test]
+fn a_server_pem_that_comes_back_before_the_map_opens_nothing() {
+    let pki = Pki::new();
+    let node = pki.client(NAME);
+    let mut proxy = proxy_for(&pki, &node).start();
+    assert_listed(&proxy, &pki, &node);
+    let come_back = |proxy: &Proxy| {
+        replace(&proxy.server_pem_path(), pki.server_pem().as_bytes(), 0o400);
+    };
+    for map_first in [true, false] {
+        if map_first {
+            fs::remove_file(proxy.map_path()).unwrap();
+            leave(&proxy);
+        } else {
+            leave(&proxy);
+            fs::remove_file(proxy.map_path()).unwrap();
+        }
+        proxy.wait_for("the last good map is dropped", |p| !p.state_path().exists());
+        come_back(&proxy);
+        assert_map_gone(&proxy, &pki, &node);
+        proxy.write_map(&[("uuid-1", &node)]);
+        wait_until("the map is in force", || admitted(proxy.addr(), &node));
+        assert_listed(&proxy, &pki, &node);
+    }
+    // A restart between the two changes nothing.
+    leave(&proxy);
+    fs::remove_file(proxy.map_path()).unwrap();
+    proxy.restart(|_| {});
+    come_back(&proxy);
+    assert_map_gone(&proxy, &pki, &node);
+    proxy.restart(|_| {});
+    assert_map_gone(&proxy, &pki, &node);
+    // Only the administrator opens the phase.
+    proxy.restart(|p| {
+        let reset = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
+            .args(["reset", "--state-dir"])
+            .arg(p.dir().join("state"))
+            .output()
+            .unwrap();
+        assert!(reset.status.success(), "{reset:?}");
+    });
+    assert_bootstrap(&proxy, &pki, &node);
+}
+
+#[test]
+fn a_second_cluster_does_not_open_the_first_one_again() {
+    let (pki, other) = (Pki::new(), Pki::new());
+    let node = pki.client(NAME);
+    let proxy = proxy_for(&pki, &node).start();
+    assert_listed(&proxy, &pki, &node);
+    fs::remove_file(proxy.map_path()).unwrap();
+    let show = |pem: String| replace(&proxy.server_pem_path(), pem.as_bytes(), 0o400);
+    show(other.server_pem());
+    wait_until("the other cluster's bootstrap phase", || {
+        admitted(proxy.addr(), other.server())
+    });
+    show(pki.server_pem());
+    proxy.wait_for("the first one is back", |p| {
+        p.status()["server_pem"]["digest"] == pki.server().digest.as_str()
+    });
+    assert_map_gone(&proxy, &pki, &node);
+}
+
+#[test]
+fn a_map_that_is_gone_names_the_way_out() {
+    let pki = Pki::new();
+    let node = pki.client(NAME);
+    let proxy = proxy_for(&pki, &node).start();
+    fs::remove_file(proxy.map_path()).unwrap();
+    assert_degraded(&proxy, "noded-proxy reset");
+    assert!(explain(&proxy, pki.server()).contains("noded-proxy reset"));
 }
 
 #[test]

@@ -309,7 +309,7 @@ fn the_bundle_of_candidates_is_looked_at() {
     node.check(&flag).assert(
         "candidate_bundle",
         "warning",
-        &["0 certificates", "1 files of no use"],
+        &["0 certificates", "1 of no use"],
     );
     let client = fs::read_to_string(node.path("ganeti/client.pem")).unwrap();
     node.write("bundle.pem", &client, 0o644);

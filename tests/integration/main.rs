@@ -28,6 +28,7 @@
 //! | `port` | who listens on noded's port, and whether its guard holds |
 //! | `ports` | a port that is taken when the proxy starts |
 //! | `sandbox` | what the running process can no longer do |
+//! | `watching` | what the watches see: slow writers, links, moved directories |
 //! | `support` | certificates, the proxy, clients and stand-ins for noded |
 
 #![allow(
@@ -62,3 +63,4 @@ mod sandbox;
 mod session;
 mod support;
 mod threats;
+mod watching;

@@ -109,19 +109,14 @@ fn scp_over_a_longer_map_admits_and_locks_out_nobody_before_it_is_done() {
     ];
     let old = [(uuids[0], &nodes[0]), (uuids[1], &nodes[1])];
     let proxy = Proxy::with(&pki).candidates(&old).start();
-    let file = OpenOptions::new()
-        .write(true)
-        .open(proxy.map_path())
-        .unwrap();
+    // Opened and closed for each byte: a file that stays open would not be read so soon.
+    let open = || OpenOptions::new().write(true).open(proxy.map_path());
     let text = map_text(&[("bootstrap", &new)]);
-    let failures = "noded_proxy_reload_failures_total{file=\"candidate_map\"}";
+    let readings = "noded_proxy_readings_total{cause=\"inotify\"}";
     for (at, byte) in text.bytes().enumerate() {
-        file.write_at(&[byte], at as u64).unwrap();
-        if at >= "bootstrap".len() {
-            // From here on the file is torn, and every reading of it counts as a failure.
-            let before = proxy.metric(failures);
-            proxy.wait_for("the torn file is read", |p| p.metric(failures) > before);
-        }
+        let before = proxy.metric(readings);
+        open().unwrap().write_at(&[byte], at as u64).unwrap();
+        proxy.wait_for("the torn file is read", |p| p.metric(readings) > before);
         for (who, expected) in [
             (&nodes[0], true),
             (&nodes[1], true),
@@ -137,7 +132,10 @@ fn scp_over_a_longer_map_admits_and_locks_out_nobody_before_it_is_done() {
             );
         }
     }
-    file.set_len(text.len() as u64).unwrap();
+    // From the first byte on the file was torn: one fault, though its text changed all the time.
+    let failures = "noded_proxy_reload_failures_total{file=\"candidate_map\"}";
+    assert_eq!(proxy.metric(failures), 1.0);
+    open().unwrap().set_len(text.len() as u64).unwrap();
     wait_until("the new map is in force", || admitted(proxy.addr(), &new));
     for gone in [&nodes[0], &nodes[1], &stranger, pki.server()] {
         assert!(!admitted(proxy.addr(), gone));
@@ -329,6 +327,7 @@ fn before_the_node_joins_a_cluster_the_proxy_waits() {
         (status, &health["live"], &health["ready"]),
         (503, &true.into(), &false.into())
     );
+    assert!(health["reasons"].to_string().contains("in no cluster"));
     assert_eq!(proxy.get("/healthz/live").status, 200);
     assert_eq!(proxy.status()["listening"], serde_json::json!([]));
     assert!(!proxy.logged("listening"));
@@ -338,6 +337,41 @@ fn before_the_node_joins_a_cluster_the_proxy_waits() {
     proxy.wait_for("it is ready", |p| p.health().0 == 200);
     assert!(admitted(proxy.addr(), &node));
     assert_eq!(proxy.status()["listening"][0], proxy.addr().to_string());
+}
+
+/// Whether a broken `server.pem` without an older one is told as what it is, and counted once.
+fn is_told_as_broken(proxy: &Proxy) {
+    let retries = "noded_proxy_readings_total{cause=\"retry\"}";
+    proxy.wait_for("it is read again and again", |p| p.metric(retries) >= 4.0);
+    let reasons = proxy.health().1["reasons"].to_string();
+    let path = proxy.server_pem_path().display().to_string();
+    assert!(reasons.contains(&path), "{reasons}");
+    assert!(!reasons.contains("in no cluster"), "{reasons}");
+    let counted = "noded_proxy_reload_failures_total{file=\"server_pem\"}";
+    assert_eq!(proxy.metric(counted), 1.0, "one fault counts once");
+    assert_eq!(proxy.metric("noded_proxy_faulty{file=\"server_pem\"}"), 1.0);
+    let stale = proxy.metric("noded_proxy_candidate_map_stale");
+    assert_eq!(stale, 1.0, "the map that is there is not in force");
+}
+
+#[test]
+fn a_server_pem_that_is_broken_at_the_start_is_told_as_that() {
+    let pki = Pki::new();
+    let node = pki.client(NAME);
+    let proxy = Proxy::with(&pki)
+        .server_pem(&pki.server_pem()[..1000])
+        .candidates(&[("uuid-1", &node)])
+        .start();
+    is_told_as_broken(&proxy);
+    replace(&proxy.server_pem_path(), pki.server_pem().as_bytes(), 0o400);
+    proxy.wait_for("it is ready", |p| p.health().0 == 200);
+    assert!(admitted(proxy.addr(), &node));
+    for metric in [
+        "noded_proxy_faulty{file=\"server_pem\"}",
+        "noded_proxy_candidate_map_stale",
+    ] {
+        assert_eq!(proxy.metric(metric), 0.0, "{metric}");
+    }
 }
 
 #[test]
@@ -355,13 +389,14 @@ fn a_faulty_first_server_pem_is_waited_for_too() {
     );
     proxy.wait_for("it is refused", |p| p.logged(FAULT));
     assert_eq!(proxy.health().0, 503);
+    is_told_as_broken(&proxy);
     overwrite(&proxy.server_pem_path(), pki.server_pem().as_bytes(), 0o400);
     proxy.wait_for("it is ready", |p| p.health().0 == 200);
     assert!(admitted(proxy.addr(), &node));
 }
 
 #[test]
-fn a_node_that_leaves_its_cluster_closes_the_port_and_forgets() {
+fn a_node_that_leaves_its_cluster_closes_the_port_and_forgets_whom_it_admitted() {
     let pki = Pki::new();
     let node = pki.client(NAME);
     let proxy = proxy_for(&pki, &node)
@@ -381,12 +416,17 @@ fn a_node_that_leaves_its_cluster_closes_the_port_and_forgets() {
     );
     proxy.wait_for("the state is dropped", |p| !p.state_path().exists());
 
-    // It joins again, and has no map yet: that is the bootstrap phase and nothing learned before
-    // counts.
+    // It joins another cluster, and has no map yet: that is the bootstrap phase, and nothing
+    // learned before counts.
+    let other = Pki::new();
     fs::remove_file(proxy.map_path()).unwrap();
-    replace(&proxy.server_pem_path(), pki.server_pem().as_bytes(), 0o400);
+    replace(
+        &proxy.server_pem_path(),
+        other.server_pem().as_bytes(),
+        0o400,
+    );
     proxy.wait_for("it is ready", |p| p.health().0 == 200);
-    assert!(admitted(proxy.addr(), pki.server()));
+    assert!(admitted(proxy.addr(), other.server()));
     let failure = refusal(proxy.addr(), Some(&node), Tls::V13).unwrap();
     assert_eq!(failure.alert, Some(alert::UNKNOWN_CA));
 }

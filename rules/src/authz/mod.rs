@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::admission::{Admission, Nobody};
 use crate::identity::PeerIdentity;
 use crate::named;
+pub use place::Master;
 use place::{Cluster, Misfit, misfit};
 
 /// What the administrator decided beyond the candidate map.
@@ -70,9 +71,14 @@ pub struct Facts<'a> {
     pub primary_addresses: &'a HashMap<String, IpAddr>,
     /// Common name of `server.pem`.
     pub cluster: Option<&'a str>,
+    /// The cluster's own address, and who may hold it.
+    pub master: Option<Master<'a>>,
     /// Whether the certificate is that of `server.pem` or signed by it, which admitted a peer
     /// before Ganeti 2.11. Only [`Mode::Audit`] looks at it.
     pub of_the_cluster: bool,
+    /// Whether the certificate says that it is not for clients, such as the one that the proxy makes
+    /// for itself. Only [`Mode::Audit`] looks at it.
+    pub excludes_clients: bool,
     /// Seconds since 1970.
     pub now: i64,
 }
@@ -162,12 +168,14 @@ pub fn authorise(peer: &PeerIdentity, facts: &Facts<'_>, policy: Policy) -> Resu
     match (policy.mode, enforce(peer, facts, policy)) {
         // Both modes refuse a forged certificate.
         (_, Err(Denied::DigestCollision)) => Err(Denied::DigestCollision),
-        (Mode::Audit, Err(would)) if facts.of_the_cluster => Ok(Permit {
-            key: "audit".into(),
-            outside_validity: outside_validity(peer, facts.now),
-            misplaced: None,
-            audited: Some(would),
-        }),
+        (Mode::Audit, Err(would)) if facts.of_the_cluster && !facts.excludes_clients => {
+            Ok(Permit {
+                key: "audit".into(),
+                outside_validity: outside_validity(peer, facts.now),
+                misplaced: None,
+                audited: Some(would),
+            })
+        }
         (Mode::Enforce | Mode::Audit, result) => result,
     }
 }
@@ -208,6 +216,7 @@ fn misplaced(peer: &PeerIdentity, facts: &Facts<'_>) -> Option<Denied> {
         candidates: facts.candidate_addresses,
         nodes: facts.primary_addresses,
         name: facts.cluster,
+        master: facts.master,
     };
     misfit(peer, cluster).map(|misfit| match misfit {
         Misfit::NotCandidate => Denied::AddressNotCandidate,

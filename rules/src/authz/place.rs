@@ -1,7 +1,8 @@
 //! Does the peer's address fit its certificate? (`bind_peer`)
 //!
 //! Candidates call from their primary address, and `client.pem` names its node (Ganeti 2.12.5 and
-//! later). Pure, and closed: while the lists of addresses are not known, no address fits.
+//! later). The master may also call from the cluster's own address: in IPv6 clusters where that has a
+//! netmask of 128, Linux picks it as the source. Pure, and closed: while the lists of addresses are not known, no address fits.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -17,6 +18,18 @@ pub(super) struct Cluster<'a> {
     pub(super) nodes: &'a HashMap<String, IpAddr>,
     /// Common name of `server.pem`.
     pub(super) name: Option<&'a str>,
+    /// The cluster's own address.
+    pub(super) master: Option<Master<'a>>,
+}
+
+/// The cluster's own address (`ssconf_master_ip`), and who may hold it.
+#[derive(Debug, Clone, Copy)]
+pub struct Master<'a> {
+    /// The address.
+    pub address: IpAddr,
+    /// The nodes that may hold it: the one that `ssconf_master_node` names, and the one in which this
+    /// node believes. They differ during a failover.
+    pub nodes: [Option<&'a str>; 2],
 }
 
 /// How an address does not fit.
@@ -29,7 +42,10 @@ pub(super) enum Misfit {
 
 /// How the peer's address does not fit its certificate; `None` if it does.
 pub(super) fn misfit(peer: &PeerIdentity, cluster: Cluster<'_>) -> Option<Misfit> {
-    if !cluster.candidates.contains(&peer.address) {
+    let master = cluster
+        .master
+        .filter(|master| master.address == peer.address);
+    if master.is_none() && !cluster.candidates.contains(&peer.address) {
         return Some(Misfit::NotCandidate);
     }
     // server.pem, and client.pem as Ganeti made it up to 2.12.4, have the cluster's name. They name
@@ -38,8 +54,10 @@ pub(super) fn misfit(peer: &PeerIdentity, cluster: Cluster<'_>) -> Option<Misfit
     if claimed.is_some() && claimed == cluster.name {
         return None;
     }
+    let is_master = |master: Master<'_>| claimed.is_some() && master.nodes.contains(&claimed);
     let address = claimed.and_then(|name| cluster.nodes.get(name));
-    (address != Some(&peer.address)).then_some(Misfit::OtherNode)
+    let fits = address == Some(&peer.address) || master.is_some_and(is_master);
+    (!fits).then_some(Misfit::OtherNode)
 }
 
 #[cfg(test)]
@@ -95,6 +113,14 @@ mod tests {
                 nobodys,
             ),
             (Some("n1"), "192.0.2.1", &none, nobodys), // nothing known: closed
+            // The cluster's own address: for the master of this moment alone.
+            (Some("n1"), "2001:db8::200", &candidates, None),
+            (Some("n2"), "2001:db8::200", &candidates, None),
+            (Some("n3"), "2001:db8::200", &candidates, other),
+            (None, "2001:db8::200", &candidates, other),
+            (Some("n1"), "2001:db8::201", &candidates, nobodys),
+            (Some("n1"), "2001:db8::200", &none, None),
+            (Some("ganeti.example.com"), "2001:db8::200", &none, None),
         ];
         for (cn, from, candidates, expected) in table {
             let admission = Admission::Bootstrap(SERVER);
@@ -104,7 +130,12 @@ mod tests {
                 candidate_addresses: candidates,
                 primary_addresses: &nodes,
                 cluster: Some("ganeti.example.com"),
+                master: Some(Master {
+                    address: ip("2001:db8::200"),
+                    nodes: [Some("n1"), Some("n2")],
+                }),
                 of_the_cluster: false,
+                excludes_clients: false,
                 now: 1_000,
             };
             let peer = peer(cn, from);

@@ -28,12 +28,19 @@ fn listed(digests: &[u8]) -> Admission {
     }
 }
 
+/// What a certificate is to the cluster, for audit mode: of it, and not for clients.
+type Kind = (bool, bool);
+
+const FOREIGN: Kind = (false, false);
+const MEMBER: Kind = (true, false);
+const SERVER: Kind = (true, true);
+
 fn ask(
     peer: &PeerIdentity,
     admission: &Admission,
     policy: Policy,
     known: Option<&[u8]>,
-    of_the_cluster: bool,
+    (of_the_cluster, excludes_clients): Kind,
 ) -> Result<Permit, Denied> {
     let facts = Facts {
         admission,
@@ -41,7 +48,9 @@ fn ask(
         candidate_addresses: &HashSet::new(),
         primary_addresses: &HashMap::new(),
         cluster: Some("ganeti.example.com"),
+        master: None,
         of_the_cluster,
+        excludes_clients,
         now: NOW,
     };
     authorise(peer, &facts, policy)
@@ -131,7 +140,7 @@ fn the_rule_as_a_table() {
         ),
     ];
     for (case, peer, admission, policy, expected) in table {
-        let found = ask(peer, &admission, policy, None, false);
+        let found = ask(peer, &admission, policy, None, FOREIGN);
         let found = found
             .as_ref()
             .map(|p| (p.key(), p.outside_validity()))
@@ -146,7 +155,7 @@ fn validity_includes_its_first_and_last_second() {
         reject_expired: true,
         ..Policy::default()
     };
-    assert!(ask(&peer(1, NOW, NOW), &listed(&[1]), strict, None, false).is_ok());
+    assert!(ask(&peer(1, NOW, NOW), &listed(&[1]), strict, None, FOREIGN).is_ok());
 }
 
 #[test]
@@ -171,7 +180,7 @@ fn where_the_certificate_is_known_the_digest_alone_is_not_enough() {
     let (listed, lax) = (listed(&[1]), Policy::default());
     let mut forged = peer(1, 0, 2_000);
     forged.der = Arc::from(*b"forged");
-    let found = |known: Option<&[u8]>| ask(&forged, &listed, lax, known, false).map(|_| ());
+    let found = |known: Option<&[u8]>| ask(&forged, &listed, lax, known, FOREIGN).map(|_| ());
     assert_eq!(found(Some(b"genuine")), Err(Denied::DigestCollision));
     assert_eq!((found(Some(b"forged")), found(None)), (Ok(()), Ok(())));
 }
@@ -188,54 +197,75 @@ fn audit_admits_every_certificate_of_the_cluster_and_says_what_enforce_would_do(
     let boot = Admission::Bootstrap(Digest::from_bytes([9; 20]));
     let unknown = Some(Denied::UnknownDigest);
     let table = [
-        ("listed", &member, listed(&[1]), true, Ok(("uuid-1", None))),
+        (
+            "listed",
+            &member,
+            listed(&[1]),
+            MEMBER,
+            Ok(("uuid-1", None)),
+        ),
         // Whom the map admits, noded admits now: audit takes nothing away.
         (
             "listed, self-signed",
             &member,
             listed(&[1]),
-            false,
+            FOREIGN,
             Ok(("uuid-1", None)),
         ),
         (
             "not listed",
             &member,
             listed(&[2]),
-            true,
+            MEMBER,
             Ok(("audit", unknown)),
         ),
         (
             "foreign",
             &member,
             listed(&[2]),
-            false,
+            FOREIGN,
             Err(Denied::UnknownDigest),
+        ),
+        // Such as the one that the proxy makes for itself: server.pem signed it too.
+        (
+            "for servers alone",
+            &member,
+            listed(&[2]),
+            SERVER,
+            Err(Denied::UnknownDigest),
+        ),
+        (
+            "for servers alone, listed",
+            &member,
+            listed(&[1]),
+            SERVER,
+            Ok(("uuid-1", None)),
         ),
         (
             "bootstrap",
             &member,
             boot,
-            true,
+            MEMBER,
             Ok(("audit", Some(Denied::BootstrapRefused))),
         ),
         (
             "expired, not listed",
             &old,
             listed(&[2]),
-            true,
+            MEMBER,
             Ok(("audit", unknown)),
         ),
         (
             "forged",
             &forged,
             listed(&[1]),
-            true,
+            MEMBER,
             Err(Denied::DigestCollision),
         ),
     ];
-    for (case, peer, admission, of_the_cluster, expected) in table {
+    for (case, peer, admission, kind, expected) in table {
         let known = Some(&b""[..]);
-        let found = ask(peer, &admission, audit, known, of_the_cluster);
+        let found = ask(peer, &admission, audit, known, kind);
         let found = found
             .as_ref()
             .map(|p| (p.key(), p.audited()))

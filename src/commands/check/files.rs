@@ -1,10 +1,9 @@
 //! Reads the files, and puts what was found before the judges. It never writes one.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{Access, access};
 
 use super::arguments;
 use super::certificates::{self, Pem, Role};
@@ -12,9 +11,10 @@ use super::finding::Finding;
 use super::loopback;
 use super::map::{self, Map};
 use crate::config::Config;
+use crate::node::directory::Directory;
 use crate::node::files::{FileContent, read};
-use crate::tls::{Credentials, CredentialsError, certificates as pem_certificates};
-use crate::trust::{MAX_PEM, SavedMap, State};
+use crate::tls::{Credentials, CredentialsError, bundle};
+use crate::trust::{MAX_PEM, Remembered, State};
 use rules::candidates::{MAX_BYTES, MapFile, parse};
 
 /// Largest PEM or ssconf file that is read, in bytes.
@@ -31,7 +31,7 @@ pub(super) struct Files {
     role: Role,
     candidates: Option<Vec<String>>,
     state_file: PathBuf,
-    remembered: SavedMap,
+    remembered: Remembered,
     state_dir: Finding,
     candidate_certs: Option<Finding>,
     candidate_bundle: Option<Finding>,
@@ -69,7 +69,7 @@ impl Files {
             role: certificates::role(&host, nodes.as_deref(), candidates.as_deref()),
             candidates,
             remembered: state.load(),
-            state_file: state.path().to_owned(),
+            state_file: state.map_path(),
             state_dir: state_dir(&config.state_dir),
             candidate_certs: config
                 .candidate_certs
@@ -197,7 +197,7 @@ fn state_dir(path: &Path) -> Finding {
     let user = rustix::process::getuid().as_raw();
     let usual = path == Config::default().state_dir;
     match fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && usual => Finding::warning(
+        Err(error) if error.kind() == ErrorKind::NotFound && usual => Finding::warning(
             id,
             format!("{name}: absent: {lost}; the systemd unit makes it"),
         ),
@@ -208,14 +208,17 @@ fn state_dir(path: &Path) -> Finding {
         Ok(found) if !found.is_dir() => {
             Finding::error(id, format!("{name}: not a directory: {lost}"))
         }
-        Ok(_) => match access(path, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(_) => match Directory::open(path).and_then(|directory| directory.try_write()) {
             Ok(()) => Finding::ok(id, format!("{name}: writable for uid {user}")),
             Err(error) => {
-                let todo = "run as the proxy's user, or chown it to him";
-                Finding::error(
-                    id,
-                    format!("{name}: not writable for uid {user} ({error}): {lost}: {todo}"),
-                )
+                let todo = match error.kind() {
+                    ErrorKind::PermissionDenied => "run as the proxy's user, or chown it to him",
+                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room",
+                    ErrorKind::ReadOnlyFilesystem => "mount it to be written",
+                    _ => "repair its file system",
+                };
+                let text = format!("{name}: uid {user} cannot write there ({error})");
+                Finding::error(id, format!("{text}: {lost}: {todo}"))
             }
         },
     }
@@ -263,20 +266,22 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, path: &Path, map: &Map) {
-        let found = match read(path, MAX_PEM) {
-            FileContent::Content(content) => pem_certificates(&content).map_err(|e| e.to_string()),
-            FileContent::Unreadable(why) => Err(why),
+        let mut faulty = |why: String| self.faulty.push(format!("{}: {why}", path.display()));
+        let all = match read(path, MAX_PEM) {
+            FileContent::Content(content) => bundle(&content),
+            FileContent::Unreadable(why) => return faulty(why),
             FileContent::Absent => return, // gone in between
-            FileContent::TooLarge => Err(format!("more than {MAX_PEM} bytes")),
+            FileContent::TooLarge => return faulty(format!("more than {MAX_PEM} bytes")),
         };
-        match (found, &map.file) {
-            (Ok(found), MapFile::Listed(map)) => {
-                let listed = found.iter().filter(|c| map.contains(&c.digest)).count();
-                self.listed += listed;
-                self.unlisted += found.len() - listed;
+        if all.is_empty() {
+            faulty(CredentialsError::NoCertificate.to_string());
+        }
+        for one in all {
+            match (one.certificate, &map.file) {
+                (Ok(info), MapFile::Listed(map)) if map.contains(&info.digest) => self.listed += 1,
+                (Ok(_), _) => self.unlisted += 1,
+                (Err(why), _) => faulty(format!("line {}: {why}", one.line)),
             }
-            (Ok(found), _) => self.unlisted += found.len(),
-            (Err(why), _) => self.faulty.push(format!("{}: {why}", path.display())),
         }
     }
 
@@ -287,7 +292,7 @@ impl Tally {
             None => Finding::ok(id, text),
             Some(first) => Finding::warning(
                 id,
-                format!("{text}, {} files of no use ({first})", self.faulty.len()),
+                format!("{text}, {} of no use ({first})", self.faulty.len()),
             ),
         }
     }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::certificates::{Pem, Role};
 use super::finding::Finding;
-use crate::trust::SavedMap;
-use rules::admission::{Admission, BootstrapPolicy, LastGood, Nobody, ServerPem, resolve};
+use crate::trust::Remembered;
+use rules::admission::{Admission, BootstrapPolicy, Memory, Nobody, ServerPem, resolve};
 use rules::authz::Mode;
 use rules::candidates::MapFile;
 use rules::identity::Digest;
@@ -143,31 +143,25 @@ pub(super) fn admission(
     state_file: &Path,
     map: &MapFile,
     server: &Pem,
-    remembered: &SavedMap,
+    remembered: &Remembered,
     policy: BootstrapPolicy,
     mode: Mode,
 ) -> Vec<Finding> {
     let id = "last_good_map";
     let name = state_file.display();
-    let (kept, last_good, policy) = match remembered {
-        SavedMap::Nothing => (
-            Finding::ok(id, format!("{name}: nothing kept yet")),
-            None,
-            policy,
-        ),
-        SavedMap::Map(good) => {
-            let text = format!("{name}: {} candidates", good.map.entries());
-            (Finding::ok(id, text), Some(good.clone()), policy)
-        }
-        SavedMap::Damaged(why) => {
+    let Remembered { memory, damaged } = remembered;
+    let (kept, policy) = match (damaged, &memory.last_good) {
+        (Some((path, why)), _) => {
             let todo =
                 "the bootstrap phase stays closed; it is written anew with the next good map";
-            (
-                Finding::warning(id, format!("{name}: {why}: {todo}")),
-                None,
-                BootstrapPolicy::Refuse,
-            )
+            let text = format!("{}: {why}: {todo}", path.display());
+            (Finding::warning(id, text), BootstrapPolicy::Refuse)
         }
+        (None, Some(good)) => {
+            let text = format!("{name}: {} candidates", good.map.entries());
+            (Finding::ok(id, text), policy)
+        }
+        (None, None) => (Finding::ok(id, format!("{name}: nothing kept yet")), policy),
     };
     let server = match server {
         Pem::Absent => ServerPem::Absent,
@@ -177,7 +171,7 @@ pub(super) fn admission(
     let outcome = match (mode, server) {
         (Mode::Audit, ServerPem::Known(_)) => audit(),
         (Mode::Audit, ServerPem::Absent | ServerPem::Faulty) | (Mode::Enforce, _) => {
-            outcome(map, server, last_good, policy)
+            outcome(map, server, memory.clone(), policy)
         }
     };
     vec![kept, outcome]
@@ -190,14 +184,9 @@ fn audit() -> Finding {
     Finding::warning("admission", text)
 }
 
-fn outcome(
-    map: &MapFile,
-    server: ServerPem,
-    last_good: Option<LastGood>,
-    policy: BootstrapPolicy,
-) -> Finding {
+fn outcome(map: &MapFile, server: ServerPem, memory: Memory, policy: BootstrapPolicy) -> Finding {
     let id = "admission";
-    let resolved = resolve(map.clone(), server, last_good, policy);
+    let resolved = resolve(map.clone(), server, memory, policy);
     match resolved.admission {
         Admission::Listed(listed) if resolved.stale => {
             let text = format!(
@@ -221,6 +210,11 @@ fn outcome(
         }
         Admission::Nobody(why @ Nobody::NotInCluster) => {
             Finding::warning(id, format!("nobody is admitted: {why}"))
+        }
+        Admission::Nobody(why @ Nobody::MapGone) => {
+            let todo = "gnt-cluster redist-conf on the master writes it anew; if the cluster is to \
+                        have none: noded-proxy reset";
+            Finding::error(id, format!("nobody is admitted: {why}: {todo}"))
         }
         Admission::Nobody(
             why @ (Nobody::NoIdentity | Nobody::BootstrapRefused | Nobody::NoGoodMap),

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::super::certificates::tests::certificate;
 use super::super::finding::Verdict::{self, Error, Ok, Warning};
 use super::*;
+use rules::admission::LastGood;
 use rules::candidates::parse;
 use rules::identity::Digest;
 
@@ -88,30 +89,42 @@ fn who_is_admitted_at_a_start() {
         let MapFile::Listed(map) = map(&[("u", 1)]).file else {
             panic!()
         };
-        SavedMap::Map(LastGood {
-            server: digest(server),
-            map: Arc::new(map),
-        })
+        let (server, map) = (digest(server), Arc::new(map));
+        Remembered {
+            memory: Memory {
+                latch: [server].into_iter().collect(),
+                last_good: Some(LastGood { server, map }),
+            },
+            damaged: None,
+        }
     };
+    // The node has left its cluster since.
+    let left = |server| Remembered {
+        memory: Memory {
+            last_good: None,
+            ..kept(server).memory
+        },
+        damaged: None,
+    };
+    let nothing = Remembered::default;
     let listed = || map(&[("u", 1)]).file;
-    let damaged = || SavedMap::Damaged("cut".into());
+    let damaged = || Remembered {
+        damaged: Some(("f".into(), "cut".into())),
+        ..nothing()
+    };
     let unreadable = || MapFile::Unreadable("EIO".into());
     let table = [
-        (listed(), good(), SavedMap::Nothing, Allow, Ok),
-        (listed(), Pem::Absent, SavedMap::Nothing, Allow, Warning),
-        (
-            listed(),
-            Pem::Faulty("x".into()),
-            SavedMap::Nothing,
-            Allow,
-            Error,
-        ),
-        (MapFile::Absent, good(), SavedMap::Nothing, Allow, Warning),
-        (MapFile::Empty, good(), SavedMap::Nothing, Refuse, Error),
+        (listed(), good(), nothing(), Allow, Ok),
+        (listed(), Pem::Absent, nothing(), Allow, Warning),
+        (listed(), Pem::Faulty("x".into()), nothing(), Allow, Error),
+        (MapFile::Absent, good(), nothing(), Allow, Warning),
+        (MapFile::Empty, good(), nothing(), Refuse, Error),
         (MapFile::Empty, good(), kept(9), Refuse, Warning),
         (MapFile::Empty, good(), kept(8), Refuse, Error),
+        (MapFile::Empty, good(), left(9), Allow, Error),
+        (MapFile::Empty, good(), left(8), Allow, Warning),
         (MapFile::Empty, good(), damaged(), Allow, Error),
-        (unreadable(), good(), SavedMap::Nothing, Allow, Error),
+        (unreadable(), good(), nothing(), Allow, Error),
         (unreadable(), good(), kept(9), Allow, Warning),
     ];
     for (file, server, remembered, policy, expected) in table {
@@ -125,7 +138,7 @@ fn who_is_admitted_at_a_start() {
             Mode::Enforce,
         );
         assert_eq!(verdict(&found, "admission"), expected, "{case}");
-        let kept = if matches!(remembered, SavedMap::Damaged(_)) {
+        let kept = if remembered.damaged.is_some() {
             Warning
         } else {
             Ok

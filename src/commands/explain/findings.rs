@@ -266,7 +266,7 @@ fn unknown(snapshot: &Snapshot, info: &CertificateInfo) -> &'static str {
 /// Whether a client that obeys the list would offer this certificate.
 fn offered(snapshot: &Snapshot, info: &CertificateInfo) -> String {
     let Some(tls) = &snapshot.tls else {
-        return "none: there is no server.pem".into();
+        return "none: there is no server.pem in force".into();
     };
     let list = &tls.client_cas;
     let (state, names) = (list.state.name(), list.names.len());

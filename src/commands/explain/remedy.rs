@@ -108,7 +108,12 @@ fn of_denied(denied: Denied) -> &'static str {
             "there is no candidate map: gnt-cluster redist-conf on the master, or gnt-cluster \
              renew-crypto --new-node-certificates"
         }
-        // Over /status only the common name of the four arrives, so they share one text.
+        Denied::Nobody(Nobody::MapGone) => {
+            "there was a candidate map under this server.pem and it is gone: gnt-cluster \
+             redist-conf on the master writes it anew; if the cluster is to have none, noded-proxy \
+             reset opens the bootstrap phase"
+        }
+        // Over /status only the common name of these arrives, so they share one text.
         Denied::Nobody(
             Nobody::NotInCluster
             | Nobody::NoIdentity

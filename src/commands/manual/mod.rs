@@ -13,9 +13,11 @@ use std::process::ExitCode;
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
+use rustix::fs::Mode;
 
 use crate::commands::cli::{Cli, ManArgs};
 use crate::commands::{exit, output};
+use crate::node::directory::Directory;
 
 /// The commented configuration, source of the page in section 5.
 const SAMPLE: &str = include_str!("../../../config/noded-proxy.toml");
@@ -52,15 +54,16 @@ pub fn completions(shell: clap_complete::Shell) -> ExitCode {
 }
 
 fn write(dir: &Path, mut pages: Vec<Page>) -> io::Result<()> {
-    if let Err(why) = std::fs::read_dir(dir) {
-        let line = format!("--dir {}: {why}", dir.display());
-        return Err(io::Error::other(line));
-    }
+    let directory = Directory::open(dir)
+        .map_err(|why| io::Error::other(format!("--dir {}: {why}", dir.display())))?;
     pages.push(configuration());
     for page in pages {
-        let path = dir.join(page.name);
-        std::fs::write(&path, page.roff)
-            .map_err(|why| io::Error::other(format!("{}: {why}", path.display())))?;
+        directory
+            .replace(page.name.as_ref(), &page.roff, Mode::from_raw_mode(0o644))
+            .map_err(|why| {
+                let path = dir.join(&page.name);
+                io::Error::other(format!("{}: {why}", path.display()))
+            })?;
     }
     Ok(())
 }

@@ -93,6 +93,10 @@ named! {
         MasterFile = "master_file",
         /// [`Fault::ClientCaList`].
         ClientCaList = "client_ca_list",
+        /// [`Fault::State`].
+        State = "state",
+        /// [`Fault::Watches`].
+        Watches = "watches",
         /// [`Degraded::AuditMode`].
         AuditMode = "audit_mode",
         /// [`Degraded::NoServerPem`].
@@ -134,6 +138,8 @@ impl Degraded {
                 Fault::Master(_) => Kind::Master,
                 Fault::MasterFile { .. } => Kind::MasterFile,
                 Fault::ClientCaList { .. } => Kind::ClientCaList,
+                Fault::State { .. } => Kind::State,
+                Fault::Watches { .. } => Kind::Watches,
             },
             Self::AuditMode => Kind::AuditMode,
             Self::NoServerPem => Kind::NoServerPem,

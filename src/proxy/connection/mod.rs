@@ -33,7 +33,8 @@ use crate::proxy::workers::Workers;
 use crate::tls::{self, Accepted, Acceptor, Buffered};
 use notes::{GaugeGuard, gave_way, handshake_failed, no_request, note_oddities, refuse};
 use rules::Named;
-use rules::authz::Permit;
+use rules::admission::{Admission, Nobody};
+use rules::authz::{Denied, Permit};
 use rules::identity::PeerIdentity;
 
 /// Why a connection without a finished handshake is closed for another one.
@@ -45,7 +46,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// is closed at once.
 pub fn begin(shared: &Arc<Shared>, workers: &Workers, tcp: TcpStream, address: SocketAddr) {
     let snapshot = shared.store.current();
-    let is_candidate = snapshot.candidate_addresses.contains(&address.ip());
+    let is_candidate = snapshot.is_address_of_candidate(address.ip());
     // For the worker alone: bounds and the reserve take a caller that is not listed as another.
     let may_be_candidate = snapshot.may_be_candidate(address.ip());
     drop(snapshot);
@@ -79,9 +80,14 @@ async fn handshake_and_admit(
     place: &Place,
 ) -> Option<(Accepted, Permit)> {
     let Some(tls) = shared.store.current().tls.clone() else {
-        // systemd holds the port, so callers come although this node is in no cluster.
-        let why = "this node is in no cluster";
-        refuse(shared, address, None, Reason::NotInCluster, why);
+        // systemd holds the port, so callers come although there is no server.pem in force.
+        let (reason, why) = match shared.store.current().admission {
+            Admission::Nobody(why @ Nobody::NoIdentity) => {
+                (Reason::Denied(Denied::Nobody(why)), why.to_string())
+            }
+            _ => (Reason::NotInCluster, "this node is in no cluster".into()),
+        };
+        refuse(shared, address, None, reason, &why);
         return None;
     };
     let shaking = GaugeGuard::on(&shared.metrics.handshakes);

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 /// Who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Caller {
-    /// A master candidate's address, by `ssconf_master_candidates_ips`.
+    /// A master candidate's address, by `ssconf_master_candidates_ips`, or that of the cluster. It
+    /// is never lumped with its network.
     Candidate(IpAddr),
     /// Any other source: an IPv4 address, or the first 64 bits of an IPv6 address, because one host
     /// commands a whole network of that size.

@@ -1,0 +1,157 @@
+//! What this process remembers, and whether it would outlive the process.
+//!
+//! While the state directory cannot be written, all of it holds in memory, and that is a fault as
+//! long as it lasts: it is tried again at each reading and at each poll. It never decides who is
+//! admitted.
+
+use std::path::{Path, PathBuf};
+
+use super::fault::Fault;
+use super::reset::InUse;
+use super::state::{Remembered, State};
+use crate::node::directory::Directory;
+use crate::node::flaw::Flaw;
+use rules::admission::{BootstrapPolicy, Memory};
+
+/// Every so many looks at a directory that seems good, something is written to make sure.
+const LOOKS_TO_A_TRIAL: u32 = 12;
+
+/// The memory, and the state directory that keeps it.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    directory: PathBuf,
+    state: State,
+    writes: bool,
+    memory: Memory,
+    damaged: Option<(PathBuf, String)>,
+    in_use: Option<InUse>,
+    trouble: Option<Fault>,
+    looks: u32,
+}
+
+impl Keeper {
+    /// Reads what was kept. With `writes` false the directory is never touched.
+    pub(super) fn new(directory: &Path, writes: bool) -> Self {
+        let mut state = State::new(directory);
+        if !writes {
+            state = state.read_only();
+        }
+        let Remembered { memory, damaged } = state.load();
+        let mut keeper = Self {
+            directory: directory.to_owned(),
+            state,
+            writes,
+            memory,
+            damaged,
+            in_use: None,
+            trouble: None,
+            looks: 0,
+        };
+        keeper.look();
+        keeper
+    }
+
+    /// What is known from earlier readings.
+    pub(super) fn memory(&self) -> Memory {
+        self.memory.clone()
+    }
+
+    /// The policy for the bootstrap phase, which a damaged file keeps closed.
+    pub(super) fn policy(&self, asked: BootstrapPolicy) -> BootstrapPolicy {
+        match self.damaged {
+            Some(_) => BootstrapPolicy::Refuse,
+            None => asked,
+        }
+    }
+
+    /// Remembers the outcome of a reading, in memory and on disk.
+    pub(super) fn remember(&mut self, memory: Memory) {
+        self.memory = memory;
+        if self.damaged.is_some() && self.memory.last_good.is_none() {
+            return; // the damaged file still shows that there once was a map
+        }
+        self.damaged = None;
+        if let Err(error) = self.state.keep(&self.memory) {
+            self.trouble = Some(self.unwritable(&error));
+        } else if self.trouble.is_some() {
+            self.look();
+        }
+    }
+
+    /// Looks at the directory again. Returns whether its faults changed, or are still there.
+    pub(super) fn look(&mut self) -> bool {
+        if !self.writes {
+            return false;
+        }
+        let before = self.trouble.take();
+        let thorough = before.is_some() || self.looks.is_multiple_of(LOOKS_TO_A_TRIAL);
+        self.looks = self.looks.wrapping_add(1);
+        let tried = Directory::open(&self.directory).and_then(|directory| match thorough {
+            true => directory.try_write(),
+            false => directory.looks_writable(),
+        });
+        let tried = tried.and_then(|()| {
+            let held = self.in_use.take();
+            let held = held.filter(|lock| lock.is_of(&self.directory));
+            self.in_use = Some(held.map_or_else(|| InUse::mark(&self.directory), Ok)?);
+            Ok(())
+        });
+        self.trouble = tried.err().map(|error| self.unwritable(&error));
+        before.is_some() || self.trouble.is_some()
+    }
+
+    /// What is wrong now.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        let damaged = self.damaged.as_ref().map(|(path, why)| Fault::State {
+            path: path.clone(),
+            flaw: Flaw::malformed(why),
+        });
+        damaged.into_iter().chain(self.trouble.clone()).collect()
+    }
+
+    fn unwritable(&self, error: &std::io::Error) -> Fault {
+        Fault::unwritable(&self.directory, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn trouble_lasts_as_long_as_its_cause_and_what_was_lost_is_written_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let mut keeper = Keeper::new(&path, true);
+        assert_eq!(keeper.faults().len(), 1, "there is no such directory");
+        let digest = rules::identity::Digest::from_bytes([1; 20]);
+        let memory = Memory {
+            latch: [digest].into_iter().collect(),
+            last_good: None,
+        };
+        keeper.remember(memory.clone());
+        assert_eq!(keeper.faults().len(), 1);
+        assert!(keeper.look(), "it lasts");
+        fs::create_dir(&path).unwrap();
+        assert!(keeper.look(), "it is over, which is news");
+        assert!(keeper.faults().is_empty());
+        keeper.remember(memory.clone());
+        assert_eq!(State::new(&path).load().memory, memory);
+        assert!(!keeper.look());
+        fs::remove_dir_all(&path).unwrap();
+        assert!(keeper.look());
+        assert_eq!(keeper.faults().len(), 1, "removed while it runs");
+    }
+
+    #[test]
+    fn whoever_does_not_own_the_directory_leaves_it_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut keeper = Keeper::new(dir.path(), false);
+        keeper.remember(Memory::default());
+        assert!(!keeper.look() && keeper.faults().is_empty());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        let mut nowhere = Keeper::new(Path::new("/nonexistent"), false);
+        assert!(!nowhere.look() && nowhere.faults().is_empty());
+    }
+}

@@ -1,0 +1,298 @@
+//! Decides when to read the files again: inotify on the directories, SIGHUP, and a slow poll as a
+//! fallback. It never reads their content.
+//!
+//! Ganeti usually writes a temporary file and renames it over the old one, but `renew-crypto`
+//! copies in place with scp. So the *directories* are watched, and both kinds of event count; a file
+//! that is being written is read when it is closed. When no more events come for a moment, there is
+//! one reload. One thread does all of it: it owns the [`Reloader`].
+
+mod trail;
+mod watches;
+mod writers;
+
+use std::collections::BTreeSet;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tracing::warn;
+
+use super::known::lists;
+use super::metrics::Cause;
+use super::paths::Stamps;
+use super::reload::Reloader;
+use super::{Snapshot, Store};
+use rules::identity::{Digest, PeerIdentity};
+use watches::Watches;
+use writers::{Change, Writers};
+
+/// The files are read after this long without an event.
+const QUIET: Duration = Duration::from_millis(20);
+/// The files are read after this long at the latest, even if events keep coming.
+const AT_MOST: Duration = Duration::from_millis(60);
+/// Pauses before a faulty file is read again. After the last one the poll takes over.
+const AGAIN: [Duration; 4] = [
+    Duration::from_millis(30),
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+];
+/// Pause between two polls, which find what inotify missed.
+const POLL: Duration = Duration::from_secs(5);
+/// Without inotify, files that change are looked at again after this pause, and so many times: who
+/// writes them may not be done.
+const SETTLING: (Duration, usize) = (Duration::from_secs(1), 2);
+
+/// Asks the watching thread for a reload, and hands it certificates to learn.
+#[derive(Debug, Clone)]
+pub struct Reloads {
+    sender: Sender<Wake>,
+    handed: Handed,
+}
+
+/// Digests of certificates that were handed over but are not known yet.
+#[derive(Debug, Clone, Default)]
+struct Handed(Arc<Mutex<BTreeSet<Digest>>>);
+
+impl Handed {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+enum Wake {
+    /// A watched file may have changed.
+    Changed(Change),
+    /// Read now, and say when it is done.
+    Now(oneshot::Sender<()>),
+    /// The certificate (DER) of a peer that proved possession of its key.
+    Learned(Arc<[u8]>),
+}
+
+impl Reloads {
+    /// Reads the files now; returns when the result is in force.
+    pub async fn now(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.sender.send(Wake::Now(done)).is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// Hands over the certificate of an admitted peer, if it is a candidate's and not known yet. It
+    /// never waits, and it hands over each certificate once.
+    pub fn learn(&self, peer: &PeerIdentity, snapshot: &Snapshot) {
+        let digest = &peer.digest;
+        if snapshot.known.get(digest).is_some() || !lists(&snapshot.admission, digest) {
+            return;
+        }
+        if self.handed.lock().insert(*digest) {
+            let _ = self.sender.send(Wake::Learned(Arc::clone(&peer.der)));
+        }
+    }
+}
+
+/// Reads the files once, then watches them in a thread of its own until all [`Reloads`] are
+/// dropped. Returns the handle and the first snapshot.
+pub fn spawn(mut reloader: Reloader, store: &Arc<Store>) -> (Reloads, Arc<Snapshot>) {
+    let (sender, wakes) = channel();
+    let teller = sender.clone();
+    let mut watches = Watches::new(reloader.paths(), move |change| {
+        let _ = teller.send(Wake::Changed(change));
+    });
+    watches.renew(); // before the first reload, so that no change is missed
+    reloader.unwatched(watches.fault());
+    let stamps = reloader.stamps();
+    let good = reloader.reload_because(Cause::Start);
+    let first = store.snapshot();
+    let handed = Handed::default();
+    let reloads = Reloads {
+        sender,
+        handed: handed.clone(),
+    };
+    let watch = move || {
+        Watch {
+            reloader,
+            watches,
+            writers: Writers::default(),
+            stamps,
+            handed,
+            failures: usize::from(!good),
+            last: Instant::now(),
+        }
+        .run(&wakes)
+    };
+    if let Err(error) = thread::Builder::new().name("trust".into()).spawn(watch) {
+        warn!(%error, "no thread for watching the files: they are not read again");
+    }
+    (reloads, first)
+}
+
+struct Watch {
+    reloader: Reloader,
+    watches: Watches,
+    writers: Writers,
+    stamps: Stamps,
+    handed: Handed,
+    failures: usize,
+    /// When the files were read or looked at last.
+    last: Instant,
+}
+
+impl Watch {
+    fn run(mut self, wakes: &Receiver<Wake>) {
+        loop {
+            let asked = match wakes.recv_timeout(self.pause()) {
+                Ok(wake) => self.gather(wake, wakes),
+                Err(RecvTimeoutError::Timeout) => self.look(wakes),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            self.answer(asked);
+        }
+    }
+
+    /// Time until something must be done though nothing happens.
+    fn pause(&self) -> Duration {
+        let poll = match self.failures {
+            0 => POLL,
+            n => AGAIN.get(n - 1).copied().unwrap_or(POLL),
+        };
+        let due = self.last + poll;
+        let due = self.writers.next().map_or(due, |end| end.min(due));
+        due.saturating_duration_since(Instant::now())
+    }
+
+    /// Nothing happened for a while: is there something to do all the same?
+    fn look(&mut self, wakes: &Receiver<Wake>) -> Asked {
+        if self.writers.release(Instant::now()) {
+            return Asked::because(Cause::Inotify);
+        }
+        self.last = Instant::now();
+        self.watches.renew();
+        let news = self.reloader.look_at_state();
+        let stamps = self.reloader.stamps();
+        if self.stamps != stamps {
+            self.settle(stamps);
+            // Who changes them may be at work, and then inotify tells of it in a moment.
+            let asked = self.gather(Wake::Changed(Change::Unknown), wakes);
+            return asked.or(Cause::Poll);
+        }
+        let again = self.failures > 0 || news || self.watches.fault().is_some();
+        match again {
+            true => Asked::because(Cause::Retry),
+            false => Asked::default(),
+        }
+    }
+
+    /// Where inotify does not tell when a file is closed, waits until the files stay the same.
+    fn settle(&self, mut stamps: Stamps) {
+        let (pause, times) = SETTLING;
+        for _ in 0..times {
+            if self.watches.fault().is_none() {
+                return;
+            }
+            thread::sleep(pause);
+            let now = self.reloader.stamps();
+            if now == std::mem::replace(&mut stamps, now.clone()) {
+                return;
+            }
+        }
+    }
+
+    /// Does what was asked for.
+    fn answer(&mut self, asked: Asked) {
+        let mut news = false;
+        for der in &asked.learned {
+            news |= self.reloader.learn(der);
+        }
+        let changed = asked.unknown.then_some(Cause::Inotify);
+        let learned = news.then_some(Cause::Learned);
+        let Some(cause) = asked.cause.or(changed).or(learned) else {
+            return;
+        };
+        self.watches.renew();
+        self.reloader.unwatched(self.watches.fault());
+        self.reloader.hold(self.watches.held(&self.writers));
+        // Stamps before the reload, so that the next poll sees a change during it.
+        self.stamps = self.reloader.stamps();
+        self.failures = match self.reloader.reload_because(cause) {
+            true => 0,
+            false => self.failures + 1,
+        };
+        self.last = Instant::now();
+        // What was learned is known now, and what was not may be handed over again.
+        self.handed.lock().clear();
+        for done in asked.waiting {
+            let _ = done.send(());
+        }
+    }
+
+    /// Collects what the thread was woken for. If files changed, it waits until no more events
+    /// come. If there are only certificates to learn, it does not wait.
+    fn gather(&mut self, first: Wake, wakes: &Receiver<Wake>) -> Asked {
+        let end = Instant::now() + AT_MOST;
+        let (mut asked, mut next) = (Asked::default(), Some(first));
+        while let Some(wake) = next {
+            match wake {
+                Wake::Changed(change) => {
+                    let told = change != Change::Unknown;
+                    if self.writers.note(change, Instant::now()) {
+                        asked.changed(told);
+                    }
+                }
+                Wake::Learned(der) => asked.learned.push(der),
+                Wake::Now(done) => {
+                    asked.cause = Some(Cause::Asked);
+                    asked.waiting.push(done);
+                    return asked;
+                }
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            next = match (asked.reads(), left.is_zero()) {
+                (true, false) => wakes.recv_timeout(QUIET.min(left)).ok(),
+                (false, false) => wakes.try_recv().ok(),
+                (_, true) => None,
+            };
+        }
+        asked
+    }
+}
+
+/// What the thread was woken for.
+#[derive(Default)]
+struct Asked {
+    /// Why the files are to be read, if they are.
+    cause: Option<Cause>,
+    /// Something changed, and inotify did not tell what.
+    unknown: bool,
+    waiting: Vec<oneshot::Sender<()>>,
+    learned: Vec<Arc<[u8]>>,
+}
+
+impl Asked {
+    fn because(cause: Cause) -> Self {
+        Self {
+            cause: Some(cause),
+            ..Self::default()
+        }
+    }
+
+    fn changed(&mut self, told: bool) {
+        match told {
+            true => self.cause = Some(Cause::Inotify),
+            false => self.unknown = true,
+        }
+    }
+
+    fn reads(&self) -> bool {
+        self.cause.is_some() || self.unknown
+    }
+
+    /// For this reason, unless there is another one.
+    fn or(mut self, cause: Cause) -> Self {
+        self.cause.get_or_insert(cause);
+        self
+    }
+}
