@@ -23,6 +23,7 @@
 //! | `policy` | which procedures a candidate may call |
 //! | `policy_noded` | attacks by a candidate on the real node daemon, with and without the policy |
 //! | `sandbox` | what the running process can no longer do |
+//! | `state_dir` | the state directory full, gone, or used by root |
 //! | `watching` | what the watches see: slow writers, links, moved directories |
 //! | `support` | certificates, the proxy, clients and stand-ins for noded |
 
@@ -51,6 +52,7 @@ mod policy_noded;
 mod reload;
 mod sandbox;
 mod session;
+mod state_dir;
 mod support;
 mod threats;
 mod watching;
