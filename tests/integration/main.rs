@@ -28,6 +28,7 @@
 //! | `port` | who listens on noded's port, and whether its guard holds |
 //! | `ports` | a port that is taken when the proxy starts |
 //! | `sandbox` | what the running process can no longer do |
+//! | `state_dir` | the state directory full, gone, or used by root |
 //! | `watching` | what the watches see: slow writers, links, moved directories |
 //! | `support` | certificates, the proxy, clients and stand-ins for noded |
 
@@ -61,6 +62,7 @@ mod ports;
 mod reload;
 mod sandbox;
 mod session;
+mod state_dir;
 mod support;
 mod threats;
 mod watching;

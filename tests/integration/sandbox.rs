@@ -98,16 +98,17 @@ fn the_running_process_writes_no_file_elsewhere() {
         return;
     }
     let outside = elsewhere("untouched");
-    let target = outside.path().join("file");
-    symlink(&target, proxy.dir().join("state/last-good-map.new")).unwrap();
+    let state = proxy.dir().join("state");
+    fs::rename(&state, proxy.dir().join("away")).unwrap();
+    symlink(outside.path(), &state).unwrap();
     proxy.write_map(&[("uuid-1", &node), ("uuid-2", &other)]);
     proxy.wait_for("the new map is in force", |_| {
         admitted(proxy.addr(), &other)
     });
-    proxy.wait_for("it could not be kept", |p| {
-        p.log().contains("could not be kept")
+    proxy.wait_for("it cannot be kept", |p| {
+        p.metric("noded_proxy_faulty{file=\"state\"}") == 1.0
     });
-    assert_eq!(fs::read_to_string(target).unwrap(), "untouched");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
 }
 
 #[test]
