@@ -88,7 +88,7 @@ fn long_bodies_wait_on_disk_without_a_name_and_without_a_slot() {
 fn files_in_state(stage: &Stage) -> Vec<PathBuf> {
     let entries = fs::read_dir(stage.proxy.dir().join("state")).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
-    let known = ["last-good-map", "lock", "learned", "master"];
+    let known = ["last-good-map", "latch", "lock", "learned", "master"];
     paths
         .filter(|path| !known.iter().any(|name| path.ends_with(name)))
         .collect()
@@ -164,7 +164,9 @@ fn noded_sees_a_reset_when_a_body_cannot_be_read_from_disk() {
     let (tell, told) = mpsc::channel();
     let stub = StubNoded::reading(Reading::Nothing, move |call| {
         if call.number == 0 {
+            assert!(call.read_request());
             call.hold();
+            call.answer_as_noded();
         } else {
             tell.send(call.peer_resets()).unwrap();
         }
