@@ -183,6 +183,7 @@ impl Admin {
     }
 
     fn report(&self) -> Report {
+        self.shared.upstream.look_again();
         let listening = self.listening.borrow();
         let sandbox = self.sandbox.get().copied().unwrap_or_default();
         Report::of(&self.shared, &listening, sandbox)

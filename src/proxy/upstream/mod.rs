@@ -92,6 +92,14 @@ impl Upstream {
         self.noded.health.down()
     }
 
+    /// Looks at noded's port again if the last look has found something wrong: whoever asks has
+    /// perhaps just mended it.
+    pub fn look_again(&self) {
+        if !self.noded.health.is_well() {
+            self.noded.look();
+        }
+    }
+
     /// What the last look at noded's port has found.
     pub fn looked(&self) -> Option<Looked> {
         self.noded.health.looked()
