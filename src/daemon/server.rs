@@ -318,6 +318,7 @@ fn share(
         store,
         upstream,
         overload: Overload::new(bounds),
+        connections: Budget::new(bounds.connections as u64 + 1), // the first is always free
         bodies: Bodies::new(settings.body, memory, directory, spool),
         metrics: Arc::clone(&metrics.proxy),
         policy: config.policy.clone(),

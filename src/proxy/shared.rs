@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::proxy::http::Bodies;
+use crate::proxy::http::{Bodies, Budget};
 use crate::proxy::metrics::Metrics;
 use crate::proxy::overload::Overload;
 use crate::proxy::refusals::Refusals;
@@ -29,6 +29,8 @@ pub struct Shared {
     pub policy: Policy,
     /// Who may hold a connection, and who may shake hands.
     pub overload: Arc<Overload>,
+    /// Connections of admitted peers.
+    pub connections: Budget,
     /// Gathers request bodies.
     pub bodies: Bodies,
     /// The counters.

@@ -3,10 +3,9 @@
 use std::io::Read;
 
 use crate::handshake::proxy_for;
-use crate::support::client::{
-    Tls, admitted, ask, connect, read_response, refusal, request, send, tcp,
-};
+use crate::support::client::{Tls, admitted, ask, connect, read_response, request, send, tcp};
 use crate::support::pki::Pki;
+use crate::support::proxy::Proxy;
 use crate::support::stub::StubNoded;
 use crate::support::wait_until;
 
@@ -117,15 +116,23 @@ fn a_slow_head_is_cut_at_the_header_timeout() {
 fn open_connections_are_limited() {
     let pki = Pki::new();
     let node = pki.client("node1.example.com");
-    let proxy = proxy_for(&pki, &node)
-        .config("limits.connections = 2")
+    let other = pki.client("node2.example.com");
+    let proxy = Proxy::with(&pki)
+        .candidates(&[("uuid-1", &node), ("uuid-2", &other)])
+        .config("limits.connections = 4")
         .start();
+    // One candidate has no more of them than it leaves free.
     let mut open: Vec<_> = (0..2)
         .map(|_| connect(proxy.addr(), Some(&node), Tls::Any).unwrap())
         .collect();
     open.iter_mut().for_each(ask);
-    assert!(refusal(proxy.addr(), Some(&node), Tls::Any).is_some());
+    let refused = || match connect(proxy.addr(), Some(&node), Tls::Any) {
+        Ok(mut stream) => stream.read(&mut [0]).map_or(true, |count| count == 0),
+        Err(_) => true,
+    };
+    assert!(refused());
     proxy.wait_for("it is counted", |p| p.rejected("over_limit") == 1.0);
+    assert!(admitted(proxy.addr(), &other));
     drop(open);
     wait_until("a place is free", || admitted(proxy.addr(), &node));
 }

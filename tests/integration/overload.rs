@@ -206,14 +206,14 @@ fn a_client_from_an_unlisted_address_displaces_silent_connections_only() {
 
 #[test]
 fn admitted_clients_keep_their_places_and_the_rest_is_told_at_once() {
-    let (proxy, node) = proxy("connections = 3\nreserved = 1");
+    let (proxy, node) = proxy("connections = 5\nreserved = 3");
     let mut held: Vec<_> = (0..2)
         .map(|_| connect(OTHER, proxy.addr(), &node).unwrap())
         .collect();
     assert!(held.iter_mut().all(answered));
     assert!(
         !served(OTHER, proxy.addr(), &node),
-        "the third place is reserved"
+        "the other places are reserved"
     );
     assert!(served(CANDIDATE, proxy.addr(), &node));
     assert!(held.iter_mut().all(answered));

@@ -78,6 +78,18 @@ pub fn look(sockets: &[Listening], noded: SocketAddr, trusted: Trusted) -> Seen 
     }
 }
 
+/// Whether only root may listen where noded does, and nobody else does it already: then there is
+/// no impostor to be found. `unprivileged` is the first port that anybody may take, if it is known.
+pub fn only_root_listens<E>(
+    seen: &Result<Seen, E>,
+    noded: SocketAddr,
+    unprivileged: Option<u16>,
+) -> bool {
+    let nobody_else = matches!(seen, Ok(seen) if !matches!(seen.answers, Answers::Impostor(_)));
+    let privileged = unprivileged.is_some_and(|first| noded.port() < first);
+    nobody_else && privileged && is_loopback(noded.ip())
+}
+
 /// The sockets that a connection to `noded` can come to: those of the very address, or else those
 /// of all addresses. The kernel chooses in the same order.
 pub fn reached(sockets: &[Listening], noded: SocketAddr) -> Vec<Listening> {

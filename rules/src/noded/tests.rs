@@ -130,3 +130,37 @@ fn whose_connection_it_is_as_a_table() {
         assert_eq!(found, expected, "{listener:?} {other_end:?}");
     }
 }
+
+#[test]
+fn a_port_that_only_root_may_take_needs_no_proof() {
+    let seen = |answers| {
+        let exposed = None;
+        Ok::<_, ()>(Seen { answers, exposed })
+    };
+    let here = "127.0.0.1:298".parse().unwrap();
+    for (found, noded, unprivileged, expected) in [
+        (seen(Answers::Noded), here, Some(1024), true),
+        (seen(Answers::Nobody), here, Some(1024), true),
+        (seen(Answers::Noded), here, Some(299), true),
+        (seen(Answers::Noded), here, Some(298), false),
+        (seen(Answers::Noded), here, Some(0), false),
+        (seen(Answers::Noded), here, None, false),
+        (seen(Answers::Impostor(33)), here, Some(1024), false),
+        (Err(()), here, Some(1024), false),
+        (
+            seen(Answers::Noded),
+            "127.0.0.1:11811".parse().unwrap(),
+            Some(1024),
+            false,
+        ),
+        (
+            seen(Answers::Noded),
+            "192.0.2.1:298".parse().unwrap(),
+            Some(1024),
+            false,
+        ),
+    ] {
+        let so = only_root_listens(&found, noded, unprivileged);
+        assert_eq!(so, expected, "{found:?} {noded} {unprivileged:?}");
+    }
+}

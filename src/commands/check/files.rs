@@ -13,6 +13,7 @@ use super::map::{self, Map};
 use crate::config::Config;
 use crate::node::directory::Directory;
 use crate::node::files::{FileContent, read};
+use crate::node::sockets::unprivileged_ports;
 use crate::tls::{Credentials, CredentialsError, bundle};
 use crate::trust::{MAX_PEM, Remembered, State};
 use rules::candidates::{MAX_BYTES, MapFile, parse};
@@ -82,7 +83,7 @@ impl Files {
             map,
             defaults_path: defaults.to_owned(),
             defaults: text(defaults),
-            unprivileged: unprivileged_ports(),
+            unprivileged: unprivileged_ports().unwrap_or(1024),
         }
     }
 
@@ -146,13 +147,6 @@ fn pem(
         ),
         Err(error) => (Pem::Faulty(error.to_string()), None),
     }
-}
-
-/// The first port that anybody may listen on.
-fn unprivileged_ports() -> u16 {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
-    let port = text.ok().and_then(|text| text.trim().parse().ok());
-    port.unwrap_or(1024)
 }
 
 fn mode(path: &Path) -> Option<u32> {

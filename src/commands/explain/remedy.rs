@@ -85,7 +85,6 @@ fn of_request(refusal: &Refusal) -> &'static str {
         Refusal::IncompleteBody(_) => {
             "the client ended within its request: look in its log, and at the network"
         }
-        Refusal::NoMemory => "raise limits.memory, or find out who sends so much at once",
         Refusal::SpoolFull => "raise limits.spool, or find out who sends so much at once",
         Refusal::SpoolFailed(_) => {
             "make room on the file system of state_dir, and see `noded-proxy check`"

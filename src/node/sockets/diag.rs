@@ -3,6 +3,7 @@
 //! any machine, for it walks a table that is as large as the memory allows. It never changes a
 //! socket.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -28,6 +29,15 @@ const LISTEN: u32 = 1 << 10;
 /// Lengths of `nlmsghdr`, and of `inet_diag_msg` behind it.
 const HEADER: usize = 16;
 const SOCKET: usize = 72;
+/// Room for the answer about one socket, and for a part of the answer about all.
+const SHORT: usize = 1 << 10;
+const LONG: usize = 32 << 10;
+
+thread_local! {
+    /// The way to the kernel: to open it takes longer than to ask.
+    static KERNEL: Cell<Option<Socket>> = const { Cell::new(None) };
+}
+
 /// The kernel answers at once; this only bounds a fault.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -103,12 +113,6 @@ fn ask(
     ends: &[u8],
     mut each: impl FnMut(&[u8]),
 ) -> io::Result<()> {
-    let kernel = Socket::new(
-        Domain::from(AF_NETLINK),
-        Type::DGRAM,
-        Some(Protocol::from(NETLINK_SOCK_DIAG)),
-    )?;
-    kernel.set_read_timeout(Some(PATIENCE))?;
     let body = [
         &[family, IPPROTO_TCP, 0, 0],
         &states.to_ne_bytes()[..],
@@ -125,10 +129,42 @@ fn ask(
         &body,
     ]
     .concat();
-    (&kernel).write_all(&request)?;
-    let mut buffer = vec![0; 32 << 10];
+    // One that was not read to its end has an answer left that is not ours.
+    let mut kernel = match KERNEL.take() {
+        Some(kept) => kept,
+        None => connect()?,
+    };
+    exchange(&mut kernel, &request, flags, &mut each)?;
+    KERNEL.set(Some(kernel));
+    Ok(())
+}
+
+fn connect() -> io::Result<Socket> {
+    let kind = Type::DGRAM;
+    let protocol = Protocol::from(NETLINK_SOCK_DIAG);
+    let kernel = Socket::new(Domain::from(AF_NETLINK), kind, Some(protocol))?;
+    kernel.set_read_timeout(Some(PATIENCE))?;
+    Ok(kernel)
+}
+
+fn exchange(
+    kernel: &mut Socket,
+    request: &[u8],
+    flags: u16,
+    each: &mut impl FnMut(&[u8]),
+) -> io::Result<()> {
+    kernel.write_all(request)?;
+    let mut short = [0; SHORT];
+    let mut long = Vec::new();
+    let buffer = match flags & NLM_F_DUMP {
+        0 => &mut short[..],
+        _ => {
+            long.resize(LONG, 0);
+            &mut long[..]
+        }
+    };
     loop {
-        let length = (&kernel).read(&mut buffer)?;
+        let length = kernel.read(buffer)?;
         let mut rest = &buffer[..length];
         if rest.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -7,6 +7,7 @@ mod listener;
 mod proc;
 mod processes;
 
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 
@@ -23,6 +24,12 @@ pub(crate) fn trusted() -> Trusted {
         own: rustix::process::geteuid().as_raw(),
         also: None,
     }
+}
+
+/// The first port that anybody may listen on.
+pub(crate) fn unprivileged_ports() -> Option<u16> {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    text.ok()?.trim().parse().ok()
 }
 
 /// All listening sockets of this network namespace.

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
-use crate::proxy::http::{Gate, MAX_FIELDS, MAX_HEAD};
+use crate::proxy::http::{Gate, Lease, MAX_FIELDS, MAX_HEAD};
 use crate::proxy::metrics::{Outcome, Terminated};
 use crate::proxy::overload::{Caller, Place};
 use crate::proxy::reason::Reason;
@@ -39,6 +39,8 @@ use rules::identity::PeerIdentity;
 
 /// Why a connection without a finished handshake is closed for another one.
 const TOO_MANY: &str = "too many connections: an unfinished one is closed";
+/// A client that takes nothing of its reply for so long is given up. noded itself waits for 10 s.
+const UNREAD: Duration = Duration::from_secs(30);
 /// Longest wait for a client to take the goodbye of TLS on an unused connection.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -65,7 +67,8 @@ pub fn begin(shared: &Arc<Shared>, workers: &Workers, tcp: TcpStream, address: S
 async fn serve(shared: Arc<Shared>, tcp: TcpStream, address: SocketAddr, place: Place) {
     // Boxed so that handshake state does not stay in the task for the connection's life.
     let admitted = Box::pin(handshake_and_admit(&shared, tcp, address, &place)).await;
-    if let Some((accepted, permit)) = admitted {
+    if let Some((accepted, permit, _share)) = admitted {
+        accepted.stream.get_ref().give_up_after(UNREAD);
         let _open = GaugeGuard::on(&shared.metrics.open);
         serve_requests(&shared, accepted, address, permit).await;
     }
@@ -78,7 +81,7 @@ async fn handshake_and_admit(
     tcp: TcpStream,
     address: SocketAddr,
     place: &Place,
-) -> Option<(Accepted, Permit)> {
+) -> Option<(Accepted, Permit, Lease)> {
     let Some(tls) = shared.store.current().tls.clone() else {
         // systemd holds the port, so callers come although there is no server.pem in force.
         let (reason, why) = match shared.store.current().admission {
@@ -105,11 +108,22 @@ async fn handshake_and_admit(
         gave_way(shared, address, TOO_MANY);
         return None;
     }
+    let Some(share) = shared.connections.try_take(accepted.peer.digest, 1) else {
+        let why = "this candidate has as many connections as it leaves free for others";
+        refuse(
+            shared,
+            address,
+            Some(&accepted.peer),
+            Reason::OverLimit,
+            why,
+        );
+        return None;
+    };
     // One copy of a candidate's certificate for all of its connections.
     if let Some(known) = shared.store.current().known.get(&accepted.peer.digest) {
         accepted.peer.share(&known.info.der);
     }
-    Some((accepted, permit))
+    Some((accepted, permit, share))
 }
 
 /// The TLS handshake, within its deadline. A failure was counted and logged.
@@ -273,7 +287,13 @@ async fn serve_http(
         let (shared, client) = (Arc::clone(shared), Arc::clone(&client));
         service_fn(move |request| {
             let arrival = arrivals.next();
-            rpc::answer(Arc::clone(&shared), Arc::clone(&client), arrival, request)
+            // Boxed because hyper keeps the room for it as long as the connection is open.
+            Box::pin(rpc::answer(
+                Arc::clone(&shared),
+                Arc::clone(&client),
+                arrival,
+                request,
+            ))
         })
     };
     let connection =

@@ -23,11 +23,13 @@ use rules::identity::Digest;
 
 /// Every sender has this much time, however slow it is.
 const GRACE: Duration = Duration::from_secs(10);
-/// Longest wait for a share of memory or of the spool. Nothing is read from the client meanwhile.
+/// Longest wait for a share of the spool. Nothing is read from the client meanwhile.
 const SHARE_WAIT: Duration = Duration::from_secs(30);
 /// After this silence the rest of a refused request is not waited for.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// Buffer for a file that everybody gets, also who has its share of the memory already.
+const SMALL: usize = 16 << 10;
 /// First buffer of a body whose length is not known.
 const FIRST: u64 = 4 << 10;
 
@@ -212,10 +214,10 @@ impl Gathering<'_> {
             file.append(buffer).await?;
         }
         self.leases.clear();
-        let memory = self.bodies.memory.take(self.peer, PIECE as u64);
-        let lease = timeout_at(until, memory).await;
-        self.leases.push(lease.map_err(|_| Refusal::NoMemory)?);
-        self.filling = Vec::with_capacity(PIECE);
+        let lease = self.bodies.memory.try_take(self.peer, PIECE as u64);
+        let capacity = if lease.is_some() { PIECE } else { SMALL };
+        self.leases.extend(lease);
+        self.filling = Vec::with_capacity(capacity);
         self.file = Some(file);
         self.deadline.start += begun.elapsed(); // not the sender's fault
         Ok(())

@@ -64,9 +64,6 @@ pub enum Refusal {
     /// The client stopped in the middle, or its chunks are malformed.
     #[error("the body is incomplete: {0}")]
     IncompleteBody(String),
-    /// `limits.memory` is used up.
-    #[error("no memory left for request bodies (limits.memory)")]
-    NoMemory,
     /// `limits.spool` is used up.
     #[error("no room left for long request bodies (limits.spool)")]
     SpoolFull,
@@ -88,7 +85,6 @@ named!(Refusal {
     NotAscii = "not_ascii",
     SlowBody = "slow_body",
     IncompleteBody(String::new()) = "incomplete_body",
-    NoMemory = "no_memory",
     SpoolFull = "spool_full",
     SpoolFailed(String::new()) = "spool_failed",
 });
@@ -105,7 +101,7 @@ impl Refusal {
             Self::Host | Self::NotAscii | Self::IncompleteBody(_) => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::NoMemory | Self::SpoolFull => StatusCode::SERVICE_UNAVAILABLE,
+            Self::SpoolFull => StatusCode::SERVICE_UNAVAILABLE,
             Self::SpoolFailed(_) => StatusCode::INSUFFICIENT_STORAGE,
         }
     }

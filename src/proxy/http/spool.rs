@@ -8,6 +8,7 @@ use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::spawn_blocking;
@@ -27,6 +28,34 @@ pub(super) const PIECE: usize = 256 << 10;
 pub(super) struct Spool {
     directory: PathBuf,
     budget: Budget,
+    unwritten: Arc<AtomicU64>,
+}
+
+/// Bytes of a file that are promised and not written yet.
+#[derive(Debug)]
+struct Unwritten {
+    all: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Unwritten {
+    fn new(all: &Arc<AtomicU64>, bytes: u64) -> Self {
+        all.fetch_add(bytes, Ordering::Relaxed);
+        let all = Arc::clone(all);
+        Self { all, bytes }
+    }
+
+    fn less(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.all.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Unwritten {
+    fn drop(&mut self) {
+        self.less(self.bytes);
+    }
 }
 
 /// A body on disk, or the part of it that is there already.
@@ -35,11 +64,16 @@ pub(super) struct SpoolFile {
     file: Arc<File>,
     length: u64,
     lease: Lease,
+    unwritten: Unwritten,
 }
 
 impl Spool {
     pub(super) fn new(directory: PathBuf, budget: Budget) -> Self {
-        Self { directory, budget }
+        Self {
+            directory,
+            budget,
+            unwritten: Arc::default(),
+        }
     }
 
     /// Bytes that are kept for files now.
@@ -57,14 +91,17 @@ impl Spool {
         let lease = timeout_at(deadline, self.budget.take(peer, bytes)).await;
         let lease = lease.map_err(|_| Refusal::SpoolFull)?;
         let directory = self.directory.clone();
+        let unwritten = Unwritten::new(&self.unwritten, bytes);
+        let promised = self.unwritten.load(Ordering::Relaxed);
         let file = blocking(move || {
-            leave_free(&directory, bytes)?;
+            leave_free(&directory, promised)?;
             tempfile::tempfile_in(&directory)
         });
         Ok(SpoolFile {
             file: Arc::new(file.await?),
             length: 0,
             lease,
+            unwritten,
         })
     }
 }
@@ -80,12 +117,14 @@ impl SpoolFile {
         });
         let buffer = written.await?;
         self.length += length;
+        self.unwritten.less(length);
         Ok(buffer)
     }
 
     /// No more is written: gives the unused room back.
     pub(super) fn finish(&mut self) {
         self.lease.shrink(self.length);
+        self.unwritten.less(u64::MAX);
     }
 
     /// Fills the buffer with bytes from `begin` on, up to its length, and says with how many. It is
@@ -112,7 +151,7 @@ impl SpoolFile {
     }
 }
 
-/// An error if `bytes` more would fill the file system.
+/// An error if `bytes` more, all that is promised, would fill the file system.
 fn leave_free(directory: &Path, bytes: u64) -> io::Result<()> {
     let found = rustix::fs::statvfs(directory)?;
     let free = found.f_bavail.saturating_mul(found.f_frsize);

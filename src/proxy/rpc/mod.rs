@@ -174,10 +174,11 @@ impl Record {
         let Prepared { permit, slot, body } = prepared;
         let (shared, begun) = (Arc::clone(&self.shared), Instant::now());
         let (peer, procedure) = (self.client.peer.digest, self.procedure.clone());
+        let (store, client) = (Arc::clone(&shared.store), Arc::clone(&self.client));
+        let may_go = move || store.authorise(&client.peer).is_ok();
         let answered = move |result| self.answered(result, begun);
-        let call = shared
-            .upstream
-            .call(&permit, slot, (peer, &procedure, body), answered);
+        let what = (peer, &*procedure, body);
+        let call = shared.upstream.call(&permit, slot, what, may_go, answered);
         call.await
     }
 

@@ -96,7 +96,11 @@ impl Drop for Record {
     fn drop(&mut self) {
         if !self.written {
             self.status = left_early();
-            self.write(0, Outcome::ClientLeft);
+            let outcome = match self.shared.drain.is_cancelled() {
+                true => Outcome::Cut, // by the end of the drain
+                false => Outcome::ClientLeft,
+            };
+            self.write(0, outcome);
         }
     }
 }

@@ -70,6 +70,9 @@ pub enum Error {
     /// The answer is not what noded sends.
     #[error("its answer is not understood: {0}")]
     BadReply(String),
+    /// The caller left the candidate map while there was no connection yet.
+    #[error("was not asked: the caller has left the candidate map")]
+    Withdrawn,
     /// Our own fault.
     #[error("internal error: {0}")]
     Internal(String),
@@ -90,6 +93,7 @@ named!(Error {
     EmptyReply(String::new()) = "empty_reply",
     CutReply(String::new()) = "cut_reply",
     BadReply(String::new()) = "bad_reply",
+    Withdrawn = "withdrawn",
     Internal(String::new()) = "internal",
 });
 
@@ -114,6 +118,7 @@ impl Error {
             Self::Connect(..) | Self::Tls(..) | Self::Send(_) => StatusCode::BAD_GATEWAY,
             Self::Impersonated(_) | Self::OwnerUnknown(_) => StatusCode::BAD_GATEWAY,
             Self::SpeaksTls => StatusCode::BAD_GATEWAY,
+            Self::Withdrawn => StatusCode::FORBIDDEN,
             Self::EmptyReply(_) | Self::CutReply(_) | Self::BadReply(_) => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout(..) | Self::SendTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,

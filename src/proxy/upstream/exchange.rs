@@ -5,11 +5,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use hyper::StatusCode;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::buffer_pool::BufferPool;
 use super::error::Error;
@@ -18,16 +20,23 @@ use super::noded::Noded;
 use super::noded_stream::NodedStream;
 use super::slots::Slot;
 use super::wire::{self, Head};
-use crate::proxy::http::{Body, Chunk, Cut, ReplyBody};
+use crate::proxy::http::{Body, Chunk, Cut, Lease, ReplyBody};
 use rules::identity::Digest;
 
 /// Replies up to this are gathered whole before the client sees any of it, so that a cut one
 /// becomes a 502.
 const WHOLE: u64 = 256 << 10;
 
+/// Replies up to this everybody gets, also who has its share of the memory already.
+const UNCOUNTED: u64 = 16 << 10;
+
 /// A request body of this length, with its head, fits into the kernel's buffers and into one
 /// segment on loopback.
 const SHORT: u64 = 32 << 10;
+
+/// Longest wait until a client that is slow, and has its share of the memory, takes more of its
+/// reply: noded drops a reply that nobody takes for 10 s, and its slot is for others.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Chunk size for long replies: 64 KiB stays in the L2 cache; 256 KiB cost 25 % more CPU.
 const PIECE: usize = 64 << 10;
@@ -41,8 +50,10 @@ pub(super) const PROBE_AGENT: &str = concat!("noded-proxy/", env!("CARGO_PKG_VER
 pub(super) struct Call {
     pub(super) procedure: Box<str>,
     pub(super) body: Body,
-    /// Whose memory a long reply takes; a probe has a short one.
+    /// Whose memory the reply takes.
     pub(super) peer: Digest,
+    /// Whether it may still be sent, asked when there is a connection for it.
+    pub(super) may_go: Box<dyn Fn() -> bool + Send>,
     /// [`AGENT`] or [`PROBE_AGENT`].
     pub(super) agent: &'static str,
 }
@@ -53,6 +64,18 @@ pub struct Reply {
     pub status: StatusCode,
     /// Its body, whole or still coming.
     pub body: ReplyBody,
+}
+
+/// A short reply on its way to the client: its memory counts until hyper has sent it.
+struct Leased {
+    data: Bytes,
+    _lease: Option<Lease>,
+}
+
+impl AsRef<[u8]> for Leased {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
 }
 
 /// How far an exchange has come when the head of the answer is there.
@@ -81,6 +104,7 @@ pub(super) async fn exchange(
         None => noded.connect().await,
     };
     let progress = match connected {
+        Ok(_) if !(call.may_go)() => Err(Error::Withdrawn),
         Ok(stream) => ask(&noded, stream, call).await,
         Err(error) => Err(error),
     };
@@ -130,7 +154,7 @@ fn ended(noded: &Noded, error: Option<&Error>, answered: impl FnOnce()) {
 
 /// Sends the request. Takes a short answer to its end, a long one as far as its head.
 async fn ask(noded: &Noded, mut stream: NodedStream, call: Call) -> Result<Progress, Error> {
-    let length = call.body.length();
+    let (length, peer) = (call.body.length(), call.peer);
     if is_long(length, noded.settings.address.ip()) {
         let prepared = stream.prepare_long(noded.settings.send_timeout);
         prepared.map_err(|error| Error::Internal(error.to_string()))?;
@@ -142,9 +166,13 @@ async fn ask(noded: &Noded, mut stream: NodedStream, call: Call) -> Result<Progr
     }
     let (head, mut ready) = asked?;
     noded.count_bytes(Direction::Request, length);
-    if head.length > WHOLE {
-        return Ok(Progress::Long(stream, head, ready));
-    }
+    let lease = match head.length {
+        ..=UNCOUNTED => None,
+        counted => match noded.handles.memory.try_take(peer, counted) {
+            Some(lease) if counted <= WHOLE => Some(lease),
+            _ => return Ok(Progress::Long(stream, head, ready)),
+        },
+    };
     let length = head.length as usize;
     while ready.len() < length {
         let room = length - ready.len() + 1; // one more, which should not come
@@ -155,12 +183,15 @@ async fn ask(noded: &Noded, mut stream: NodedStream, call: Call) -> Result<Progr
     noded.count_bytes(Direction::Reply, head.length);
     Ok(Progress::Whole(Reply {
         status: head.status,
-        body: ReplyBody::whole(ready.freeze()),
+        body: ReplyBody::whole(Bytes::from_owner(Leased {
+            data: ready.freeze(),
+            _lease: lease,
+        })),
     }))
 }
 
 /// Passes a long answer on as it comes, through buffers that this peer's share of the memory
-/// bounds. Once the client has left, takes the rest off noded and throws it away.
+/// bounds. Once the client has left, or takes nothing more, takes the rest off noded and throws it away.
 async fn pump(
     noded: &Noded,
     stream: &mut NodedStream,
@@ -170,15 +201,18 @@ async fn pump(
 ) -> Result<(), Error> {
     let buffers = Arc::new(BufferPool::default());
     let (mut memory, mut data) = (ready.len(), ready.freeze());
-    let mut received = 0;
+    let (mut received, mut wanted) = (0, true);
     loop {
         received += data.len() as u64;
         check_length(received, length)?;
         noded.count_bytes(Direction::Reply, data.len() as u64);
-        if !chunks.is_closed() {
+        if wanted && !chunks.is_closed() {
+            let lease = timeout(PATIENCE, noded.handles.memory.take(peer, memory as u64));
             tokio::select! {
-                lease = noded.handles.memory.take(peer, memory as u64) => {
-                    let _ = chunks.send(Ok((data, lease)));
+                lease = lease => {
+                    wanted = lease.is_ok();
+                    let late = || Cut("the client does not take its reply".into());
+                    let _ = chunks.send(lease.map(|lease| (data, lease)).map_err(|_| late()));
                 }
                 () = chunks.closed() => {}
             }

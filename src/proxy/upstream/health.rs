@@ -3,6 +3,7 @@
 
 use std::mem::discriminant;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -83,6 +84,8 @@ pub(super) struct Health {
     address: SocketAddr,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
+    /// Only root may listen on noded's port.
+    roots_port: AtomicBool,
 }
 
 impl Health {
@@ -92,7 +95,18 @@ impl Health {
             address,
             metrics,
             state: Mutex::default(),
+            roots_port: AtomicBool::new(false),
         }
+    }
+
+    /// Whether only root may listen on noded's port, by the last look.
+    pub(super) fn is_roots_port(&self) -> bool {
+        self.roots_port.load(Ordering::Relaxed)
+    }
+
+    /// Takes from a look whether only root may listen on noded's port.
+    pub(super) fn note_roots_port(&self, so: bool) {
+        self.roots_port.store(so, Ordering::Relaxed);
     }
 
     /// Why noded cannot be reached; `None` while it can.

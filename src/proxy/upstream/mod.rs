@@ -116,25 +116,29 @@ impl Upstream {
         slot.inspect_err(|error| self.noded.count_error(error))
     }
 
-    /// Sends one admitted request, and gives the answer to `then`. If the future is dropped, because
+    /// Sends one admitted request, and gives the answer to `then`. `may_go` is asked once more when
+    /// there is a connection to noded. If the future is dropped, because
     /// the client has left, the exchange goes on all the same, and `then` too gets what noded says.
     ///
     /// Not an async fn: its state would hold the whole exchange a second time.
-    pub fn call<T, Then>(
+    pub fn call<T, MayGo, Then>(
         &self,
         _permit: &Permit,
         slot: Slot<NodedStream>,
         (peer, procedure, body): (Digest, &str, Body),
+        may_go: MayGo,
         then: Then,
-    ) -> impl Future<Output = T> + use<T, Then>
+    ) -> impl Future<Output = T> + use<T, MayGo, Then>
     where
         T: Send + 'static,
+        MayGo: Fn() -> bool + Send + 'static,
         Then: FnOnce(Result<Reply, Error>) -> T + Send + 'static,
     {
         let call = Call {
             procedure: procedure.into(),
             body,
             peer,
+            may_go: Box::new(may_go),
             agent: exchange::AGENT,
         };
         let warm = Arc::clone(&self.warm);

@@ -14,7 +14,7 @@ use super::settings::GuardWatch;
 use crate::node::files::{self, FileContent};
 use crate::node::sockets;
 use rules::guard::{self, Missing, Said};
-use rules::noded::look;
+use rules::noded::{look, only_root_listens};
 
 /// Time from one look to the next.
 const EVERY: Duration = Duration::from_secs(2);
@@ -46,6 +46,9 @@ impl Noded {
         let seen = sockets::listening()
             .map(|all| look(&all, address, sockets::trusted()))
             .map_err(|error| error.to_string());
+        let unprivileged = sockets::unprivileged_ports();
+        let roots = only_root_listens(&seen, address, unprivileged);
+        self.health.note_roots_port(roots);
         let guard = match &self.settings.guard {
             GuardWatch::NotNeeded => Err(Guard::NotNeeded),
             GuardWatch::Off => Err(Guard::Off),

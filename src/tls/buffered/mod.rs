@@ -9,6 +9,7 @@ use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
 use socket2::SockRef;
@@ -115,6 +116,12 @@ impl Buffered {
     /// The bytes that were read but not yet asked for.
     pub(super) fn ahead(&self) -> &[u8] {
         &self.ahead
+    }
+
+    /// Lets the kernel break the connection off when the peer takes nothing for so long of what is
+    /// sent to it (TCP_USER_TIMEOUT, tcp(7)).
+    pub(crate) fn give_up_after(&self, silence: Duration) {
+        let _ = SockRef::from(&self.tcp).set_tcp_user_timeout(Some(silence));
     }
 
     /// Tells the peer that nothing more comes: it reads the end of the stream.

@@ -60,7 +60,7 @@ async fn a_first_message_is_waited_for_until_it_is_whole() {
     let message = [&[22, 3, 1, 0, 200][..], &[7; 200]].concat();
     for byte in &message[..204] {
         client.write_all(&[*byte]).await.unwrap();
-        let waiting = tokio::time::timeout(std::time::Duration::ZERO, server.first_message());
+        let waiting = tokio::time::timeout(Duration::ZERO, server.first_message());
         assert!(waiting.await.is_err());
     }
     assert_eq!(
@@ -88,7 +88,7 @@ async fn a_stream_that_waits_holds_no_buffer() {
     for _ in 0..2 {
         client.write_all(b"ab").await.unwrap();
         server.read_exact(&mut two).await.unwrap();
-        let waiting = tokio::time::timeout(std::time::Duration::ZERO, server.read(&mut two));
+        let waiting = tokio::time::timeout(Duration::ZERO, server.read(&mut two));
         assert!(waiting.await.is_err());
         assert_eq!(server.ahead.capacity(), 0);
     }

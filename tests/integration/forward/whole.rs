@@ -448,3 +448,52 @@ fn sixty_four_long_uploads_at_a_time_take_little_memory() {
     let resident = stage.proxy.metric("process_resident_memory_bytes");
     assert!(resident < (100 * MIB) as f64, "{resident}");
 }
+
+/// noded is done with, and its slots are others', although nobody takes the replies.
+#[test]
+fn a_candidate_that_takes_no_reply_holds_no_slot() {
+    let stub = StubNoded::start(|call| match call.procedure().as_str() {
+        "hooks_runner" => {
+            let _ = call.try_write(crate::support::stub::reply_head(12 << 20).as_bytes());
+            let _ = call.try_write(&ascii(12 << 20));
+        }
+        _ => call.answer_as_noded(),
+    });
+    let config = "upstream.max_clients = 4\nupstream.fast_slots = 0\nlimits.memory = '8MiB'";
+    let (stage, other) = with_another(stub, config);
+    let mut sleepers: Vec<_> = (0..4).map(|_| stage.connect()).collect();
+    sleepers
+        .iter_mut()
+        .for_each(|stream| send(stream, request("hooks_runner", "[]")));
+    stage.stub.wait_accepted(4);
+    let answer = rpc(stage.proxy.addr(), &other, "version", "[]").unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[test]
+fn a_half_closed_client_gets_a_long_answer_and_one_to_a_request_in_chunks() {
+    let stage = Stage::new(StubNoded::start(|call| call.answer(&ascii(250_000))));
+    for head in [
+        request("version", "[]"),
+        CHUNKED.to_owned() + "2\r\n[]\r\n0\r\n\r\n",
+    ] {
+        for _ in 0..3 {
+            let mut stream = stage.connect();
+            send(&mut stream, &head);
+            stream.get_ref().shutdown(Shutdown::Write).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(50)); // it reads late
+            assert_eq!(read_response(&mut stream).body.len(), 250_000, "{head}");
+        }
+    }
+}
+
+/// Whoever has its memory taken waits on disk, and is not refused.
+#[test]
+fn a_candidate_at_its_share_of_memory_still_has_short_requests() {
+    let (stage, _) = with_another(StubNoded::usual(), "limits.memory = '8MiB'");
+    let _half: Vec<_> = (0..4).map(|_| begin(&stage, &head(MIB), 1)).collect();
+    stage.proxy.wait_for("its share is taken", |_| {
+        in_use(&stage, "memory") == (4 * MIB) as f64
+    });
+    assert_eq!(stage.rpc("version", "[]").status, 200);
+}

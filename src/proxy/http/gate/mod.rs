@@ -31,6 +31,10 @@ pub const MAX_FIELDS: usize = 64;
 /// Bytes to read at a time while the head comes.
 const STEP: usize = 4 << 10;
 
+/// How a request in chunks ends, without trailers. What only looks like it makes the gate wait for
+/// no more than the time that a body has.
+const LAST_CHUNK: &[u8; 5] = b"0\r\n\r\n";
+
 /// What stands in for a refused head. What follows counts as its body, which is thrown away.
 const STAND_IN: &[u8] =
     b"POST /refused HTTP/1.1\r\nHost: refused\r\nContent-Length: 1152921504606846976\r\n\r\n";
@@ -78,6 +82,10 @@ pub struct Gate<S> {
     /// Bytes at the front of the buffer that hyper may have.
     passed: usize,
     arrivals: Arrivals,
+    /// hyper has written, and not all of it has gone out.
+    unflushed: bool,
+    /// The last bytes of a request in chunks.
+    tail: [u8; LAST_CHUNK.len()],
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -146,6 +154,8 @@ impl<S: AsyncRead> Gate<S> {
             buffer: BytesMut::new(),
             passed: 0,
             arrivals: arrivals.clone(),
+            unflushed: false,
+            tail: [0; LAST_CHUNK.len()],
         };
         (gate, arrivals)
     }
@@ -169,6 +179,7 @@ impl<S: AsyncRead> Gate<S> {
             }
             Ok(Framing::Chunked) => {
                 self.passed = self.buffer.len();
+                follow(&mut self.tail, &self.buffer[end..]);
                 self.state = State::Last;
             }
             Err(_) => {
@@ -208,7 +219,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
                 return Poll::Ready(Ok(()));
             }
             match gate.state {
-                State::Last => return Pin::new(&mut gate.stream).poll_read(context, out),
+                State::Last => {
+                    let before = out.filled().len();
+                    ready!(Pin::new(&mut gate.stream).poll_read(context, out))?;
+                    let new = &out.filled()[before..];
+                    if !new.is_empty() || gate.tail != *LAST_CHUNK {
+                        follow(&mut gate.tail, new);
+                        return Poll::Ready(Ok(()));
+                    }
+                    gate.state = State::Ended;
+                }
                 State::Refused => {
                     let before = out.filled().len();
                     ready!(Pin::new(&mut gate.stream).poll_read(context, out))?;
@@ -217,6 +237,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
                     }
                     gate.state = State::Ended;
                 }
+                // Flushing goes on in the task that reads, so there is no need to wake it.
+                State::Ended if gate.unflushed => return Poll::Pending,
                 State::Ended => return gate.arrivals.poll_answered(context).map(Ok),
                 State::Body(0) => gate.state = State::Head,
                 State::Body(left) => {
@@ -262,15 +284,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
         context: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.unflushed = true;
         Pin::new(self.stream.get_mut()).poll_write(context, data)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.stream.get_mut()).poll_flush(context)
+        ready!(Pin::new(self.stream.get_mut()).poll_flush(context))?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(self.stream.get_mut()).poll_shutdown(context)
+    }
+}
+
+/// Keeps the last bytes of what comes.
+fn follow(tail: &mut [u8; LAST_CHUNK.len()], new: &[u8]) {
+    for byte in &new[new.len().saturating_sub(tail.len())..] {
+        tail.rotate_left(1);
+        tail[LAST_CHUNK.len() - 1] = *byte;
     }
 }
 
