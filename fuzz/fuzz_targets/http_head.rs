@@ -1,4 +1,4 @@
-//! The HTTP edge on arbitrary bytes: hyper as the proxy sets it up, the rules for heads, and bodies.
+//! The HTTP edge on arbitrary bytes: the gate, hyper as the proxy sets it up, the rules for heads, and bodies.
 //!
 //! Whatever comes, a request that passes is a POST of a procedure whose name stands in the bytes as it was
 //! understood, and its body is ASCII and as long as it says; and every connection ends. The first byte sets the
@@ -19,7 +19,7 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use libfuzzer_sys::fuzz_target;
 use noded_proxy::proxy::connection::parser;
-use noded_proxy::proxy::http::{Bodies, BodyLimits, Budget, explanation, procedure};
+use noded_proxy::proxy::http::{Arrival, Bodies, BodyLimits, Budget, Gate, explanation, procedure};
 use rules::identity::Digest;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
@@ -56,11 +56,13 @@ impl AsyncRead for Client<'_> {
 }
 
 async fn answer(
+    arrival: Arrival,
     request: Request<Incoming>,
     bytes: &[u8],
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, incoming) = request.into_parts();
-    let refusal = match procedure(&head.method, &head.uri, head.version, &head.headers) {
+    let name = procedure(&head.method, &head.uri, head.version, &head.headers);
+    let refusal = match arrival.verdict.and(name) {
         Ok(name) => {
             assert_eq!(head.method, Method::POST);
             let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
@@ -68,11 +70,8 @@ async fn answer(
                 (1..=128).contains(&name.len()) && name.bytes().all(fits),
                 "{name:?}"
             );
-            // hyper's Uri has lost a fragment (`/name#x`); no line but the one understood gets any further.
-            let stands_there = [" HTTP/1.", "#"].iter().any(|end| {
-                let line = format!("POST /{name}{end}");
-                bytes.windows(line.len()).any(|w| w == line.as_bytes())
-            });
+            let line = format!("POST /{name} HTTP/1.");
+            let stands_there = bytes.windows(line.len()).any(|w| w == line.as_bytes());
             assert!(stands_there, "{name}");
             body(incoming, bytes.len() as u64).await
         }
@@ -100,8 +99,12 @@ async fn body(mut incoming: Incoming, sent: u64) -> Option<noded_proxy::proxy::h
     assert!(length <= LIMITS.most && length <= sent);
     let contents = body.contents(LIMITS.most).await.expect("a body that can be read");
     let mut whole = Vec::new();
-    while let Some(piece) = body.next().await.expect("a body that can be read") {
-        whole.extend_from_slice(&piece);
+    loop {
+        let piece = body.next().await.expect("a body that can be read");
+        if piece.is_empty() {
+            break;
+        }
+        whole.extend_from_slice(piece);
     }
     assert_eq!(whole.len() as u64, length);
     assert_eq!(contents, Some(whole.clone()));
@@ -123,8 +126,9 @@ fuzz_target!(|bytes: &[u8]| {
         step: usize::from(first / 2) * 16 + 1,
         hangs_up: first % 2 == 1,
     };
-    let stream = TokioIo::new(tokio::io::join(client, tokio::io::sink()));
-    let service = service_fn(|request| answer(request, bytes));
+    let (gate, arrivals) = Gate::new(tokio::io::join(client, tokio::io::sink()));
+    let stream = TokioIo::new(gate);
+    let service = service_fn(|request| answer(arrivals.next(), request, bytes));
     RUNTIME.with(|runtime| {
         runtime.block_on(async {
             let connection = parser(Duration::from_secs(10)).serve_connection(stream, service);
