@@ -42,7 +42,20 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Config, Problem> {
             "{}: {}: {}",
             at(inner),
             e.path(),
-            one_line(inner.message())
+            nearest(inner.message()).unwrap_or_else(|| one_line(inner.message()))
         ))
     })
+}
+
+/// For a key that is unknown and like a known one: which one may be meant. serde says "unknown field
+/// `NAME`, expected one of `A`, `B`".
+fn nearest(message: &str) -> Option<String> {
+    let names = message.strip_prefix("unknown field `")?;
+    let mut names = names.split('`').step_by(2);
+    let unknown = names.next()?;
+    let known = names.filter(|name| !name.is_empty());
+    let near = known.map(|name| (strsim::osa_distance(unknown, name), name));
+    let (distance, name) = near.min()?;
+    let alike = distance <= unknown.len().div_ceil(3);
+    alike.then(|| format!("unknown key `{unknown}`; is `{name}` meant?"))
 }

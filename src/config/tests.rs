@@ -157,3 +157,17 @@ fn a_file_that_may_be_absent_must_be_readable_if_it_is_there() {
         assert!(told[0].to_string().contains("cannot be read"), "{told:?}");
     }
 }
+
+#[test]
+fn an_unknown_key_names_the_known_one_that_is_like_it() {
+    for (text, expected) in [
+        ("sandbx = 'off'", "is `sandbox` meant?"),
+        ("[limits]\nconections = 3", "is `connections` meant?"),
+        ("[upstream]\nmax_client = 3", "is `max_clients` meant?"),
+        ("[limits]\nbody_memory = 3", "is `body_in_memory` meant?"),
+        ("colour = 'red'", "unknown field `colour`, expected one of"),
+    ] {
+        let found = file::parse(text, "test").unwrap_err().to_string();
+        assert!(found.contains(expected), "{found}");
+    }
+}
