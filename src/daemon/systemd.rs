@@ -2,16 +2,32 @@
 //! that it passes to us. Without systemd all of it does nothing. See sd_notify(3),
 //! sd_watchdog_enabled(3).
 
+use std::io;
 use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use sd_notify::NotifyState;
 use tracing::{debug, warn};
 
 /// Tells systemd. A failure is logged at debug, because nothing depends on it.
 fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+    let socket = std::env::var("NOTIFY_SOCKET").unwrap_or_default();
+    let told = match socket.strip_prefix('@') {
+        Some(name) => tell_abstract(name, states), // what the crate does not know
+        None => sd_notify::notify(states),
+    };
+    if let Err(error) = told {
         debug!(%error, "sd_notify");
     }
+}
+
+/// The same at a socket in the abstract namespace (unix(7)).
+fn tell_abstract(name: &str, states: &[NotifyState<'_>]) -> io::Result<()> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?;
+    let lines: Vec<String> = states.iter().map(NotifyState::to_string).collect();
+    socket.send(lines.join("\n").as_bytes()).map(drop)
 }
 
 /// Start-up is done, even if the proxy still waits for a `server.pem`.

@@ -2,7 +2,8 @@
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::thread;
 
@@ -241,6 +242,24 @@ fn systemd_is_told_ready_while_the_node_is_in_no_cluster() {
     assert!(ready.contains("STATUS=waiting for server.pem"), "{ready}");
     replace(&proxy.server_pem_path(), pki.server_pem().as_bytes(), 0o440);
     manager.wait_for("STATUS=bootstrap phase");
+}
+
+/// As some container managers have it.
+#[test]
+fn a_manager_with_an_abstract_socket_is_told_too() {
+    let name = format!("noded-proxy-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let manager = Manager { dir, socket };
+    let variable = format!("NOTIFY_SOCKET=@{name}");
+    let wrapper = ["env", &variable];
+    let stage = Stage::built(StubNoded::usual(), |proxy| proxy.through(&wrapper));
+    let ready = manager.wait_for("READY=1");
+    assert!(ready.contains("STATUS=1 candidates admitted"), "{ready}");
+    stage.proxy.terminate();
+    manager.wait_for("STOPPING=1");
 }
 
 #[test]

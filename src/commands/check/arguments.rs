@@ -47,18 +47,38 @@ impl NodedArgs {
     }
 }
 
-/// The value of a variable in a file that both a shell and systemd read: the last assignment,
-/// unquoted.
-fn variable<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let value = |line: &'a str| {
-        line.trim()
-            .strip_prefix(name)?
-            .strip_prefix('=')
-            .map(str::trim)
+/// The value of a variable as the shell of Ganeti's `daemon-util` reads it: the last assignment.
+fn variable(text: &str, name: &str) -> Option<String> {
+    let text = text.replace("\\\n", ""); // continued lines
+    let value = |line: &str| {
+        let line = line.trim_start_matches([' ', '\t']);
+        let line = line.strip_prefix("export ").map_or(line, str::trim_start);
+        Some(word(line.strip_prefix(name)?.strip_prefix('=')?))
     };
-    let value = text.lines().filter_map(value).next_back()?;
-    let unquote = |quote: char| value.strip_prefix(quote)?.split(quote).next();
-    Some(unquote('"').or_else(|| unquote('\'')).unwrap_or(value))
+    text.split('\n').filter_map(value).next_back()
+}
+
+/// The first word of a shell's line, without its quotes.
+fn word(line: &str) -> String {
+    let (mut word, mut quote) = (String::new(), None);
+    let mut rest = line.chars();
+    while let Some(next) = rest.next() {
+        match (next, quote) {
+            ('\'' | '"', None) => quote = Some(next),
+            (next, Some(begun)) if next == begun => quote = None,
+            ('\\', None) => word.extend(rest.next()),
+            ('\\', Some('"')) => match rest.next() {
+                Some(escaped @ ('"' | '\\' | '$' | '`')) => word.push(escaped),
+                other => {
+                    word.push(next);
+                    word.extend(other);
+                }
+            },
+            (' ' | '\t' | ';' | '&' | '|' | '<' | '>', None) => break,
+            _ => word.push(next),
+        }
+    }
+    word
 }
 
 /// Findings on the defaults file. `text`: its content, or why there is none.
@@ -80,13 +100,16 @@ pub(super) fn check(
         let text = format!("{name}: no NODED_ARGS in it: it should say NODED_ARGS=\"{wanted}\"");
         return vec![Finding::warning(id, text)];
     };
-    let args = NodedArgs::parse(value);
+    let args = NodedArgs::parse(&value);
     let good = args.bind.as_deref().and_then(|b| b.parse::<IpAddr>().ok())
         == Some(upstream.address.ip())
         && args.port.as_deref().and_then(|p| p.parse().ok()) == Some(upstream.address.port())
         && args.no_ssl != upstream.tls;
-    let text = format!("{name}: NODED_ARGS=\"{value}\"");
-    let first = if good {
+    let text = format!("{name}: NODED_ARGS=\"{}\"", value.escape_debug());
+    let first = if value.contains('\r') {
+        let why = "its lines end with CR LF, and noded gets the CR: make them end with LF";
+        Finding::error(id, format!("{text}: {why}"))
+    } else if good {
         Finding::ok(id, text)
     } else {
         let key = format!("upstream.address = {}", upstream.address);
@@ -173,6 +196,28 @@ mod tests {
             ("NODED_ARGS=\"-b 127.0.0.1 --no-ssl -p\"", false, Warning),
             ("NODED_ARGS=\"\"", false, Warning),
             ("NODED_ARGS=", false, Warning),
+            (
+                "export NODED_ARGS=\"-b 127.0.0.1 -p 298 --no-ssl\"",
+                false,
+                Good,
+            ),
+            (
+                "NODED_ARGS=\"-b 127.0.0.1 \\\n -p 298 --no-ssl\"",
+                false,
+                Good,
+            ),
+            (
+                "NODED_ARGS=-b\\ 127.0.0.1' -p 298 '--no-ssl; true",
+                false,
+                Good,
+            ),
+            // The shell takes the first word, and the rest for a command.
+            ("NODED_ARGS=-b 127.0.0.1 -p 298 --no-ssl", false, Warning),
+            (
+                "NODED_ARGS=\"-b 127.0.0.1 -p 298 --no-ssl\"\r\n",
+                false,
+                Error,
+            ),
             (
                 "# NODED_ARGS=\"-b 127.0.0.1 -p 298 --no-ssl\"\nRAPI_ARGS=\"\"",
                 false,
