@@ -61,7 +61,7 @@ fn a_wrong_value_in_the_file_is_one_line() {
     let table: [(&str, &[&str]); 20] = [
         (
             "lisen = ['[::]:1811']",
-            &["line 1", "lisen", "expected one of", "listen"],
+            &["line 1", "lisen", "is `listen` meant?"],
         ),
         ("listen = []", &["listen = []", "at least one ADDR:PORT"]),
         (
