@@ -82,6 +82,20 @@ def free_port():
         return s.getsockname()[1]
 
 
+def root_port():
+    """A port that only root may take, as noded's is by the documentation; any free one if this is not root."""
+    for port in range(1023, 600, -1):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except PermissionError:
+                break
+            except OSError:
+                continue
+    return free_port()
+
+
 class Process:
     """A process that this script started; ended by its process ids and no other way."""
 
