@@ -242,5 +242,4 @@ fn a_reader_of_the_log_that_stalls_stops_no_call_and_is_told_what_it_missed() {
         .filter(|line| line.contains(" rpc peer="))
         .count();
     assert!(written + told > ROUNDS * AT_ONCE, "{written} and {told}");
-    assert!(lines.iter().any(|line| line.contains("drained")), "no end");
 }

@@ -2,7 +2,7 @@
 
 use crate::support::client::rpc;
 use crate::support::pki::{Identity, Pki};
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{Proxy, replace};
 
 /// The shipped example, and what is added to it.
 fn strict(more: &str) -> String {
@@ -29,7 +29,7 @@ fn both(pki: &Pki) -> [Identity; 2] {
 
 fn ssconf(proxy: &Proxy, key: &str, text: &str) {
     let file = proxy.dir().join(format!("ganeti/ssconf_{key}"));
-    std::fs::write(file, text).unwrap();
+    replace(&file, text.as_bytes(), 0o644); // as Ganeti does
 }
 
 fn master_is(proxy: &Proxy, name: &str) {

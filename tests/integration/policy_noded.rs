@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::lab::{Answer, Noded};
-use crate::support::proxy::{Builder, Proxy};
+use crate::support::proxy::{Builder, Proxy, replace};
 
 /// What each attack leaves behind when it runs, as noded sees the path.
 const PROOF: &str = "/var/lib/ganeti/proof";
@@ -23,8 +23,9 @@ fn candidate(noded: &Noded, policy: &str) -> Proxy {
     let with = |builder: Builder| builder.config(policy);
     let proxy = with(noded.proxy()).start();
     let file = |key: &str| proxy.dir().join(format!("ganeti/ssconf_{key}"));
-    fs::write(file("node_primary_ips"), "node1.lab.example 127.0.0.1\n").unwrap();
-    fs::write(file("master_node"), "node7.lab.example\n").unwrap();
+    let addresses = b"node1.lab.example 127.0.0.1\n";
+    replace(&file("node_primary_ips"), addresses, 0o644); // as Ganeti does
+    replace(&file("master_node"), b"node7.lab.example\n", 0o644);
     proxy.sighup();
     proxy.wait_for("the master is known", |p| {
         p.status()["admission"]["master"] == "node7.lab.example"
