@@ -2,6 +2,9 @@
 //! stories.
 
 use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::handshake::{assert_refused, proxy_for};
 use crate::support::client::{
@@ -232,4 +235,45 @@ fn refused_requests_are_remembered_with_time_and_procedure() {
     let text = String::from_utf8_lossy(&explain.stdout);
     assert!(text.contains("policy: policy.deny"), "{text}");
     assert!(text.contains("powercycle_node"), "{text}");
+}
+
+/// Between the slot and the first byte there may be seconds: noded's backlog is full.
+#[test]
+fn a_candidate_demoted_while_the_proxy_connects_to_noded_is_refused() {
+    let pki = Pki::new();
+    let (node, other) = (pki.client(NAME), pki.client("node2.example.com"));
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let noded = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    noded.bind(&any.into()).unwrap();
+    noded.listen(0).unwrap();
+    let address = noded.local_addr().unwrap().as_socket().unwrap();
+    let mut pending = Vec::new();
+    let soon = std::time::Duration::from_millis(300);
+    while let Ok(one) = TcpStream::connect_timeout(&address, soon) {
+        pending.push(one);
+        assert!(pending.len() < 16, "the backlog never fills");
+    }
+    let config = "upstream.connect_timeout = '1m'\nupstream.warm = 'off'";
+    let proxy = proxy_for(&pki, &node)
+        .upstream(address)
+        .config(config)
+        .start();
+    let mut stream = connect(proxy.addr(), Some(&node), Tls::Any).unwrap();
+    send(&mut stream, request("powercycle_node", "[]"));
+    proxy.wait_for("it has a slot", |p| {
+        p.metric("noded_proxy_slots_in_use") == 1.0
+    });
+    proxy.write_map(&[("uuid-2", &other)]);
+    let told = "no longer admitted: closing its connection";
+    proxy.wait_for("the demotion is noticed", |p| p.logged(told));
+    let noded: TcpListener = noded.into();
+    for _ in &pending {
+        drop(noded.accept().unwrap());
+    }
+    let (mut from_proxy, _) = noded.accept().unwrap();
+    let answer = read_response(&mut stream);
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    let mut told = Vec::new();
+    let _ = from_proxy.read_to_end(&mut told);
+    assert_eq!(String::from_utf8_lossy(&told), "");
 }

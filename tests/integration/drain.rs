@@ -109,6 +109,7 @@ fn after_the_deadline_what_still_runs_is_cut_and_the_exit_status_says_so() {
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);
     assert_eq!(rest, b""); // nothing that looks like an answer
+    assert_eq!(stage.proxy.lines_with("rpc")[0]["outcome"], "cut");
 }
 
 #[test]

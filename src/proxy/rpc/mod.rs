@@ -75,6 +75,8 @@ async fn respond(
 /// A request that noded may execute: whole, admitted and allowed at this moment, with its slot.
 struct Prepared {
     permit: Permit,
+    /// The role in which the policy allows it; none without a policy.
+    judged: Option<Role>,
     slot: Slot<NodedStream>,
     body: Body,
 }
@@ -82,7 +84,7 @@ struct Prepared {
 impl Record {
     /// All that comes before the first byte to noded. Body and queue may take hours, so who may
     /// command noded, and with what, is asked three times: with the head, with the last byte, and
-    /// with the slot. The last time counts.
+    /// with the slot. [`Record::forward`] asks once more, when there is a connection to noded.
     async fn prepare(
         &mut self,
         head: &Parts,
@@ -93,15 +95,19 @@ impl Record {
         let gathering = shared.bodies.gather(digest, incoming);
         let body = self.while_admitted(Terminated::Body, gathering).await??;
         self.request_bytes = body.length();
-        let judged = self.judge_again(judged, &body).await?;
+        let (judged, _) = self.judge_again(judged, &body).await?;
         let begun = Instant::now();
         let waiting = shared.upstream.slot(digest, &self.procedure);
         let slot = self.while_admitted(Terminated::Queued, waiting).await;
         self.timing.queue = begun.elapsed();
         let slot = slot?.map_err(Refused::Upstream)?;
-        self.judge_again(judged, &body).await?;
-        let permit = self.authorise()?;
-        Ok(Prepared { permit, slot, body })
+        let (judged, permit) = self.judge_again(judged, &body).await?;
+        Ok(Prepared {
+            permit,
+            judged,
+            slot,
+            body,
+        })
     }
 
     /// May the peer command noded by the map of this moment?
@@ -156,26 +162,35 @@ impl Record {
         &self,
         judged: Option<Role>,
         body: &Body,
-    ) -> Result<Option<Role>, Refused> {
+    ) -> Result<(Option<Role>, Permit), Refused> {
         let permit = self.authorise()?;
         if self.shared.policy.is_empty() {
-            return Ok(None);
+            return Ok((None, permit));
         }
         let role = self.role(&permit);
         if judged != Some(role) {
             self.judge(role, body).await?;
         }
-        Ok(Some(role))
+        Ok((Some(role), permit))
     }
 
     /// Calls noded and passes its answer on. If the client leaves, noded works on, and the log line
     /// is written when it has answered.
     async fn forward(self, prepared: Prepared) -> Response<ReplyBody> {
-        let Prepared { permit, slot, body } = prepared;
+        let Prepared {
+            permit,
+            judged,
+            slot,
+            body,
+        } = prepared;
         let (shared, begun) = (Arc::clone(&self.shared), Instant::now());
         let (peer, procedure) = (self.client.peer.digest, self.procedure.clone());
         let (store, client) = (Arc::clone(&shared.store), Arc::clone(&self.client));
-        let may_go = move || store.authorise(&client.peer).is_ok();
+        let may_go = move || {
+            let permit = store.authorise(&client.peer);
+            let role = |permit| store.current().role(&permit, &client.peer);
+            permit.is_ok_and(|permit| judged.is_none_or(|judged| judged == role(permit)))
+        };
         let answered = move |result| self.answered(result, begun);
         let what = (peer, &*procedure, body);
         let call = shared.upstream.call(&permit, slot, what, may_go, answered);

@@ -70,8 +70,8 @@ pub enum Error {
     /// The answer is not what noded sends.
     #[error("its answer is not understood: {0}")]
     BadReply(String),
-    /// The caller left the candidate map while there was no connection yet.
-    #[error("was not asked: the caller has left the candidate map")]
+    /// The caller left the candidate map, or its role changed, while there was no connection yet.
+    #[error("was not asked: the caller has left the candidate map, or is in another role now")]
     Withdrawn,
     /// Our own fault.
     #[error("internal error: {0}")]

@@ -191,7 +191,8 @@ async fn ask(noded: &Noded, mut stream: NodedStream, call: Call) -> Result<Progr
 }
 
 /// Passes a long answer on as it comes, through buffers that this peer's share of the memory
-/// bounds. Once the client has left, or takes nothing more, takes the rest off noded and throws it away.
+/// bounds. Once the client has left, or takes nothing more, takes the rest off noded and throws it
+/// away.
 async fn pump(
     noded: &Noded,
     stream: &mut NodedStream,

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -47,6 +48,8 @@ pub(super) struct Noded {
     pub(super) host: String,
     pub(super) handles: Handles,
     pub(super) health: Health,
+    /// It has answered since it was last down: so it is known what it speaks.
+    has_answered: AtomicBool,
 }
 
 impl Noded {
@@ -57,6 +60,7 @@ impl Noded {
             settings,
             handles,
             health,
+            has_answered: AtomicBool::new(false),
         })
     }
 
@@ -80,7 +84,8 @@ impl Noded {
 
     /// Whether noded, which has closed a plain connection without a word, would have one with TLS.
     pub(super) async fn speaks_tls(&self) -> bool {
-        if self.settings.tls {
+        // A noded that has answered since it was last seen down does not speak TLS.
+        if self.settings.tls || self.has_answered.load(Ordering::Relaxed) {
             return false;
         }
         let deadline = Instant::now() + self.settings.connect_timeout.min(SHORT);
@@ -151,6 +156,11 @@ impl Noded {
     /// Takes noded's health from the outcome of a contact.
     pub(super) fn note_health(&self, error: Option<&Error>) {
         let down = error.filter(|e| e.is_down()).map(|e| self.describe(e));
+        match error {
+            None => self.has_answered.store(true, Ordering::Relaxed),
+            Some(_) if down.is_some() => self.has_answered.store(false, Ordering::Relaxed),
+            Some(_) => {}
+        }
         self.health.note_contact(down);
         if matches!(error, Some(Error::Impersonated(_))) && !self.health.is_impersonated() {
             self.look(); // health and metrics say it at once

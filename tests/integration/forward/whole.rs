@@ -142,6 +142,14 @@ fn a_full_disk_is_told_and_forgotten_when_there_is_room_again() {
     // The proxy leaves some room to others: what would take it is refused before it is sent.
     let mut second = begin(&stage, &head(40 * MIB), 0);
     assert_refusal(&read_response(&mut second), 507, "no storage space");
+    // What is promised to a body that has yet to come counts as taken.
+    let promised = begin(&stage, &head(12 * MIB), 0);
+    stage.proxy.wait_for("it has its file", |_| {
+        in_use(&stage, "spool") == (15 * MIB) as f64
+    });
+    let mut late = begin(&stage, &head(3 * MIB), 0);
+    assert_refusal(&read_response(&mut late), 507, "no storage space");
+    drop((promised, late));
     // Others fill the disk under a body that has begun.
     let filler = state.join("filler");
     let mut file = fs::File::create(&filler).unwrap();
@@ -472,7 +480,9 @@ fn a_candidate_that_takes_no_reply_holds_no_slot() {
 
 #[test]
 fn a_half_closed_client_gets_a_long_answer_and_one_to_a_request_in_chunks() {
-    let stage = Stage::new(StubNoded::start(|call| call.answer(&ascii(250_000))));
+    let stub = StubNoded::start(|call| call.answer(&ascii(250_000)));
+    // The end comes when the answer has gone, not when a time limit does.
+    let stage = Stage::configured(stub, "limits.header_timeout = '1h'");
     for head in [
         request("version", "[]"),
         CHUNKED.to_owned() + "2\r\n[]\r\n0\r\n\r\n",
@@ -483,6 +493,7 @@ fn a_half_closed_client_gets_a_long_answer_and_one_to_a_request_in_chunks() {
             stream.get_ref().shutdown(Shutdown::Write).unwrap();
             std::thread::sleep(std::time::Duration::from_millis(50)); // it reads late
             assert_eq!(read_response(&mut stream).body.len(), 250_000, "{head}");
+            assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "and the end");
         }
     }
 }

@@ -84,6 +84,8 @@ pub struct Gate<S> {
     arrivals: Arrivals,
     /// hyper has written, and not all of it has gone out.
     unflushed: bool,
+    /// Wants to know when it has.
+    waiting: Option<Waker>,
     /// The last bytes of a request in chunks.
     tail: [u8; LAST_CHUNK.len()],
 }
@@ -155,6 +157,7 @@ impl<S: AsyncRead> Gate<S> {
             passed: 0,
             arrivals: arrivals.clone(),
             unflushed: false,
+            waiting: None,
             tail: [0; LAST_CHUNK.len()],
         };
         (gate, arrivals)
@@ -237,8 +240,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
                     }
                     gate.state = State::Ended;
                 }
-                // Flushing goes on in the task that reads, so there is no need to wake it.
-                State::Ended if gate.unflushed => return Poll::Pending,
+                State::Ended if gate.unflushed => {
+                    gate.waiting = Some(context.waker().clone());
+                    return Poll::Pending;
+                }
                 State::Ended => return gate.arrivals.poll_answered(context).map(Ok),
                 State::Body(0) => gate.state = State::Head,
                 State::Body(left) => {
@@ -291,6 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(self.stream.get_mut()).poll_flush(context))?;
         self.unflushed = false;
+        self.waiting.take().inspect(Waker::wake_by_ref);
         Poll::Ready(Ok(()))
     }
 
