@@ -373,3 +373,23 @@ fn a_connection_is_for_one_request() {
     assert_eq!(all.matches("HTTP/1.1 200").count(), 1, "{all}");
     assert!(all.contains("connection: close"), "{all}");
 }
+
+/// What `/healthz` says is a metric too, reason by reason.
+#[test]
+fn readiness_and_each_reason_to_look_are_metrics() {
+    let pki = Pki::new();
+    let node = pki.client("node1.example.com");
+    let proxy = Proxy::with(&pki).candidates(&[("uuid-1", &node)]).start();
+    let degraded =
+        |reason: &str| proxy.metric(&format!("noded_proxy_degraded{{reason=\"{reason}\"}}")) == 1.0;
+    assert_eq!(proxy.metric("noded_proxy_ready"), 1.0);
+    assert!(!degraded("candidate_map") && !degraded("no_server_pem"));
+    proxy.write_map_in_place(b"?", 0o644);
+    proxy.wait_for("the map is at fault", |_| degraded("candidate_map"));
+    assert_eq!(proxy.metric("noded_proxy_ready"), 1.0);
+    std::fs::remove_file(proxy.server_pem_path()).unwrap();
+    proxy.wait_for("the node has left", |p| {
+        p.metric("noded_proxy_ready") == 0.0
+    });
+    assert!(degraded("no_server_pem"));
+}

@@ -1,8 +1,9 @@
 //! The RPC policy at the door: what is refused, and in which words.
 
-use crate::support::client::rpc;
+use crate::support::client::{Tls, connect, read_response, request, rpc, send};
 use crate::support::pki::{Identity, Pki};
 use crate::support::proxy::{Proxy, replace};
+use crate::support::stub::StubNoded;
 
 /// The shipped example, and what is added to it.
 fn strict(more: &str) -> String {
@@ -277,4 +278,36 @@ fn audit_forwards_and_counts() {
     assert_eq!(forbidden(&proxy, "allow_from_master_only", "audit"), 1.0);
     assert_eq!(forbidden(&proxy, "allow_from_master_only", "refused"), 0.0);
     assert!(proxy.logged("policy.audit: forwarded all the same"));
+}
+
+/// The role that counts is that of the moment in which noded would get the call.
+#[test]
+fn a_master_that_is_replaced_while_its_call_waits_is_refused() {
+    let pki = Pki::new();
+    let nodes = both(&pki);
+    let stub = StubNoded::holding();
+    let proxy = Proxy::with(&pki)
+        .candidates(&[("uuid-1", &nodes[0]), ("uuid-2", &nodes[1])])
+        .upstream(stub.address())
+        .config(&strict(""))
+        .config("[upstream]\nmax_clients = 1\nfast_slots = 0\nwarm = 'off'")
+        .start();
+    let addresses = "node1.example.com 127.0.0.1\nnode2.example.com 127.0.0.1\n";
+    ssconf(&proxy, "node_primary_ips", addresses);
+    ssconf(&proxy, "master_node", "node1.example.com\n");
+    proxy.sighup();
+    master_is(&proxy, "node1.example.com");
+    let mut running = connect(proxy.addr(), Some(&nodes[0]), Tls::Any).unwrap();
+    send(&mut running, request("version", "[]"));
+    stub.wait_holding(1);
+    let mut waiting = connect(proxy.addr(), Some(&nodes[0]), Tls::Any).unwrap();
+    send(&mut waiting, request("powercycle_node", "[]"));
+    proxy.wait_for("it waits", |p| p.metric("noded_proxy_queue_length") == 1.0);
+    std::fs::write(proxy.dir().join("state/master"), "node2.example.com\n").unwrap();
+    proxy.sighup();
+    master_is(&proxy, "node2.example.com");
+    stub.release_all();
+    assert_eq!(read_response(&mut running).status, 200);
+    assert_eq!(read_response(&mut waiting).status, 403);
+    assert_eq!(stub.procedures(), ["version"]);
 }

@@ -508,3 +508,23 @@ fn a_candidate_at_its_share_of_memory_still_has_short_requests() {
     });
     assert_eq!(stage.rpc("version", "[]").status, 200);
 }
+
+/// Replies that nobody takes are in the books, also short ones.
+#[test]
+fn short_replies_that_nobody_takes_count_as_memory() {
+    const LENGTH: usize = 200 << 10;
+    let stub = StubNoded::start(|call| call.answer(&ascii(LENGTH)));
+    let (stage, _) = with_another(stub, "limits.memory = '8MiB'");
+    // More on each connection than the kernel's buffers take.
+    let _sleepers: Vec<_> = (0..12)
+        .map(|_| {
+            let mut stream = stage.connect();
+            send(&mut stream, request("version", "[]").repeat(60));
+            stream
+        })
+        .collect();
+    stage
+        .proxy
+        .wait_for("they count", |_| in_use(&stage, "memory") > MIB as f64);
+    assert!(in_use(&stage, "memory") <= (4 * MIB) as f64, "half at most");
+}
