@@ -1,10 +1,8 @@
 //! What a stranger makes the proxy write: names of his choice in his certificate, and refusals
 //! without end.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::io::Read;
+use std::process::Command;
 
 use noded_proxy::tls::mint::CertificateBuilder;
 use openssl::x509::X509Name;
@@ -14,7 +12,8 @@ use crate::handshake::proxy_for;
 use crate::support::client::{
     Tls, connect, read_response, refusal, rpc, send, tcp, try_read_response,
 };
-use crate::support::pki::{Identity, Pki, map_text, rsa, signed};
+use crate::support::piped::Piped;
+use crate::support::pki::{Identity, Pki, rsa, signed};
 use crate::support::proxy::Proxy;
 use crate::support::stub::StubNoded;
 
@@ -145,16 +144,6 @@ fn the_end_of_a_burst_is_told_without_a_further_refusal() {
     proxy.wait_for("it is told", |p| p.logged("further refusals"));
 }
 
-/// A process that does not outlive its test.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_reader_of_the_log_that_stalls_stops_no_call_and_is_told_what_it_missed() {
     const AT_ONCE: usize = 100;
@@ -162,37 +151,9 @@ fn a_reader_of_the_log_that_stalls_stops_no_call_and_is_told_what_it_missed() {
     let pki = Pki::new();
     let node = pki.client("node1.example.com");
     let stub = StubNoded::usual();
-    let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name).display().to_string();
-    fs::write(path("server.pem"), pki.server_pem()).unwrap();
-    let map = map_text(&[("uuid-1", &node)]);
-    fs::write(path("ssconf_master_candidates_certs"), map).unwrap();
-    fs::write(path("config"), "").unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
-        .args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-        .args(["--ssconf-dir", &path(""), "--state-dir", &path("")])
-        .args([
-            "--server-pem",
-            &path("server.pem"),
-            "--config",
-            &path("config"),
-        ])
-        .args(["--upstream", &stub.address().to_string()])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut child = Killed(child);
-    let mut log = BufReader::new(child.0.stderr.take().unwrap()).lines();
-    let mut address_of = |message: &str| -> SocketAddr {
-        let found = log.find_map(|line| {
-            let line = line.unwrap();
-            let (_, address) = line.split_once(message)?;
-            address.parse().ok()
-        });
-        found.unwrap()
-    };
-    let admin = address_of(" admin listener open address=");
-    let public = address_of(" listening address=");
+    let mut proxy = Piped::start(&pki, &node, stub.address(), "127.0.0.1:0");
+    let admin = proxy.address_in(" admin listener open address=");
+    let public = proxy.address_in(" listening address=");
 
     // From here on nobody reads the log. Each of these requests is a line of it.
     let mut stream = connect(public, Some(&node), Tls::Any).unwrap();
@@ -218,10 +179,11 @@ fn a_reader_of_the_log_that_stalls_stops_no_call_and_is_told_what_it_missed() {
     assert!(dropped > 0, "the test makes too few lines");
 
     // Read on: nothing else is missing.
+    let log = proxy.log.take().unwrap();
     let reads = std::thread::spawn(move || log.map_while(Result::ok).collect::<Vec<_>>());
     drop(stream);
-    kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
-    assert!(child.0.wait().unwrap().success());
+    kill_process(Pid::from_child(&proxy.child), Signal::TERM).unwrap();
+    assert!(proxy.child.wait().unwrap().success());
     let lines = reads.join().unwrap();
     let told: usize = lines
         .iter()

@@ -2,7 +2,7 @@
 
 use crate::support::client::{Tls, connect, read_response, request, rpc, send};
 use crate::support::pki::{Identity, Pki};
-use crate::support::proxy::{Proxy, replace};
+use crate::support::proxy::{Builder, Proxy, replace};
 use crate::support::stub::StubNoded;
 
 /// The shipped example, and what is added to it.
@@ -11,10 +11,19 @@ fn strict(more: &str) -> String {
 }
 
 fn proxy(pki: &Pki, nodes: &[Identity; 2], policy: &str) -> Proxy {
+    proxy_with(pki, nodes, policy, |proxy| proxy)
+}
+
+fn proxy_with(
+    pki: &Pki,
+    nodes: &[Identity; 2],
+    policy: &str,
+    more: impl FnOnce(Builder) -> Builder,
+) -> Proxy {
     let proxy = Proxy::with(pki)
         .candidates(&[("uuid-1", &nodes[0]), ("uuid-2", &nodes[1])])
-        .config(policy)
-        .start();
+        .config(policy);
+    let proxy = more(proxy).start();
     // Both call from here; whose certificate it is tells them apart.
     let addresses = "node1.example.com 127.0.0.1\nnode2.example.com 127.0.0.1\n";
     ssconf(&proxy, "node_primary_ips", addresses);
@@ -286,17 +295,10 @@ fn a_master_that_is_replaced_while_its_call_waits_is_refused() {
     let pki = Pki::new();
     let nodes = both(&pki);
     let stub = StubNoded::holding();
-    let proxy = Proxy::with(&pki)
-        .candidates(&[("uuid-1", &nodes[0]), ("uuid-2", &nodes[1])])
-        .upstream(stub.address())
-        .config(&strict(""))
-        .config("[upstream]\nmax_clients = 1\nfast_slots = 0\nwarm = 'off'")
-        .start();
-    let addresses = "node1.example.com 127.0.0.1\nnode2.example.com 127.0.0.1\n";
-    ssconf(&proxy, "node_primary_ips", addresses);
-    ssconf(&proxy, "master_node", "node1.example.com\n");
-    proxy.sighup();
-    master_is(&proxy, "node1.example.com");
+    let one_slot = "[upstream]\nmax_clients = 1\nfast_slots = 0\nwarm = 'off'";
+    let proxy = proxy_with(&pki, &nodes, &strict(""), |proxy| {
+        proxy.upstream(stub.address()).config(one_slot)
+    });
     let mut running = connect(proxy.addr(), Some(&nodes[0]), Tls::Any).unwrap();
     send(&mut running, request("version", "[]"));
     stub.wait_holding(1);

@@ -1,15 +1,13 @@
 //! A port that is taken when the proxy starts: it says who has it, goes on without, and takes it as
 //! soon as it is free.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
-use std::process::{Child, Command, Stdio};
 
 use crate::handshake::proxy_for;
 use crate::support::client::{read_response, rpc, send, tcp};
-use crate::support::pki::{Pki, map_text};
+use crate::support::piped::Piped;
+use crate::support::pki::Pki;
 use crate::support::stub::StubNoded;
 use crate::support::{PATIENCE, wait_until};
 
@@ -87,65 +85,24 @@ fn a_proxy_that_waits_for_its_port_ends_at_once_when_told() {
     assert!(proxy.wait_exit().success());
 }
 
-/// A process that does not outlive its test.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn the_admin_port_is_taken_at_the_start_and_free_later() {
     let pki = Pki::new();
     let node = pki.client("node1.example.com");
     let stub = StubNoded::usual();
-    let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name).display().to_string();
-    fs::write(path("server.pem"), pki.server_pem()).unwrap();
-    let map = map_text(&[("uuid-1", &node)]);
-    fs::write(path("ssconf_master_candidates_certs"), map).unwrap();
-    fs::write(path("config"), "").unwrap();
     let (holder, admin) = taken();
-    let child = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
-        .args([
-            "run",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            &admin.to_string(),
-        ])
-        .args(["--ssconf-dir", &path(""), "--state-dir", &path("")])
-        .args([
-            "--server-pem",
-            &path("server.pem"),
-            "--config",
-            &path("config"),
-        ])
-        .args(["--upstream", &stub.address().to_string()])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut child = Killed(child);
-    let mut log = BufReader::new(child.0.stderr.take().unwrap()).lines();
-    let mut line_with = |words: &str| {
-        let mut lines = log.by_ref().map(Result::unwrap);
-        lines.find(|line| line.contains(words)).unwrap()
-    };
-    let told = line_with("cannot open the admin listener, trying again");
+    let mut proxy = Piped::start(&pki, &node, stub.address(), &admin.to_string());
+    let told = proxy.line_with("cannot open the admin listener, trying again");
     let this_process = format!("(pid {})", std::process::id());
     assert!(
         told.contains(&admin.to_string()) && told.contains(&this_process),
         "{told}"
     );
-    let listening = line_with(" listening address=");
-    let public = listening.rsplit_once('=').unwrap().1.parse().unwrap();
+    let public = proxy.address_in(" listening address=");
     assert_eq!(rpc(public, &node, "version", "[]").unwrap().status, 200);
 
     drop(holder);
-    line_with("admin listener open");
+    proxy.line_with("admin listener open");
     wait_until("it answers", || TcpStream::connect(admin).is_ok());
     let mut stream = tcp(admin).unwrap();
     send(&mut stream, "GET /healthz HTTP/1.1\r\nHost: n\r\n\r\n");

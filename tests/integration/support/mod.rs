@@ -9,6 +9,7 @@ pub(crate) mod client;
 pub(crate) mod der;
 pub(crate) mod impostor;
 pub(crate) mod lab;
+pub(crate) mod piped;
 pub(crate) mod pki;
 pub(crate) mod proxy;
 pub(crate) mod stage;
