@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use openssl::ssl::SslStream;
@@ -512,14 +513,18 @@ fn a_candidate_at_its_share_of_memory_still_has_short_requests() {
 /// Replies that nobody takes are in the books, also short ones.
 #[test]
 fn short_replies_that_nobody_takes_count_as_memory() {
-    const LENGTH: usize = 200 << 10;
-    let stub = StubNoded::start(|call| call.answer(&ascii(LENGTH)));
+    // Of many lengths, so that not all end where the buffers of kernel and TLS are full.
+    let answered = AtomicUsize::new(0);
+    let stub = StubNoded::start(move |call| {
+        let count = answered.fetch_add(1, Ordering::Relaxed);
+        call.answer(&ascii((150 << 10) + count * 7919 % (100 << 10)));
+    });
     let (stage, _) = with_another(stub, "limits.memory = '8MiB'");
     // More on each connection than the kernel's buffers take.
-    let _sleepers: Vec<_> = (0..12)
+    let _sleepers: Vec<_> = (0..32)
         .map(|_| {
             let mut stream = stage.connect();
-            send(&mut stream, request("version", "[]").repeat(60));
+            send(&mut stream, request("version", "[]").repeat(80));
             stream
         })
         .collect();
