@@ -126,12 +126,12 @@ fuzz_target!(|bytes: &[u8]| {
         step: usize::from(first / 2) * 16 + 1,
         hangs_up: first % 2 == 1,
     };
-    let (gate, arrivals) = Gate::new(tokio::io::join(client, tokio::io::sink()));
+    let (gate, arrivals) = Gate::new(tokio::io::join(client, tokio::io::sink()), Duration::from_secs(10));
     let stream = TokioIo::new(gate);
     let service = service_fn(|request| answer(arrivals.next(), request, bytes));
     RUNTIME.with(|runtime| {
         runtime.block_on(async {
-            let connection = parser(Duration::from_secs(10)).serve_connection(stream, service);
+            let connection = parser().serve_connection(stream, service);
             // Errors are what most bytes deserve; a connection without end is what none may have.
             let ended = timeout(Duration::from_secs(3600), connection).await;
             assert!(ended.is_ok(), "the connection does not end");

@@ -1,11 +1,13 @@
 //! Connections that come to nothing: pings, silence, slowness, garbage, too many at a time.
 
 use std::io::Read;
+use std::net::Shutdown;
 
 use crate::handshake::proxy_for;
 use crate::support::client::{Tls, admitted, ask, connect, read_response, request, send, tcp};
 use crate::support::pki::Pki;
 use crate::support::proxy::Proxy;
+use crate::support::stage::assert_refusal;
 use crate::support::stub::StubNoded;
 use crate::support::wait_until;
 
@@ -102,7 +104,15 @@ fn a_slow_head_is_cut_at_the_header_timeout() {
         .start();
     let mut slow = connect(proxy.addr(), Some(&node), Tls::Any).unwrap();
     send(&mut slow, "POST /version HTTP/1.1\r\nHost: no");
-    assert!(!until_closed(&mut slow).starts_with(b"HTTP/1.1 200"));
+    assert_refusal(&read_response(&mut slow), 408, "too slowly");
+    let mut half = connect(proxy.addr(), Some(&node), Tls::Any).unwrap();
+    send(&mut half, "POST /version HTTP/1.1\r\nHost: no");
+    half.get_ref().shutdown(Shutdown::Write).unwrap();
+    assert_refusal(&read_response(&mut half), 400, "ends in the middle");
+    for reason in ["slow_head", "malformed_head"] {
+        let series = format!("noded_proxy_refused_requests_total{{reason=\"{reason}\"}}");
+        assert_eq!(proxy.metric(&series), 1.0, "{reason}");
+    }
     let mut idle = connect(proxy.addr(), Some(&node), Tls::Any).unwrap();
     until_closed(&mut idle);
     let mut between = connect(proxy.addr(), Some(&node), Tls::Any).unwrap();

@@ -81,6 +81,7 @@ fn of_request(refusal: &Refusal) -> &'static str {
         }
         Refusal::BodyTooLarge(_) => "raise limits.body if the request is genuine",
         Refusal::NotAscii => "Ganeti escapes such bytes as \\u: find out what calls",
+        Refusal::SlowHead => "look at the network, and find out what calls",
         Refusal::SlowBody => "look at the network, or lower limits.body_rate",
         Refusal::IncompleteBody(_) => {
             "the client ended within its request: look in its log, and at the network"

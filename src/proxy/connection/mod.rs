@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -282,7 +282,7 @@ async fn serve_http(
         address,
         peer: accepted.peer,
     });
-    let (gate, arrivals) = Gate::new(accepted.stream);
+    let (gate, arrivals) = Gate::new(accepted.stream, shared.settings.header_timeout);
     let service = {
         let (shared, client) = (Arc::clone(shared), Arc::clone(&client));
         service_fn(move |request| {
@@ -296,9 +296,7 @@ async fn serve_http(
             ))
         })
     };
-    let connection =
-        parser(shared.settings.header_timeout).serve_connection(TokioIo::new(gate), service);
-    let mut connection = Box::pin(connection);
+    let mut connection = Box::pin(parser().serve_connection(TokioIo::new(gate), service));
     let mut closing = false;
     loop {
         tokio::select! {
@@ -336,11 +334,11 @@ fn still_admitted(shared: &Shared, peer: &PeerIdentity, address: SocketAddr) -> 
 }
 
 /// hyper as it parses client bytes, with the bounds on a request's head; also for the fuzz target.
-pub fn parser(header_timeout: Duration) -> http1::Builder {
+/// The time for a head is the gate's to keep.
+pub fn parser() -> http1::Builder {
     let mut parser = http1::Builder::new();
     parser
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        .header_read_timeout(None)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_FIELDS);
     parser

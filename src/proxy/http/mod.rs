@@ -1,8 +1,8 @@
 //! The HTTP edge: what a request must be (D8), and the one form in which we refuse.
 //!
 //! hyper parses what clients send, behind a [`Gate`] that lets only heads pass which are understood
-//! in one way, and its result is checked here. Nothing of the client's own head goes further: `upstream` makes a new one from the procedure name and the
-//! length of the body.
+//! in one way, and its result is checked here. Nothing of the client's own head goes further:
+//! `upstream` makes a new one from the procedure name and the length of the body.
 
 mod body;
 mod budget;
@@ -46,6 +46,9 @@ pub enum Refusal {
     /// Longer than 16 KiB, or more than 64 fields.
     #[error("the head of the request has more than 16 KiB or 64 fields")]
     HeadTooLarge,
+    /// Not whole within `limits.header_timeout`.
+    #[error("the head of the request came too slowly")]
+    SlowHead,
     /// It does not say in one way where the body ends.
     #[error("the length of the body is ambiguous: {0}")]
     Framing(&'static str),
@@ -79,6 +82,7 @@ named!(Refusal {
     Path = "path",
     Head(String::new()) = "malformed_head",
     HeadTooLarge = "head_too_large",
+    SlowHead = "slow_head",
     Framing("") = "framing",
     Host = "host",
     BodyTooLarge(0) = "body_too_large",
@@ -100,7 +104,7 @@ impl Refusal {
             Self::Head(_) | Self::Framing(_) => StatusCode::BAD_REQUEST,
             Self::Host | Self::NotAscii | Self::IncompleteBody(_) => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Self::SlowHead | Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::SpoolFull => StatusCode::SERVICE_UNAVAILABLE,
             Self::SpoolFailed(_) => StatusCode::INSUFFICIENT_STORAGE,
         }

@@ -8,25 +8,32 @@
 //! for the client's departure, so the gate keeps the end back until the request is answered. A
 //! reset is told at once.
 //!
+//! It also keeps the time for a head. A connection without a request ends when it is over; a head
+//! that comes too slowly, or ends in the middle, is refused like any other.
+//!
 //! It never changes a byte of what it lets pass.
 
-use std::collections::VecDeque;
+mod arrivals;
+mod clock;
+mod head;
+
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use hyper::Uri;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
 use tokio_util::io::poll_read_buf;
 
 use super::Refusal;
+pub use arrivals::{Arrival, Arrivals, Unanswered};
+use clock::Clock;
+pub use head::{Framing, MAX_FIELDS};
+use head::{end_of_head, judge};
 
 /// Longest head of a request, in bytes; Ganeti's have 200.
 pub const MAX_HEAD: usize = 16 << 10;
-/// Most fields of a head; Ganeti's clients send five.
-pub const MAX_FIELDS: usize = 64;
 
 /// Bytes to read at a time while the head comes.
 const STEP: usize = 4 << 10;
@@ -39,40 +46,6 @@ const LAST_CHUNK: &[u8; 5] = b"0\r\n\r\n";
 const STAND_IN: &[u8] =
     b"POST /refused HTTP/1.1\r\nHost: refused\r\nContent-Length: 1152921504606846976\r\n\r\n";
 
-/// How a request says where its body ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
-    /// Content-Length, or no body.
-    Length(u64),
-    /// The gate does not look for the end of the chunks, so this request is the connection's last.
-    Chunked,
-}
-
-/// The requests that have come through a gate, in their order.
-#[derive(Debug, Clone, Default)]
-pub struct Arrivals(Arc<Mutex<Books>>);
-
-#[derive(Debug, Default)]
-struct Books {
-    verdicts: VecDeque<Result<Framing, Refusal>>,
-    unanswered: usize,
-    /// Wants to know when all are answered.
-    waiting: Option<Waker>,
-}
-
-/// What the gate says of one request.
-#[derive(Debug)]
-pub struct Arrival {
-    /// Where its body ends, or why it is refused.
-    pub verdict: Result<Framing, Refusal>,
-    /// To be dropped when it is answered.
-    pub unanswered: Unanswered,
-}
-
-/// Keeps the connection open while a request is not answered.
-#[derive(Debug)]
-pub struct Unanswered(Arrivals);
-
 /// The stream between TLS and hyper.
 #[derive(Debug)]
 pub struct Gate<S> {
@@ -82,6 +55,7 @@ pub struct Gate<S> {
     /// Bytes at the front of the buffer that hyper may have.
     passed: usize,
     arrivals: Arrivals,
+    clock: Clock,
     /// hyper has written, and not all of it has gone out.
     unflushed: bool,
     /// Wants to know when it has.
@@ -103,52 +77,10 @@ enum State {
     Ended,
 }
 
-impl Arrivals {
-    /// The request that hyper has read; each is there once.
-    pub fn next(&self) -> Arrival {
-        let unknown = || Err(Refusal::Head("it did not come through the gate".into()));
-        let verdict = self.lock().verdicts.pop_front().unwrap_or_else(unknown);
-        let unanswered = Unanswered(self.clone());
-        Arrival {
-            verdict,
-            unanswered,
-        }
-    }
-
-    fn add(&self, verdict: Result<Framing, Refusal>) {
-        let mut books = self.lock();
-        books.verdicts.push_back(verdict);
-        books.unanswered += 1;
-    }
-
-    /// Returns when all are answered.
-    fn poll_answered(&self, context: &Context<'_>) -> Poll<()> {
-        let mut books = self.lock();
-        if books.unanswered == 0 {
-            return Poll::Ready(());
-        }
-        books.waiting = Some(context.waker().clone());
-        Poll::Pending
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Books> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Unanswered {
-    fn drop(&mut self) {
-        let mut books = self.0.lock();
-        books.unanswered = books.unanswered.saturating_sub(1);
-        if let Some(waiting) = books.waiting.take() {
-            waiting.wake();
-        }
-    }
-}
-
 impl<S: AsyncRead> Gate<S> {
-    /// A gate in front of this stream, and what comes through it.
-    pub fn new(stream: S) -> (Self, Arrivals) {
+    /// A gate in front of this stream, and what comes through it. A head must be there within this
+    /// time from the end of the previous answer.
+    pub fn new(stream: S, head_timeout: Duration) -> (Self, Arrivals) {
         let arrivals = Arrivals::default();
         let gate = Self {
             stream: stream.take(u64::MAX),
@@ -156,6 +88,7 @@ impl<S: AsyncRead> Gate<S> {
             buffer: BytesMut::new(),
             passed: 0,
             arrivals: arrivals.clone(),
+            clock: Clock::new(head_timeout),
             unflushed: false,
             waiting: None,
             tail: [0; LAST_CHUNK.len()],
@@ -185,16 +118,31 @@ impl<S: AsyncRead> Gate<S> {
                 follow(&mut self.tail, &self.buffer[end..]);
                 self.state = State::Last;
             }
-            Err(_) => {
-                let rest = self.buffer.split_off(end);
-                self.buffer = BytesMut::from(STAND_IN);
-                self.buffer.extend_from_slice(&rest);
-                self.passed = self.buffer.len();
-                self.state = State::Refused;
+            Err(refusal) => {
+                self.buffer.advance(end);
+                self.refuse(refusal);
+                return true;
             }
         }
         self.arrivals.add(verdict);
         true
+    }
+
+    /// Puts the stand-in in front of what is left in the buffer.
+    fn refuse(&mut self, refusal: Refusal) {
+        self.buffer = BytesMut::from_iter(STAND_IN.iter().chain(&self.buffer).copied());
+        self.passed = self.buffer.len();
+        self.state = State::Refused;
+        self.arrivals.add(Err(refusal));
+    }
+
+    /// No head comes any more: what there is of one is refused, and if there is nothing, that is
+    /// the end.
+    fn give_up(&mut self, refusal: Refusal) {
+        match self.buffer.is_empty() {
+            true => self.state = State::Ended,
+            false => self.refuse(refusal),
+        }
     }
 
     /// Hands on what has passed.
@@ -265,20 +213,26 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
 }
 
 impl<S: AsyncRead + Unpin> Gate<S> {
-    /// Reads until a head was judged, or the stream ends.
+    /// Reads until a head was judged, or none comes any more.
     fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.buffer.is_empty() || !self.look() {
             self.buffer.reserve(STEP);
             let read = poll_read_buf(Pin::new(&mut self.stream), context, &mut self.buffer);
-            if read.is_pending() && self.buffer.is_empty() {
-                self.buffer = BytesMut::new();
+            if read.is_pending() {
+                if self.buffer.is_empty() {
+                    self.buffer = BytesMut::new();
+                }
+                ready!(self.arrivals.poll_answered(context)); // hyper reads ahead
+                ready!(self.clock.poll_over(context));
+                self.give_up(Refusal::SlowHead);
+                break;
             }
             if ready!(read)? == 0 {
-                self.passed = self.buffer.len(); // hyper says what it thinks of half a head
-                self.state = State::Ended;
+                self.give_up(Refusal::Head("it ends in the middle".into()));
                 break;
             }
         }
+        self.clock.stop();
         Poll::Ready(Ok(()))
     }
 }
@@ -311,79 +265,6 @@ fn follow(tail: &mut [u8; LAST_CHUNK.len()], new: &[u8]) {
         tail.rotate_left(1);
         tail[LAST_CHUNK.len() - 1] = *byte;
     }
-}
-
-/// Where a head ends that begins here: behind its first empty line.
-fn end_of_head(bytes: &[u8]) -> Option<usize> {
-    let mut line_ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-    line_ends.find_map(|(at, _)| match &bytes[at + 1..] {
-        [b'\n', ..] => Some(at + 2),
-        [b'\r', b'\n', ..] => Some(at + 3),
-        _ => None,
-    })
-}
-
-/// Whether a whole head is understood in one way, and where its body ends. Pure.
-fn judge(head: &[u8]) -> Result<Framing, Refusal> {
-    let bare_lf = |pair: &[u8]| pair[1] == b'\n' && pair[0] != b'\r';
-    if head.windows(2).any(bare_lf) {
-        return Err(malformed("a line ends with LF alone"));
-    }
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut request = httparse::Request::new(&mut fields);
-    match request.parse(head) {
-        Ok(httparse::Status::Complete(end)) if end == head.len() => {}
-        Ok(_) => return Err(malformed("it has no end")),
-        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
-        Err(error) => return Err(malformed(&error.to_string())),
-    }
-    let target = request.path.unwrap_or_default();
-    if target.contains('#') || target.parse::<Uri>().is_err() {
-        return Err(Refusal::Path);
-    }
-    framing(request.headers, request.version == Some(0))
-}
-
-/// RFC 9112 section 6, without the choices that it leaves: one length, said once.
-fn framing(fields: &[httparse::Header<'_>], is_http_10: bool) -> Result<Framing, Refusal> {
-    let mut values = [Vec::new(), Vec::new()];
-    for field in fields {
-        let names = ["Content-Length", "Transfer-Encoding"];
-        for (name, values) in names.iter().zip(&mut values) {
-            if field.name.eq_ignore_ascii_case(name) {
-                values.push(field.value);
-            }
-        }
-    }
-    let [lengths, codings] = values;
-    match (&lengths[..], &codings[..]) {
-        ([], []) => Ok(Framing::Length(0)),
-        ([length], []) => digits(length)
-            .map(Framing::Length)
-            .ok_or(Refusal::Framing("Content-Length is not a number")),
-        ([], [coding]) if coding.eq_ignore_ascii_case(b"chunked") && !is_http_10 => {
-            Ok(Framing::Chunked)
-        }
-        ([], [_]) if is_http_10 => Err(Refusal::Framing("HTTP/1.0 has no Transfer-Encoding")),
-        ([], [_]) => Err(Refusal::Framing("Transfer-Encoding is not chunked")),
-        ([_, ..], [_, ..]) => Err(Refusal::Framing(
-            "there are Content-Length and Transfer-Encoding",
-        )),
-        ([_, ..], []) => Err(Refusal::Framing("Content-Length is there twice")),
-        ([], _) => Err(Refusal::Framing("Transfer-Encoding is there twice")),
-    }
-}
-
-/// A number as RFC 9110 section 8.6 writes Content-Length. hyper keeps the two largest for itself.
-fn digits(value: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(value).ok()?;
-    let all_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = text.parse().ok().filter(|number| *number < u64::MAX - 1);
-    number.filter(|_| all_digits)
-}
-
-fn malformed(why: &str) -> Refusal {
-    Refusal::Head(why.into())
 }
 
 #[cfg(test)]

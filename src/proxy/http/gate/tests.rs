@@ -1,8 +1,10 @@
 use super::*;
 use proptest::prelude::*;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, sleep, timeout};
 
+const LIMIT: Duration = Duration::from_secs(10);
 const START: &str = "POST /version HTTP/1.1\r\nHost: h\r\n";
 
 #[test]
@@ -69,7 +71,7 @@ fn what_two_readers_could_understand_differently_does_not_pass() {
 
 /// Reads all that comes through the gate, in pieces of these sizes.
 fn through(sent: &[u8], pieces: usize, reads: usize) -> (Vec<u8>, Vec<Result<Framing, Refusal>>) {
-    let (mut gate, arrivals) = Gate::new(Pieces(sent, pieces));
+    let (mut gate, arrivals) = Gate::new(Pieces(sent, pieces), LIMIT);
     let mut passed = Vec::new();
     let mut buffer = vec![0; reads];
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -142,7 +144,7 @@ proptest! {
 #[tokio::test]
 async fn the_end_is_kept_back_until_the_answer() {
     let sent = "POST /version HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n[]";
-    let (mut gate, arrivals) = Gate::new(Pieces(sent.as_bytes(), 999));
+    let (mut gate, arrivals) = Gate::new(Pieces(sent.as_bytes(), 999), LIMIT);
     let mut buffer = vec![0; 999];
     let mut read = 0;
     while read < sent.len() {
@@ -166,7 +168,45 @@ fn a_head_without_end_is_refused() {
 }
 
 #[test]
-fn half_a_head_is_hyper_s_to_answer_and_empty_lines_are_skipped() {
+fn half_a_head_is_refused_and_empty_lines_are_skipped() {
     let (passed, verdicts) = through(b"\r\n\r\nPOST /ver", 3, 5);
-    assert_eq!((&passed[..], verdicts.len()), (&b"POST /ver"[..], 0));
+    assert!(passed == [STAND_IN, b"POST /ver"].concat());
+    assert_eq!(
+        verdicts,
+        [Err(Refusal::Head("it ends in the middle".into()))]
+    );
+    assert_eq!(through(b"\r\n\r\n", 3, 5), (vec![], vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_has_its_time_from_the_answer_on() {
+    let head = format!("{START}\r\n");
+    let (mut client, server) = tokio::io::duplex(999);
+    let (mut gate, arrivals) = Gate::new(server, LIMIT);
+    let begun = Instant::now();
+    client.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(gate.read(&mut [0; 999]).await.unwrap(), head.len());
+    let arrival = arrivals.next();
+    let reading = tokio::spawn(async move {
+        let mut all = vec![0; 999];
+        let count = gate.read(&mut all).await.unwrap();
+        (all[..count].to_vec(), gate)
+    });
+    sleep(3 * LIMIT).await;
+    assert!(!reading.is_finished(), "noded works");
+    drop(arrival);
+    sleep(LIMIT / 2).await;
+    client.write_all(b"POST /v").await.unwrap();
+    let (passed, mut gate) = reading.await.unwrap();
+    assert_eq!(begun.elapsed().as_secs(), (4 * LIMIT).as_secs());
+    assert!(passed == [STAND_IN, b"POST /v"].concat());
+    assert_eq!(arrivals.next().verdict, Err(Refusal::SlowHead));
+    drop(client);
+    assert_eq!(gate.read(&mut [0; 9]).await.unwrap(), 0);
+
+    let (_idle, server) = tokio::io::duplex(999);
+    let (mut gate, _) = Gate::new(server, LIMIT);
+    let begun = Instant::now();
+    assert_eq!(gate.read(&mut [0; 9]).await.unwrap(), 0);
+    assert_eq!(begun.elapsed().as_secs(), LIMIT.as_secs());
 }
