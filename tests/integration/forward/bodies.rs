@@ -114,7 +114,9 @@ fn a_large_chunked_body_gets_a_length() {
     body.chunks(100_000)
         .for_each(|piece| send(&mut stream, chunk(piece)));
     send(&mut stream, "0\r\n\r\n");
-    assert_eq!(read_response(&mut stream).status, 200);
+    let answer = read_response(&mut stream);
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("connection"), Some("close"));
     assert_body(&stage, &body);
 }
 

@@ -159,6 +159,25 @@ async fn the_end_is_kept_back_until_the_answer() {
     assert_eq!(end.await.unwrap(), 0);
 }
 
+/// A client may take its reply slowly, and hyper would break off when it sees the end.
+#[tokio::test(start_paused = true)]
+async fn the_end_is_kept_back_until_the_answer_has_gone_out() {
+    let head = b"POST /version HTTP/1.1\r\nHost: h\r\n\r\n";
+    let (gate, arrivals) = Gate::new(tokio::io::join(&head[..], tokio::io::sink()), LIMIT);
+    let (mut from_client, mut to_client) = tokio::io::split(gate);
+    from_client
+        .read_exact(&mut vec![0; head.len()])
+        .await
+        .unwrap();
+    to_client.write_all(b"an answer").await.unwrap();
+    drop(arrivals.next());
+    let end = tokio::spawn(async move { from_client.read(&mut [0; 9]).await.unwrap() });
+    tokio::task::yield_now().await;
+    assert!(!end.is_finished());
+    to_client.flush().await.unwrap();
+    assert_eq!(timeout(LIMIT, end).await.unwrap().unwrap(), 0);
+}
+
 #[test]
 fn a_head_without_end_is_refused() {
     let endless = format!("{START}a: {}", "b".repeat(MAX_HEAD));
