@@ -19,6 +19,7 @@
 //! | `drain` | how it ends, and what systemd is told |
 //! | `flood` | what a stranger makes the proxy write, and how little of it
 //! | `forward` | requests, bodies, faults and slots, with a stand-in for noded |
+//! | `ganeti_texts` | what Ganeti prints, and docs/troubleshooting.md |
 //! | `manual` | which flags each command takes, and the man pages |
 //! | `memory` | the key of `server.pem` in the memory of the process |
 //! | `noded` | the real node daemon and Ganeti's own client |
@@ -46,6 +47,7 @@ mod demotion;
 mod drain;
 mod flood;
 mod forward;
+mod ganeti_texts;
 mod guard;
 mod handshake;
 mod identity;

@@ -182,38 +182,59 @@ impl Noded {
         self.call(&[&["--port", &port], options].concat(), procedure, body)
     }
 
+    /// The same by a client that speaks TLS 1.2 at most.
+    pub(crate) fn in_tls_1_2(&self, proxy: &Proxy, procedure: &str, body: &str) -> Answer {
+        let priorities = self.file("no-tls-1.3");
+        fs::write(&priorities, "[overrides]\ndisabled-version = tls1.3\n").unwrap();
+        let port = proxy.addr().port().to_string();
+        let mut command = self.client_command(&["--port", &port]);
+        command.env("GNUTLS_SYSTEM_PRIORITY_FILE", priorities);
+        answer(lines(command, procedure, body))
+    }
+
     fn call(&self, options: &[&str], procedure: &str, body: &str) -> Answer {
-        let mut lines = self.client(options, procedure, body);
-        assert_eq!(lines.len(), 1, "{lines:?}");
-        let line = lines.remove(0);
-        let text = |key: &str| line[key].as_str().map(str::to_owned);
-        Answer {
-            status: line["status"].as_u64().unwrap_or(0),
-            error: text("error"),
-            body: text("body").unwrap_or_default(),
-            good: line["ok"] == true,
-            fail_msg: text("fail_msg"),
-        }
+        answer(self.client(options, procedure, body))
     }
 
     /// Ganeti's client; each line that it prints.
     pub(crate) fn client(&self, options: &[&str], procedure: &str, body: &str) -> Vec<Value> {
-        let body_file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(body_file.path(), body).unwrap();
-        let output = Command::new(script("rpc-client").unwrap())
+        lines(self.client_command(options), procedure, body)
+    }
+
+    fn client_command(&self, options: &[&str]) -> Command {
+        let mut command = Command::new(script("rpc-client").unwrap());
+        command
             .args(["--host", "127.0.0.1", "--max-body", "0", "--state"])
             .arg(self.state.path())
-            .args(options)
-            .arg("--body-file")
-            .arg(body_file.path())
-            .arg(procedure)
-            .output()
-            .unwrap();
-        assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+            .args(options);
+        command
+    }
+}
+
+/// Each line that this client prints of a call.
+fn lines(mut client: Command, procedure: &str, body: &str) -> Vec<Value> {
+    let body_file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(body_file.path(), body).unwrap();
+    client.arg("--body-file").arg(body_file.path());
+    let output = client.arg(procedure).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn answer(mut lines: Vec<Value>) -> Answer {
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let line = lines.remove(0);
+    let text = |key: &str| line[key].as_str().map(str::to_owned);
+    Answer {
+        status: line["status"].as_u64().unwrap_or(0),
+        error: text("error"),
+        body: text("body").unwrap_or_default(),
+        good: line["ok"] == true,
+        fail_msg: text("fail_msg"),
     }
 }
 
