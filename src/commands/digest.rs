@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use crate::commands::cli::DigestArgs;
+use crate::node::files::read_named;
 use crate::tls::certificates;
 
 /// `noded-proxy digest FILE...`: the digest as the candidate map has it. With one file the digest
@@ -11,7 +12,7 @@ use crate::tls::certificates;
 pub fn main(args: &DigestArgs) -> ExitCode {
     let mut exit = ExitCode::SUCCESS;
     for file in &args.files {
-        let found = std::fs::read(file)
+        let found = read_named(file)
             .map_err(|error| error.to_string())
             .and_then(|pem| certificates(&pem).map_err(|error| error.to_string()));
         match found {

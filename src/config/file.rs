@@ -6,11 +6,13 @@ use std::path::Path;
 
 use super::keys::Config;
 use super::problem::Problem;
+use crate::node::files::read_named;
 
 /// Reads a configuration file that must exist.
 pub(super) fn read(path: &Path) -> Result<Config, Vec<Problem>> {
     let name = path.display();
-    let text = std::fs::read_to_string(path)
+    let text = read_named(path)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other))
         .map_err(|error| vec![Problem(format!("--config {name}: cannot be read: {error}"))])?;
     parse(&text, &name.to_string()).map_err(|problem| vec![problem])
 }

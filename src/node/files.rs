@@ -88,6 +88,19 @@ fn read_whole(path: &Path, limit: usize) -> io::Result<Option<Zeroizing<Vec<u8>>
     Ok(Some(content))
 }
 
+/// Reads what somebody names on the command line: a file, or a pipe (`<(ssh NODE cat FILE)`), which
+/// is waited for. More than 1 MiB is an error.
+pub(crate) fn read_named(path: &Path) -> io::Result<Vec<u8>> {
+    const MOST: usize = 1 << 20;
+    let mut content = Vec::new();
+    let mut bounded = File::open(path)?.take(MOST as u64 + 1);
+    bounded.read_to_end(&mut content)?;
+    match content.len() > MOST {
+        true => Err(io::Error::other("more than 1 MiB")),
+        false => Ok(content),
+    }
+}
+
 /// Writes one of the proxy's own files with mode 0600: whole or not at all, even in a crash.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
@@ -99,6 +112,16 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_somebody_names_is_read_within_a_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        fs::write(&path, b"0123456789").unwrap();
+        assert_eq!(read_named(&path).unwrap(), b"0123456789");
+        let endless = read_named(Path::new("/dev/zero")).unwrap_err();
+        assert_eq!(endless.to_string(), "more than 1 MiB");
+    }
 
     #[test]
     fn what_is_not_a_readable_regular_file_is_told_apart() {

@@ -14,6 +14,7 @@ use crate::commands::cli::ExplainArgs;
 use crate::commands::exit;
 use crate::config::Config;
 use crate::daemon::report::{Report, times};
+use crate::node::files::read_named;
 use crate::proxy::refusals::RefusalRecord;
 use crate::tls::{certificates, first_der};
 use crate::trust::{Snapshot, now, snapshot_from_files};
@@ -31,7 +32,7 @@ pub fn main(args: &ExplainArgs) -> ExitCode {
     };
     let snapshot = snapshot_from_files(config.paths(), config.reload_settings(), config.access());
     let done = match (&args.certificate, args.peer) {
-        (Some(file), peer) => std::fs::read(file)
+        (Some(file), peer) => read_named(file)
             .map_err(|error| error.to_string())
             .and_then(|pem| of_pem(&config, &snapshot, &pem, peer))
             .map_err(|why| format!("{}: {why}", file.display())),
