@@ -61,7 +61,7 @@ pub enum Missing {
     #[error("it has said nothing for {} s", .0.as_secs())]
     Old(Duration),
     /// It guards something else.
-    #[error("it guards port {0}, and that is not noded's")]
+    #[error("it guards port {0}, not noded's: set noded_port in noded-proxy-guard.nft")]
     OtherPort(u16),
     /// It was away for a moment, and holds again.
     #[error("it was away for a moment, {} s ago, and holds again", .0.as_secs())]

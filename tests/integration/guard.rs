@@ -65,8 +65,8 @@ fn nobody_reaches_an_impostor_on_noded_s_port() {
 #[test]
 fn the_guard_cuts_no_answer_and_no_end_of_a_connection() {
     let Some(said) = part("answer") else { return };
-    // The one that is refused is the guard's own trial as nobody.
-    let expected = "answer is longer than a window: True\nrefused: 1\nrefused: 0\n";
+    // The two that are refused are the guard's own trials as nobody, at 127.0.0.1 and ::1.
+    let expected = "answer is longer than a window: True\nrefused: 2\nrefused: 0\n";
     assert_eq!(said, expected);
 }
 
@@ -93,6 +93,14 @@ fn rules_that_do_not_load_or_do_not_close_the_port_are_a_fault() {
     let Some(said) = part("faulty") else { return };
     let each = "guard ended: 1\nstate: absent\ntable: absent\n";
     assert_eq!(said, each.repeat(4));
+}
+
+#[test]
+fn rules_with_a_hole_where_noded_listens_are_a_fault_as_soon_as_it_does() {
+    let Some(said) = part("hole") else { return };
+    let each = "state: there\nguard ended: 1\nstate: absent\ntable: absent\n\
+                guard ended: 1\nstate: absent\ntable: absent\n";
+    assert_eq!(said, each.repeat(2));
 }
 
 /// The unit has no way to be skipped in silence.

@@ -162,4 +162,19 @@ part_faulty() {   # rules that do not load, and rules that do not help
   said 'define noded_port'
 }
 
+part_hole() {   # rules that let everybody through where noded listens, and nowhere else
+  local hole
+  for hole in 'ip daddr 127.0.0.1' 'ip6 daddr ::1'; do
+    sed "s/\(oifname \"lo\" tcp dport .noded_port\) jump/$hole accept\n\t\t\1 jump/" "$work/guard.nft" > "$work/hole.nft"
+    "$program" guard --rules "$work/hole.nft" --state "$state" 2> "$work/said" & guard=$!
+    wait_guard; state_file         # nobody listens yet
+    listens root
+    end_guard; state_file; table
+    said 'let the user nobody connect'
+    "$program" guard --rules "$work/hole.nft" --state "$state" 2> "$work/said" & guard=$!
+    end_guard; state_file; table   # it listens already
+    stop_listening
+  done
+}
+
 "part_$part"

@@ -12,7 +12,8 @@ use rules::guard::{Missing, Said};
 use rules::noded::{Answers, Listening, Trusted, look};
 
 /// What makes the guard hold, whatever state it is in.
-const RESTART: &str = "systemctl enable noded-proxy-guard; systemctl restart noded-proxy-guard \
+const RESTART: &str = "systemctl enable noded-proxy-guard; systemctl reset-failed \
+                       noded-proxy-guard; systemctl restart noded-proxy-guard \
                        (journalctl -u noded-proxy-guard says what is wrong)";
 
 fn name(upstream: SocketAddr) -> String {

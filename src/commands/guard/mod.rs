@@ -1,24 +1,24 @@
 //! `noded-proxy guard`: closes noded's port to local users for as long as it runs, and says so,
 //! again and again, to whoever wants to know. `noded-proxy-guard.service` runs it.
 //!
-//! It says that the guard holds only after it has tried the port as nobody. It never reads the
+//! It says that the guard holds only after it has tried the port as nobody, and tries each address
+//! where somebody begins to listen. It never reads the
 //! proxy's configuration: a mistake there must not open noded.
 
 mod nft;
 mod rules;
+mod trial;
 
 use std::fs;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
-use super::as_nobody::{self, Attempt};
 use crate::commands::cli::GuardArgs;
 use crate::commands::exit;
 use crate::daemon::systemd;
@@ -27,16 +27,17 @@ use crate::proxy::upstream::now;
 use ::rules::guard::Said;
 use nft::Loaded;
 use rules::Form;
+use trial::Trial;
 
 /// Most rules that are read, in bytes.
 const MOST: usize = 64 << 10;
 /// Time from one look at nft to the next: so long the port may be open before systemd loads the
 /// rules anew.
 const LOOK: Duration = Duration::from_millis(100);
+/// It takes at least so long to fail, so that a unit that starts it again and again fills no log.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Looks from one word that the guard holds to the next.
 const SAY: u32 = 10;
-/// Where it is tried whether the rules keep nobody out. noded never listens there.
-const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 11, 8, 11);
 
 /// Exit status 0 after SIGTERM, 1 when the guard cannot hold.
 pub fn main(args: &GuardArgs) -> ExitCode {
@@ -44,13 +45,17 @@ pub fn main(args: &GuardArgs) -> ExitCode {
         rules: args.rules.clone(),
         state: args.state.clone(),
     };
+    let begun = Instant::now();
     let done = guard.run();
     let _ = fs::remove_file(&guard.state);
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => exit::failure(format!(
-            "guard: {why}: noded's port is NOT closed to local users"
-        )),
+        Err(why) => {
+            let why = format!("guard: {why}: noded's port is NOT closed to local users");
+            let failure = exit::failure(why);
+            std::thread::sleep(PAUSE.saturating_sub(begun.elapsed()));
+            failure
+        }
     }
 }
 
@@ -67,7 +72,7 @@ impl Guard {
             format!("{name}: no line `define noded_port = NUMBER` in it")
         })?;
         let (mut loaded, form) = self.load(&text)?;
-        try_as_nobody(port)?;
+        let mut trial = Trial::begin(port)?;
         let mut said = Said {
             port,
             loaded: now(),
@@ -81,7 +86,7 @@ impl Guard {
             .enable_all()
             .build()
             .map_err(|error| error.to_string())?;
-        runtime.block_on(self.hold(&mut loaded, &mut said))
+        runtime.block_on(self.hold(&mut loaded, &mut trial, &mut said))
     }
 
     fn read(&self) -> Result<String, String> {
@@ -110,8 +115,13 @@ impl Guard {
         Ok((nft::load(&file, Form::Owned)?, Form::Owned))
     }
 
-    /// Until SIGTERM, or until the rules are gone.
-    async fn hold(&self, loaded: &mut Loaded, said: &mut Said) -> Result<(), String> {
+    /// Until SIGTERM, or until the rules are gone or let somebody through.
+    async fn hold(
+        &self,
+        loaded: &mut Loaded,
+        trial: &mut Trial,
+        said: &mut Said,
+    ) -> Result<(), String> {
         let caught = |kind| signal(kind).map_err(|error| error.to_string());
         let mut term = caught(SignalKind::terminate())?;
         let mut int = caught(SignalKind::interrupt())?;
@@ -124,6 +134,7 @@ impl Guard {
             let say = look.is_multiple_of(SAY);
             loaded.hold(say)?;
             if say {
+                trial.again()?;
                 said.renewed = now();
                 self.say(said)?;
             }
@@ -144,23 +155,4 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), String> {
     let opened = options.open(path);
     let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| format!("{}: {error}", path.display()))
-}
-
-/// Rules that can be loaded may still be wrong. They are tried on a socket of our own, so noded
-/// need not run, and its log has nothing of it.
-fn try_as_nobody(port: u16) -> Result<(), String> {
-    let elsewhere = SocketAddr::from((ELSEWHERE, port));
-    let (address, _ours) = match TcpListener::bind(elsewhere) {
-        Ok(ours) => (elsewhere, Some(ours)),
-        // A noded on all addresses has this one, too, and can be tried itself.
-        Err(_) => (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), None),
-    };
-    match as_nobody::connect(address) {
-        Attempt::Refused => Ok(()),
-        Attempt::Accepted => Err(format!(
-            "the rules are loaded and let the user nobody connect to port {port} all the same"
-        )),
-        Attempt::NotRoot => Err("it must be run by root".into()),
-        Attempt::Failed(why) => Err(format!("port {port} cannot be tried as nobody: {why}")),
-    }
 }

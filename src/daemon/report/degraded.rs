@@ -200,7 +200,7 @@ impl fmt::Display for Degraded {
                 return write!(
                     f,
                     "the guard of noded's port is missing ({why}): local users may command noded: \
-                     systemctl restart noded-proxy-guard"
+                     systemctl reset-failed noded-proxy-guard; systemctl restart noded-proxy-guard"
                 );
             }
             Self::Draining => "draining",

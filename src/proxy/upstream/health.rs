@@ -267,7 +267,7 @@ impl Health {
             Guard::Missing(why) => error!(
                 port, %why,
                 "the guard is missing: local users may command noded: \
-                 systemctl restart noded-proxy-guard"
+                 systemctl reset-failed noded-proxy-guard; systemctl restart noded-proxy-guard"
             ),
         }
     }
