@@ -150,8 +150,8 @@ impl Fault {
 
 /// What is said of a map that is gone after there was one.
 const LATCHED: &str = ", but there was a map under this server.pem, so this does not open the \
-    bootstrap phase: gnt-cluster redist-conf on the master writes the map anew; if the cluster is \
-    to have none, run noded-proxy reset";
+    bootstrap phase: gnt-cluster copyfile -n NODE FILE on the master writes the map anew, by ssh; \
+    if the cluster is to have none, run noded-proxy reset";
 
 /// What follows while the state directory is at fault.
 const UNSAVED: &str = "what this proxy remembers may not outlive the process";

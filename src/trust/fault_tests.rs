@@ -10,8 +10,9 @@ fn a_fault_has_one_text_and_comes_back_from_json() {
                 flaw: Flaw::Empty,
             },
             "candidate map /f: the file is empty, but there was a map under this server.pem, \
-             so this does not open the bootstrap phase: gnt-cluster redist-conf on the master \
-             writes the map anew; if the cluster is to have none, run noded-proxy reset",
+             so this does not open the bootstrap phase: gnt-cluster copyfile -n NODE FILE on the \
+             master writes the map anew, by ssh; if the cluster is to have none, run noded-proxy \
+             reset",
         ),
         (
             Fault::CandidateMap {

@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tracing::warn;
+
 use super::fault::Fault;
 use super::reset::InUse;
 use super::state::{Remembered, State};
@@ -71,14 +73,19 @@ impl Keeper {
             return; // the damaged file still shows that there once was a map
         }
         self.damaged = None;
+        let touched = self.state.is_touched();
         if let Err(error) = self.state.keep(&self.memory) {
             self.trouble = Some(self.unwritable(&error));
         } else if self.trouble.is_some() {
             self.look();
+        } else if touched {
+            warn!(directory = %self.directory.display(),
+                "somebody changed or removed what is kept there: it is written anew");
         }
     }
 
-    /// Looks at the directory again. Returns whether its faults changed, or are still there.
+    /// Looks at the directory again. Returns whether its faults changed or are still there, or
+    /// somebody else changed its files: then the next reading writes them.
     pub(super) fn look(&mut self) -> bool {
         if !self.writes {
             return false;
@@ -97,7 +104,7 @@ impl Keeper {
             Ok(())
         });
         self.trouble = tried.err().map(|error| self.unwritable(&error));
-        before.is_some() || self.trouble.is_some()
+        before.is_some() || self.trouble.is_some() || self.state.is_touched()
     }
 
     /// What is wrong now.

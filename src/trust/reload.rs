@@ -12,7 +12,7 @@ use super::known::{CaList, Known};
 use super::learned::Learned;
 use super::metrics::{Cause, Metrics};
 use super::paths::{Paths, ReloadSettings, Stamps};
-use super::seat::{Leadership, SeatFile};
+use super::seat::{Cluster, Leadership, SeatFile};
 use super::server_pem::{Identity, IdentityBuilder};
 use super::sources::Files;
 use super::tell::Teller;
@@ -142,10 +142,11 @@ impl Reloader {
         let known = self.gather_known(&resolved.admission, &mut faults);
         faults.append(&mut of_ssconf);
         self.renew_client_cas(&resolved.admission, &known, &mut faults);
-        let joined = (server != ServerPem::Absent).then_some(&self.ssconf);
+        let cluster = Cluster::of(server, &self.keeper.memory().latch);
+        let (ssconf, admission) = (&self.ssconf, &resolved.admission);
         let leadership = self
             .seats
-            .lead(joined, &resolved.admission, &known, &mut faults);
+            .lead(cluster, ssconf, admission, &known, &mut faults);
         self.learned.save(&mut faults);
         faults.extend(self.unwatched.clone());
         let reading = Reading {

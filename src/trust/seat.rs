@@ -15,7 +15,7 @@ use crate::node::directory::Directory;
 use crate::node::files::{self, FileContent};
 use crate::node::flaw::Flaw;
 use crate::node::ssconf::Ssconf;
-use rules::admission::Admission;
+use rules::admission::{Admission, Latch, ServerPem};
 use rules::authz::{Master, Permit};
 use rules::identity::{Digest, PeerIdentity};
 use rules::master::{Facts, Role, Seat, follow};
@@ -82,6 +82,32 @@ pub(super) struct SeatFile {
     unsaved: bool,
     /// Whether somebody is writing the file.
     is_held: bool,
+    /// Whether this node was in no cluster at the last reading.
+    away: bool,
+}
+
+/// The cluster that this node is in, as far as the seat must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cluster {
+    /// None: there is no `server.pem`.
+    None,
+    /// `server.pem` does not tell: it is faulty.
+    Unknown,
+    /// That of a `server.pem` under which there was a candidate map.
+    Old,
+    /// That of another one.
+    New,
+}
+
+impl Cluster {
+    pub(super) fn of(server: ServerPem, latch: &Latch) -> Self {
+        match server {
+            ServerPem::Absent => Self::None,
+            ServerPem::Faulty => Self::Unknown,
+            ServerPem::Known(digest) if latch.holds(&digest) => Self::Old,
+            ServerPem::Known(_) => Self::New,
+        }
+    }
 }
 
 impl SeatFile {
@@ -94,6 +120,7 @@ impl SeatFile {
             last: None,
             unsaved: false,
             is_held: false,
+            away: false,
         }
     }
 
@@ -102,18 +129,25 @@ impl SeatFile {
         self.is_held = is_held && self.last.is_some();
     }
 
-    /// Who is master now, and who is to become it; nobody while this node is in no cluster.
+    /// Who is master now, and who is to become it; nobody while this node is in no cluster. The seat
+    /// outlives a `server.pem` that is away for a while, and is forgotten when another one comes.
     pub(super) fn lead(
         &mut self,
-        joined: Option<&Ssconf>,
+        cluster: Cluster,
+        ssconf: &Ssconf,
         admission: &Admission,
         known: &Known,
         faults: &mut Vec<Fault>,
     ) -> Leadership {
-        let Some(ssconf) = joined else {
-            self.forget(faults);
-            return Leadership::default();
-        };
+        match cluster {
+            Cluster::None => {
+                self.away = true;
+                return Leadership::default();
+            }
+            Cluster::New if self.away => self.forget(faults),
+            Cluster::New | Cluster::Old | Cluster::Unknown => {}
+        }
+        self.away &= cluster == Cluster::Unknown;
         Leadership {
             seat: self.renew(ssconf, admission, known, faults),
             named: ssconf.master_node.clone(),
@@ -162,7 +196,7 @@ impl SeatFile {
         seat
     }
 
-    /// Forgets the seat: this node has left the cluster.
+    /// Forgets the seat: it is another cluster's, or nobody asks for it.
     fn forget(&mut self, faults: &mut Vec<Fault>) {
         (self.last, self.unsaved) = (None, false);
         if !self.writes {

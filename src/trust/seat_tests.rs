@@ -71,3 +71,36 @@ fn a_file_that_is_removed_under_the_process_hands_the_seat_to_nobody() {
     fs::write(dir.path().join(NAME), "n2\n").unwrap();
     assert_eq!(ask("n2"), "n2", "an administrator's word");
 }
+
+#[test]
+fn the_seat_is_that_of_a_cluster_and_outlives_a_server_pem_that_is_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = Admission::Nobody(rules::admission::Nobody::NotInCluster);
+    let ask = |seats: &mut SeatFile, cluster, named: &str| {
+        let (ssconf, known) = (ssconf(named, &[]), Known::default());
+        let led = seats.lead(cluster, &ssconf, &nobody, &known, &mut Vec::new());
+        led.seat.map(|seat| seat.name.to_string())
+    };
+    let is = |name: &str| Some(name.to_owned());
+    let mut seats = SeatFile::new(dir.path(), true, true);
+    assert_eq!(ask(&mut seats, Cluster::New, "n1"), is("n1"));
+    assert_eq!(ask(&mut seats, Cluster::None, "n2"), None);
+    assert_eq!(ask(&mut seats, Cluster::Unknown, "n2"), is("n1"));
+    assert_eq!(ask(&mut seats, Cluster::Old, "n2"), is("n1"));
+    assert_eq!(
+        ask(&mut seats, Cluster::New, "n2"),
+        is("n1"),
+        "it was renewed"
+    );
+    assert_eq!(ask(&mut seats, Cluster::None, "n2"), None);
+    let mut seats = SeatFile::new(dir.path(), true, true);
+    assert_eq!(ask(&mut seats, Cluster::None, "n2"), None, "a restart");
+    assert_eq!(ask(&mut seats, Cluster::Old, "n2"), is("n1"));
+    assert_eq!(ask(&mut seats, Cluster::None, "n2"), None);
+    assert_eq!(ask(&mut seats, Cluster::Unknown, "n2"), is("n1"));
+    assert_eq!(
+        ask(&mut seats, Cluster::New, "n2"),
+        is("n2"),
+        "another cluster"
+    );
+}

@@ -116,6 +116,11 @@ impl State {
         Ok(())
     }
 
+    /// Whether somebody else has changed or removed the files.
+    pub(super) fn is_touched(&self) -> bool {
+        self.writes && self.stamps != self.stamps()
+    }
+
     fn put(&self, name: &str, content: Option<String>) -> io::Result<()> {
         match content {
             Some(content) => files::replace(&self.directory.join(name), content.as_bytes()),

@@ -207,6 +207,23 @@ fn a_new_master_has_the_rights_of_one_if_the_old_one_announced_it() {
     assert_eq!(may(&proxy), [false, true]);
 }
 
+/// A backup that is restored, a renewal by hand.
+#[test]
+fn a_server_pem_that_is_away_for_a_while_gives_the_seat_to_nobody_else() {
+    let pki = Pki::new();
+    let nodes = both(&pki);
+    let proxy = proxy(&pki, &nodes, &strict(""));
+    assert_eq!(call(&proxy, &nodes[0], "run_oob").0, 502);
+    ssconf(&proxy, "master_node", "node2.example.com\n");
+    let away = proxy.dir().join("away");
+    std::fs::rename(proxy.server_pem_path(), &away).unwrap();
+    proxy.wait_for("it is seen", |p| p.metric("noded_proxy_ready") == 0.0);
+    std::fs::rename(&away, proxy.server_pem_path()).unwrap();
+    proxy.wait_for("it is back", |p| p.metric("noded_proxy_ready") == 1.0);
+    let may = [0, 1].map(|node| call(&proxy, &nodes[node], "run_oob").0 == 502);
+    assert_eq!(may, [true, false]);
+}
+
 /// The old master is dead: root says so on each node.
 #[test]
 fn an_administrator_can_name_the_new_master() {

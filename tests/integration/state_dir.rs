@@ -8,6 +8,7 @@ use crate::handshake::proxy_for;
 use crate::support::pki::{Identity, Pki};
 use crate::support::proxy::Proxy;
 
+const TOUCHED: &str = "somebody changed or removed what is kept there: it is written anew";
 const FAULTY: &str = "noded_proxy_faulty{file=\"state\"}";
 
 /// Mounts a small file system of its own for the proxy on `state`, full or not: run by `sh` before
@@ -74,6 +75,18 @@ fn a_state_directory_that_is_removed_is_told_until_it_is_back() {
     fs::create_dir(&state).unwrap();
     assert_over(&proxy);
     proxy.wait_for("the state is kept", |p| p.state_path().exists());
+}
+
+#[test]
+fn what_is_kept_and_removed_by_somebody_is_written_anew() {
+    let pki = Pki::new();
+    let proxy = proxy_for(&pki, &pki.client("node1")).start();
+    let kept = ["last-good-map", "latch"].map(|name| proxy.dir().join("state").join(name));
+    let are_kept = || kept.iter().all(|file| file.exists());
+    proxy.wait_for("the state is kept", |_| are_kept());
+    kept.iter().for_each(|file| fs::remove_file(file).unwrap());
+    proxy.wait_for("it is kept again", |_| are_kept());
+    proxy.wait_for("it is told", |p| p.logged(TOUCHED));
 }
 
 fn reset(dir: &std::path::Path) -> (bool, String) {

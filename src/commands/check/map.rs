@@ -55,7 +55,7 @@ pub(super) fn file(path: &Path, map: &Map, candidates: Option<usize>) -> Vec<Fin
             format!("{name}: {}; the next check says who is admitted", map.file),
         ),
         MapFile::Unreadable(_) | MapFile::Malformed(_) | MapFile::TooLarge => {
-            let todo = "gnt-cluster redist-conf on the master writes it anew";
+            let todo = "gnt-cluster copyfile -n NODE FILE on the master writes it anew";
             Finding::error(id, format!("{name}: {}: {todo}", map.file))
         }
     }];
@@ -131,7 +131,8 @@ fn count(name: &str, lines: &[(String, String)], candidates: Option<usize>) -> F
             format!("{name}: as many entries as master candidates ({entries})"),
         ),
         Some(candidates) => {
-            let todo = "gnt-cluster verify says which, redist-conf writes both anew";
+            let todo =
+                "gnt-cluster verify says which; gnt-cluster copyfile on the master writes it anew";
             let text = format!("{entries} entries, but {candidates} in ssconf_master_candidates");
             Finding::warning(id, format!("{name}: {text}: {todo}"))
         }
@@ -193,7 +194,10 @@ fn outcome(map: &MapFile, server: ServerPem, memory: Memory, policy: BootstrapPo
                 "the {} candidates of the last good map are admitted",
                 listed.entries()
             );
-            Finding::warning(id, format!("{text}, as {map}: gnt-cluster redist-conf"))
+            Finding::warning(
+                id,
+                format!("{text}, as {map}: gnt-cluster copyfile on the master"),
+            )
         }
         Admission::Listed(listed) => Finding::ok(
             id,
@@ -212,8 +216,8 @@ fn outcome(map: &MapFile, server: ServerPem, memory: Memory, policy: BootstrapPo
             Finding::warning(id, format!("nobody is admitted: {why}"))
         }
         Admission::Nobody(why @ Nobody::MapGone) => {
-            let todo = "gnt-cluster redist-conf on the master writes it anew; if the cluster is to \
-                        have none: noded-proxy reset";
+            let todo = "gnt-cluster copyfile -n NODE FILE on the master writes it anew, by ssh; if \
+                        the cluster is to have none: noded-proxy reset";
             Finding::error(id, format!("nobody is admitted: {why}: {todo}"))
         }
         Admission::Nobody(

@@ -252,8 +252,8 @@ fn unknown(snapshot: &Snapshot, info: &CertificateInfo) -> &'static str {
          --new-node-certificates"
     } else if tls.issuer.issued(&info.der) {
         "a node of this cluster that is no master candidate: gnt-node modify \
-         --master-candidate=yes NODE, if it shall be one; if it is one already, gnt-cluster \
-         redist-conf on the master"
+         --master-candidate=yes NODE, if it shall be one; if it is one already, the map here is \
+         old: gnt-cluster copyfile -n NODE FILE on the master"
     } else if info.issuer.reads_like(&tls.server.subject) {
         "not signed by this server.pem, though its issuer has the same name: made under an older \
          server.pem or by another cluster; gnt-cluster renew-crypto --new-node-certificates"

@@ -105,13 +105,13 @@ fn of_denied(denied: Denied) -> &'static str {
              then gnt-cluster renew-crypto --new-node-certificates"
         }
         Denied::BootstrapRefused => {
-            "there is no candidate map: gnt-cluster redist-conf on the master, or gnt-cluster \
-             renew-crypto --new-node-certificates"
+            "there is no candidate map: gnt-cluster copyfile -n NODE FILE on the master brings it by \
+             ssh; if the cluster has none, gnt-cluster renew-crypto --new-node-certificates"
         }
         Denied::Nobody(Nobody::MapGone) => {
             "there was a candidate map under this server.pem and it is gone: gnt-cluster \
-             redist-conf on the master writes it anew; if the cluster is to have none, noded-proxy \
-             reset opens the bootstrap phase"
+             copyfile -n NODE FILE on the master brings it by ssh; if the cluster is to have none, \
+             noded-proxy reset opens the bootstrap phase"
         }
         // Over /status only the common name of these arrives, so they share one text.
         Denied::Nobody(
@@ -120,8 +120,8 @@ fn of_denied(denied: Denied) -> &'static str {
             | Nobody::BootstrapRefused
             | Nobody::NoGoodMap,
         ) => {
-            "if the node is in a cluster, repair the file that `noded-proxy check` finds at fault; \
-             on the master: gnt-cluster redist-conf"
+            "if the node is in a cluster, repair the file that `noded-proxy check` finds at fault: \
+             gnt-cluster copyfile -n NODE FILE on the master brings it by ssh"
         }
         Denied::Expired => {
             "the certificate has expired: gnt-cluster renew-crypto --new-node-certificates"
