@@ -36,6 +36,8 @@ pub(super) struct Files {
     state_dir: Finding,
     candidate_certs: Option<Finding>,
     candidate_bundle: Option<Finding>,
+    /// What Ganeti's data directories hold of an old cluster.
+    leftover: Option<PathBuf>,
     defaults_path: PathBuf,
     defaults: Result<String, String>,
     unprivileged: u16,
@@ -81,6 +83,7 @@ impl Files {
                 .as_deref()
                 .map(|file| candidate_bundle(file, &map)),
             map,
+            leftover: leftover(&config.ssconf_dir),
             defaults_path: defaults.to_owned(),
             defaults: text(defaults),
             unprivileged: unprivileged_ports().unwrap_or(1024),
@@ -93,7 +96,9 @@ impl Files {
         let mut findings =
             certificates::server(&config.server_pem, &self.server, config.tls.legacy, now);
         let candidates = self.candidates.as_ref().map(Vec::len);
-        if self.server != Pem::Absent {
+        if self.server == Pem::Absent {
+            findings.extend(self.leftover.as_deref().map(certificates::leftover));
+        } else {
             findings.extend(map::file(&config.map_path(), &self.map, candidates));
         }
         let remembered = &self.remembered;
@@ -124,6 +129,17 @@ impl Files {
         findings.push(loopback::port(&config.upstream, self.unprivileged));
         findings
     }
+}
+
+/// A file that makes `gnt-cluster init` refuse (`lib/bootstrap.py`, `InitCluster`).
+fn leftover(data_dir: &Path) -> Option<PathBuf> {
+    let directories = ["", "queue", "queue/archive"].map(|name| data_dir.join(name));
+    let entries = directories
+        .iter()
+        .filter_map(|dir| fs::read_dir(dir).ok())
+        .flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| !path.is_dir()).min()
 }
 
 /// A file with a key and its certificate, of which `is_good` says more.

@@ -35,8 +35,13 @@ pub fn explain(
 ) -> Explanation {
     let mut facts = describe(info, now());
     facts.push(("mode", policy.mode.name().into()));
-    if from.is_none() && policy.bind_peer != BindPeer::Off {
-        facts.push(("address", "not looked at (give --peer ADDRESS)".into()));
+    let address = match (from, policy.bind_peer) {
+        (None, BindPeer::Warn | BindPeer::Enforce) => Some("not looked at (give --peer ADDRESS)"),
+        (Some(_), BindPeer::Off) => Some("not looked at (bind_peer = \"off\")"),
+        (None, BindPeer::Off) | (Some(_), BindPeer::Warn | BindPeer::Enforce) => None,
+    };
+    facts.extend(address.map(|text| ("address", text.to_owned())));
+    if from.is_none() {
         policy.bind_peer = BindPeer::Off;
     }
     facts.extend(state(snapshot));

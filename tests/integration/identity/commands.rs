@@ -133,6 +133,13 @@ fn explain_says_what_is_decided_why_and_what_to_do() {
             &[&identity.digest, "ssconf_master_candidates_certs"],
         );
     }
+    let file = save(proxy.dir(), "one.pem", &one);
+    let from = ["explain", file.to_str().unwrap(), "--peer", "192.0.2.9"];
+    assert_says(
+        &run(&proxy, &from),
+        0,
+        &["not looked at (bind_peer = \"off\")"],
+    );
     assert!(refusal(proxy.addr(), Some(&node), Tls::Any).is_some());
     let found = run(&proxy, &["explain", "--peer", "127.0.0.1"]);
     assert_says(
