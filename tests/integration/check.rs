@@ -320,6 +320,12 @@ fn the_bundle_of_candidates_is_looked_at() {
         "ok",
         &["1 certificates of the candidate map"],
     );
+    let report = node.check(&flag);
+    report.assert("server_pem_issuer", "ok", &["1 of 1"]);
+    // Another server.pem: this node's callers give up, and it cannot see why.
+    node.write("ganeti/server.pem", &Pki::new().server_pem(), 0o440);
+    let report = node.check(&flag);
+    report.assert("server_pem_issuer", "warning", &["0 of 1", "error 60"]);
 }
 
 #[test]

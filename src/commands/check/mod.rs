@@ -8,6 +8,7 @@ mod arguments;
 mod certificates;
 mod files;
 mod finding;
+mod issuer;
 mod loopback;
 mod map;
 mod noded;
@@ -41,6 +42,7 @@ pub fn main(args: &CheckArgs) -> ExitCode {
         .map_or(0, |d| d.as_secs() as i64);
     let files = Files::read(&config, &args.noded_defaults);
     findings.extend(files.judge(&config, now));
+    findings.extend(issuer::check(&config));
     if !args.offline {
         match online(&config, &files) {
             Ok(more) => findings.extend(more),
