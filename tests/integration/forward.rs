@@ -4,6 +4,7 @@ mod bodies;
 mod faults;
 mod slots;
 mod smuggling;
+mod threads;
 mod whole;
 
 use crate::support::client::{read_response, request, send};

@@ -1,0 +1,103 @@
+//! A noded with threads, as Ganeti's development branch has it (3.2, read in its source and not run):
+//! 413 to a body over 10 MiB before it reads it, then it closes; a connection has 10 s at most.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use crate::support::client::rpc;
+use crate::support::pki::{Identity, Pki};
+use crate::support::proxy::Proxy;
+use crate::support::stage::ascii;
+
+/// The stand-in: Python's own server, with the habits of that branch.
+const NODED: &str = r#"
+import http.server, socketserver, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version, timeout = "HTTP/1.1", float(sys.argv[1])
+    def do_POST(self):
+        length = int(self.headers["Content-Length"])
+        if length > 10 << 20:
+            return self.answer(413, b"[false, \"too large\"]")
+        self.rfile.read(length)
+        self.answer(200, b"[true, %d]" % length)
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = True
+class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    daemon_threads, request_queue_size = True, 64
+server = Server(("127.0.0.1", 0), Handler)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"#;
+
+struct Noded(Child, u16);
+
+impl Noded {
+    /// One that gives a connection so many seconds.
+    fn start(seconds: &str) -> Self {
+        let mut python = Command::new("/usr/bin/python3");
+        python.args(["-c", NODED, seconds]);
+        let mut child = python
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut port).unwrap();
+        Self(child, port.trim().parse().unwrap())
+    }
+
+    fn proxy(&self) -> (Proxy, Identity) {
+        let pki = Pki::new();
+        let node = pki.client("node1");
+        let address = ([127, 0, 0, 1], self.1).into();
+        let proxy = Proxy::with(&pki)
+            .candidates(&[("uuid-1", &node)])
+            .upstream(address)
+            .start();
+        (proxy, node)
+    }
+}
+
+impl Drop for Noded {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_answer_that_comes_before_the_body_was_read_reaches_the_client() {
+    let noded = Noded::start("10");
+    let (proxy, node) = noded.proxy();
+    let large = String::from_utf8(ascii(12 << 20)).unwrap();
+    for _ in 0..5 {
+        let answer = rpc(proxy.addr(), &node, "upload_file", &large).unwrap();
+        assert_eq!(
+            (answer.status, &*answer.text()),
+            (413, "[false, \"too large\"]")
+        );
+    }
+    let answer = rpc(proxy.addr(), &node, "upload_file", &large[..9 << 20]).unwrap();
+    assert_eq!(
+        (answer.status, answer.text()),
+        (200, format!("[true, {}]", 9 << 20))
+    );
+}
+
+/// Connections in advance that noded has closed meanwhile lose no call.
+#[test]
+fn a_connection_in_advance_that_noded_has_closed_costs_no_call() {
+    let noded = Noded::start("0.5");
+    let (proxy, node) = noded.proxy();
+    for pause in [0, 1000, 0, 1000, 0] {
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        let answer = rpc(proxy.addr(), &node, "version", "[]").unwrap();
+        assert_eq!((answer.status, &*answer.text()), (200, "[true, 2]"));
+    }
+}
