@@ -178,7 +178,11 @@ fn a_candidate_whose_line_comes_last_is_never_refused_while_the_map_is_written()
     let new = pki.client("node3");
     let old = [("uuid-1", &first), ("uuid-2", &last)];
     let proxy = Proxy::with(&pki).candidates(&old).start();
-    assert!(admitted(proxy.addr(), &last));
+    assert!(admitted(proxy.addr(), &last) && admitted(proxy.addr(), &first));
+    // Otherwise this is a reason to read just when the writer begins.
+    proxy.wait_for("both are learned", |p| {
+        p.metric("noded_proxy_unknown_certificates") == 0.0
+    });
     let pieces = [
         map_text(&[("uuid-1", &first), ("uuid-3", &new)]),
         map_text(&[("uuid-2", &last)]),

@@ -223,10 +223,12 @@ impl Proxy {
         line["address"].as_str()?.parse().ok()
     }
 
-    /// The public listener's address; the last one if it was opened again.
+    /// The public listener's address; the last one if it was opened again. The log may tell it a
+    /// moment after `/healthz` says that it is open.
     pub(crate) fn addr(&self) -> SocketAddr {
-        self.address_in_log("listening")
-            .expect("the public listener is open")
+        let address = || self.address_in_log("listening");
+        wait_until("the public listener is open", || address().is_some());
+        address().unwrap()
     }
 
     /// The admin listener's address.
