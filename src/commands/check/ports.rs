@@ -3,8 +3,10 @@
 //! A port is tried by binding it for a moment. Nothing is accepted there, and nothing is sent to
 //! whoever holds it, but for one question to the admin port.
 
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 
 use serde::Deserialize;
 use tokio::runtime::Runtime;
@@ -40,6 +42,15 @@ impl Running {
     }
 }
 
+/// Whether the one who listens on this port is of a user that the node's proxy may have: root, or
+/// the owner of the state directory.
+fn is_trusted(config: &Config, listeners: &Option<Vec<Listener>>, port: u16) -> bool {
+    let mut all = listeners.iter().flatten();
+    let uid = all.find(|l| l.address.port() == port).map(|l| l.uid);
+    let owner = fs::metadata(&config.state_dir).map(|found| found.uid());
+    uid == Some(0) || (uid.is_some() && uid == owner.ok())
+}
+
 /// Findings on the public and the admin port.
 pub(super) fn check(
     config: &Config,
@@ -48,7 +59,11 @@ pub(super) fn check(
 ) -> Vec<Finding> {
     let _inside = runtime.enter(); // sockets register with it
     let taken = |address: SocketAddr| listener::bind(address).err();
-    let as_peer = |port: u16| taken_by(listeners.as_deref()?, port);
+    let as_peer = |port: u16| {
+        let name = taken_by(listeners.as_deref()?, port)?;
+        let ours = name.starts_with("noded-proxy ") && is_trusted(config, listeners, port);
+        Some((name, ours))
+    };
     let admin = taken(config.admin);
     let running = match admin {
         Some(_) => Running::at(config),
@@ -77,13 +92,14 @@ pub(super) fn check(
     findings
 }
 
-/// `what`: the finding's id and the configuration's key.
+/// `what`: the finding's id and the configuration's key. `holder`: who has the port, and whether it
+/// is this node's proxy.
 fn judge(
     what: (&'static str, &str),
     address: SocketAddr,
     error: Option<&io::Error>,
     ours: Option<&Running>,
-    holder: impl FnOnce() -> Option<String>,
+    holder: impl FnOnce() -> Option<(String, bool)>,
 ) -> Finding {
     let (id, name) = (what.0, format!("{} = {address}", what.1));
     let Some(error) = error else {
@@ -98,15 +114,18 @@ fn judge(
         return Finding::ok(id, format!("{name}: {text}"));
     }
     match holder() {
-        Some(holder) if holder == "systemd (pid 1)" => {
+        Some((holder, true)) => Finding::ok(id, format!("{name}: held by {holder}, which runs")),
+        Some((holder, _)) if holder == "systemd (pid 1)" => {
             Finding::ok(id, format!("{name}: held by systemd for a socket unit"))
         }
-        Some(holder) if holder.starts_with("ganeti-noded ") => {
-            let todo = "NODED_ARGS in /etc/default/ganeti moves it to loopback, see noded_args";
+        Some((holder, _)) if holder.starts_with("ganeti-noded ") => {
+            let todo = "NODED_ARGS in /etc/default/ganeti moves it to loopback, see \
+                        noded_args; then restart ganeti-noded";
             Finding::error(id, format!("{name}: taken by {holder}: {todo}"))
         }
         holder => {
-            let holder = holder.unwrap_or_else(|| "another process (root sees which)".into());
+            let unseen = || "another process (root sees which)".into();
+            let holder = holder.map_or_else(unseen, |(holder, _)| holder);
             Finding::error(
                 id,
                 format!("{name}: taken by {holder}: stop it, or take another port"),
@@ -156,7 +175,14 @@ mod tests {
                 None,
                 Some("ganeti-noded (pid 7)"),
                 Error,
-                "NODED_ARGS",
+                "restart ganeti-noded",
+            ),
+            (
+                in_use(),
+                None,
+                Some("noded-proxy (pid 7)"),
+                Ok,
+                "noded-proxy (pid 7)",
             ),
             (
                 in_use(),
@@ -169,7 +195,7 @@ mod tests {
         ];
         for (error, ours, holder, expected, word) in table {
             let found = judge(("listen", "listen"), address, error.as_ref(), ours, || {
-                holder.map(Into::into)
+                holder.map(|name| (name.into(), name.starts_with("noded-proxy ")))
             });
             assert_eq!(found.verdict, expected, "{found:?}");
             assert!(

@@ -38,6 +38,10 @@ fn the_proxy_that_runs_already_may_hold_its_ports() {
         assert_eq!(verdict, "ok", "{message}");
         assert!(message.contains("running noded-proxy"), "{message}");
     }
+    // It is known by its process too, if the admin port is not where the configuration says.
+    node.set("--admin", "127.0.0.1:0");
+    let report = node.check(&[]);
+    report.assert("listen", "ok", &["held by noded-proxy (pid "]);
 }
 
 #[test]
