@@ -36,8 +36,12 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Config, Problem> {
         None => name.to_owned(),
     };
     let one_line = |text: &str| text.trim().replace('\n', ", ");
+    let what = |error: &toml::de::Error| match error.span().and_then(|span| text.get(span)) {
+        Some(key) if error.message() == "duplicate key" => format!("duplicate key: {key}"),
+        _ => one_line(error.message()),
+    };
     let document = toml::Deserializer::parse(text)
-        .map_err(|e| Problem(format!("{}: {}", at(&e), one_line(e.message()))))?;
+        .map_err(|e| Problem(format!("{}: {}", at(&e), what(&e))))?;
     serde_path_to_error::deserialize(document).map_err(|e| {
         let inner = e.inner();
         Problem(format!(

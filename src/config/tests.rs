@@ -171,3 +171,18 @@ fn an_unknown_key_names_the_known_one_that_is_like_it() {
         assert!(found.contains(expected), "{found}");
     }
 }
+
+#[test]
+fn a_key_or_section_that_stands_twice_is_named() {
+    for (text, expected) in [
+        ("admin = 1\nadmin = 2\n", "f, line 2: duplicate key: admin"),
+        ("[policy]\n[policy]\n", "f, line 2: duplicate key: policy"),
+        (
+            "policy.deny = []\npolicy.deny = []",
+            "f, line 2: duplicate key: deny",
+        ),
+    ] {
+        let found = file::parse(text, "f").unwrap_err().to_string();
+        assert_eq!(found, expected, "{text}");
+    }
+}
