@@ -97,8 +97,7 @@ pub enum Command {
         /// The address.
         address: SocketAddr,
     },
-    /// Print the man pages of the commands (roff), or write all man pages to a directory.
-    #[command(hide = true)]
+    /// Print the man pages, or write all of them to a directory.
     Man(ManArgs),
     /// Print completions for a shell.
     Completions {

@@ -244,7 +244,15 @@ fn flags(help: &str) -> Vec<String> {
 #[test]
 fn every_subcommand_has_help() {
     let main = stdout(&["--help"]);
-    for command in ["run", "check", "digest", "status", "demo", "completions"] {
+    for command in [
+        "run",
+        "check",
+        "digest",
+        "status",
+        "demo",
+        "man",
+        "completions",
+    ] {
         assert!(
             main.contains(&format!("  {command} ")),
             "{command} is not in\n{main}"
