@@ -104,7 +104,8 @@ impl Keeper {
             Ok(())
         });
         self.trouble = tried.err().map(|error| self.unwritable(&error));
-        before.is_some() || self.trouble.is_some() || self.state.is_touched()
+        let is_news = self.damaged.is_none() && self.state.is_touched();
+        before.is_some() || self.trouble.is_some() || is_news
     }
 
     /// What is wrong now.

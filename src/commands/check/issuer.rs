@@ -27,9 +27,10 @@ fn judge(ours: usize, others: usize) -> Option<Finding> {
         (0, _) => Some(Finding::warning(
             ISSUER,
             format!(
-                "{text}: is it another cluster's, or of before a renewal? Callers then give up \
-                 (curl: error 60): gnt-cluster renew-crypto --new-cluster-certificate gives all \
-                 nodes the same"
+                "{text}: this node has another server.pem than the cluster, or the cluster's was \
+                 renewed and the nodes' certificates were not. Callers give up in the first case \
+                 (curl: error 60): gnt-cluster copyfile -n NODE FILE on the master brings the \
+                 cluster's. In the second: gnt-cluster renew-crypto --new-node-certificates"
             ),
         )),
         _ => Some(Finding::ok(ISSUER, text)),

@@ -9,11 +9,18 @@ use crate::node::sockets;
 
 /// Where it is tried before anybody listens: on a socket of our own.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 11, 8, 11);
+/// Most addresses that are tried in one look, so that many listeners do not hold up the guard.
+const AT_ONCE: usize = 8;
+/// Looks until all is tried again: perhaps nobody listened just when it was tried.
+const AFRESH: u32 = 60;
 
 pub(super) struct Trial {
     port: u16,
     /// What listens, and has been tried.
     tried: BTreeSet<SocketAddr>,
+    looks: u32,
+    /// Whether it was said that the sockets cannot be seen.
+    is_blind: bool,
 }
 
 impl Trial {
@@ -22,11 +29,13 @@ impl Trial {
         let elsewhere = SocketAddr::from((ELSEWHERE, port));
         // If it is taken, noded has all addresses, and is tried itself.
         if let Ok(_ours) = TcpListener::bind(elsewhere) {
-            as_nobody(elsewhere)?;
+            try_as_nobody(elsewhere)?;
         }
         let mut trial = Self {
             port,
             tried: BTreeSet::new(),
+            looks: 0,
+            is_blind: false,
         };
         trial.again()?;
         Ok(trial)
@@ -34,15 +43,28 @@ impl Trial {
 
     /// Tries what listens now and did not before.
     pub(super) fn again(&mut self) -> Result<(), String> {
-        let sockets = sockets::listening().unwrap_or_default(); // the proxy tells of that fault
+        self.looks = self.looks.wrapping_add(1);
+        let sockets = match sockets::listening() {
+            Ok(sockets) => sockets,
+            Err(error) => {
+                // Rules that are loaded are better than none.
+                if !std::mem::replace(&mut self.is_blind, true) {
+                    errln!("noded-proxy: guard: WARNING: cannot see who listens: {error}");
+                }
+                return Ok(());
+            }
+        };
         let bound = sockets.iter().map(|socket| socket.address);
         let on_port = bound.filter(|address| address.port() == self.port);
         let now: BTreeSet<SocketAddr> = on_port.flat_map(reached_at).collect();
+        if self.looks.is_multiple_of(AFRESH) {
+            self.tried.clear();
+        }
         self.tried.retain(|address| now.contains(address));
-        for address in now {
-            if self.tried.insert(address) {
-                as_nobody(address)?;
-            }
+        let untried: Vec<SocketAddr> = now.difference(&self.tried).copied().collect();
+        for address in untried.into_iter().take(AT_ONCE) {
+            try_as_nobody(address)?;
+            self.tried.insert(address);
         }
         Ok(())
     }
@@ -60,7 +82,7 @@ fn reached_at(bound: SocketAddr) -> Vec<SocketAddr> {
     reached.into_iter().map(|ip| (ip, port).into()).collect()
 }
 
-fn as_nobody(address: SocketAddr) -> Result<(), String> {
+fn try_as_nobody(address: SocketAddr) -> Result<(), String> {
     match as_nobody::connect(address) {
         Attempt::Refused => Ok(()),
         Attempt::Accepted => Err(format!(

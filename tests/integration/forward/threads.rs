@@ -2,7 +2,7 @@
 //! 413 to a body over 10 MiB before it reads it, then it closes; a connection has 10 s at most.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::support::client::rpc;
 use crate::support::pki::{Identity, Pki};
@@ -29,12 +29,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads, request_queue_size = True, 64
+    def shutdown_request(self, request):
+        super().shutdown_request(request)
+        print("closed", flush=True)
 server = Server(("127.0.0.1", 0), Handler)
 print(server.server_address[1], flush=True)
 server.serve_forever()
 "#;
 
-struct Noded(Child, u16);
+struct Noded {
+    child: Child,
+    said: BufReader<ChildStdout>,
+    port: u16,
+}
 
 impl Noded {
     /// One that gives a connection so many seconds.
@@ -46,16 +53,26 @@ impl Noded {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut port = String::new();
-        let mut said = BufReader::new(child.stdout.take().unwrap());
-        said.read_line(&mut port).unwrap();
-        Self(child, port.trim().parse().unwrap())
+        let said = BufReader::new(child.stdout.take().unwrap());
+        let mut noded = Self {
+            child,
+            said,
+            port: 0,
+        };
+        noded.port = noded.line().parse().unwrap();
+        noded
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        line.trim().to_owned()
     }
 
     fn proxy(&self) -> (Proxy, Identity) {
         let pki = Pki::new();
         let node = pki.client("node1");
-        let address = ([127, 0, 0, 1], self.1).into();
+        let address = ([127, 0, 0, 1], self.port).into();
         let proxy = Proxy::with(&pki)
             .candidates(&[("uuid-1", &node)])
             .upstream(address)
@@ -66,8 +83,8 @@ impl Noded {
 
 impl Drop for Noded {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -93,11 +110,26 @@ fn an_answer_that_comes_before_the_body_was_read_reaches_the_client() {
 /// Connections in advance that noded has closed meanwhile lose no call.
 #[test]
 fn a_connection_in_advance_that_noded_has_closed_costs_no_call() {
-    let noded = Noded::start("0.5");
+    let mut noded = Noded::start("0.5");
     let (proxy, node) = noded.proxy();
-    for pause in [0, 1000, 0, 1000, 0] {
-        std::thread::sleep(std::time::Duration::from_millis(pause));
+    let call = |proxy: &Proxy| {
         let answer = rpc(proxy.addr(), &node, "version", "[]").unwrap();
         assert_eq!((answer.status, &*answer.text()), (200, "[true, 2]"));
+    };
+    let mut closed = 0.0;
+    for _ in 0..3 {
+        proxy.wait_for("one is opened in advance", |p| {
+            call(p);
+            p.metric("noded_proxy_warm_connections") > 0.0
+        });
+        while closed < proxy.metric("noded_proxy_upstream_connections_total{kind=\"opened\"}") {
+            assert_eq!(noded.line(), "closed");
+            closed += 1.0;
+        }
+        assert!(
+            proxy.metric("noded_proxy_warm_connections") > 0.0,
+            "it is taken for good"
+        );
+        call(&proxy);
     }
 }

@@ -26,13 +26,14 @@ impl Clock {
 
     /// Starts it if it does not run. Returns when the time is over.
     pub(super) fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let end = Instant::now() + self.limit;
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(end)));
         if !self.runs {
             self.runs = true;
+            let end = Instant::now() + self.limit;
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(end)));
             sleep.as_mut().reset(end);
         }
-        sleep.as_mut().poll(context)
+        let sleep = self.sleep.as_mut();
+        sleep.map_or(Poll::Pending, |sleep| sleep.as_mut().poll(context))
     }
 
     pub(super) fn stop(&mut self) {
