@@ -8,15 +8,13 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::Lease;
-
 /// Why a streamed reply ended early.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Cut(pub String);
 
 /// A piece of a streamed reply, or why no more comes.
-pub type Chunk = Result<(Bytes, Lease), Cut>;
+pub type Chunk = Result<Bytes, Cut>;
 
 /// What happens when an answer has been handed over or given up: the log line and the counters.
 pub trait OnEnd: Send + 'static {
@@ -81,10 +79,8 @@ impl HttpBody for ReplyBody {
         let next = match &mut self.content {
             Content::Whole(data) => data.take().filter(|data| !data.is_empty()).map(Ok),
             Content::Stream(chunks) => match std::task::ready!(chunks.poll_recv(context)) {
-                Some(Ok((data, _lease))) => Some(Ok(data)),
-                Some(Err(cut)) => Some(Err(cut)),
                 None if self.left > 0 => Some(Err(Cut("the exchange with noded ended".into()))),
-                None => None,
+                next => next,
             },
         };
         Poll::Ready(match next {

@@ -66,10 +66,19 @@ pub struct Reply {
     pub body: ReplyBody,
 }
 
-/// A short reply on its way to the client: its memory counts until hyper has sent it.
+/// A reply, or a piece of one, on its way to the client: its memory counts until it has gone out.
 struct Leased {
     data: Bytes,
     _lease: Option<Lease>,
+}
+
+impl Leased {
+    fn bytes(data: Bytes, lease: Option<Lease>) -> Bytes {
+        Bytes::from_owner(Self {
+            data,
+            _lease: lease,
+        })
+    }
 }
 
 impl AsRef<[u8]> for Leased {
@@ -183,10 +192,7 @@ async fn ask(noded: &Noded, mut stream: NodedStream, call: Call) -> Result<Progr
     noded.count_bytes(Direction::Reply, head.length);
     Ok(Progress::Whole(Reply {
         status: head.status,
-        body: ReplyBody::whole(Bytes::from_owner(Leased {
-            data: ready.freeze(),
-            _lease: lease,
-        })),
+        body: ReplyBody::whole(Leased::bytes(ready.freeze(), lease)),
     }))
 }
 
@@ -213,7 +219,8 @@ async fn pump(
                 lease = lease => {
                     wanted = lease.is_ok();
                     let late = || Cut("the client does not take its reply".into());
-                    let _ = chunks.send(lease.map(|lease| (data, lease)).map_err(|_| late()));
+                    let piece = lease.map(|lease| Leased::bytes(data, Some(lease)));
+                    let _ = chunks.send(piece.map_err(|_| late()));
                 }
                 () = chunks.closed() => {}
             }

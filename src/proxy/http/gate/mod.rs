@@ -17,7 +17,7 @@ mod arrivals;
 mod clock;
 mod head;
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -37,6 +37,9 @@ pub const MAX_HEAD: usize = 16 << 10;
 
 /// Bytes to read at a time while the head comes.
 const STEP: usize = 4 << 10;
+
+/// Longest piece of data in one TLS record (RFC 8446 section 5.1).
+const RECORD: usize = 16 << 10;
 
 /// How a request in chunks ends, without trailers. What only looks like it makes the gate wait for
 /// no more than the time that a body has.
@@ -245,6 +248,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
     ) -> Poll<io::Result<usize>> {
         self.unflushed = true;
         Pin::new(self.stream.get_mut()).poll_write(context, data)
+    }
+
+    /// A head and the start of its body go out as one TLS record. hyper keeps what it has written
+    /// in pieces as the pieces they are, so a reply's memory is given back when it has gone out.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut filled = pieces.iter().filter(|piece| !piece.is_empty());
+        let first: &[u8] = filled.next().map_or(&[], |piece| piece);
+        if first.len() >= RECORD || filled.next().is_none() {
+            return self.poll_write(context, first);
+        }
+        let whole: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let mut record = Vec::with_capacity(whole.min(RECORD));
+        for piece in pieces {
+            let room = RECORD - record.len();
+            record.extend_from_slice(&piece[..piece.len().min(room)]);
+        }
+        self.poll_write(context, &record)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -229,3 +229,22 @@ async fn a_head_has_its_time_from_the_answer_on() {
     assert_eq!(gate.read(&mut [0; 9]).await.unwrap(), 0);
     assert_eq!(begun.elapsed().as_secs(), LIMIT.as_secs());
 }
+
+#[tokio::test]
+async fn a_head_and_the_start_of_its_body_are_one_record() {
+    for (lengths, expected) in [
+        (&[0, 0][..], 0),
+        (&[7], 7),
+        (&[150, 0, 300], 450),
+        (&[150, RECORD], RECORD),
+        (&[0, RECORD + 1, 9], RECORD + 1),
+        (&[RECORD - 1, 5, 5], RECORD),
+    ] {
+        let pieces: Vec<Vec<u8>> = lengths.iter().map(|length| vec![b'a'; *length]).collect();
+        let pieces: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let (_client, server) = tokio::io::duplex(2 * RECORD);
+        let (mut gate, _) = Gate::new(server, LIMIT);
+        let written = gate.write_vectored(&pieces).await.unwrap();
+        assert_eq!(written, expected, "{lengths:?}");
+    }
+}
