@@ -3,7 +3,8 @@
 //!
 //! Accepting, signals, the watchdog and the admin listener run on the main thread, which no
 //! connection can hold up. The first worker is reserved for candidates' addresses, so that a flood
-//! from other addresses leaves them one processor.
+//! from other addresses leaves them one processor. It never moves a connection, also not that of a
+//! client who turns out to be admitted.
 
 use std::io;
 use std::sync::Arc;

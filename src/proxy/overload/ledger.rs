@@ -1,6 +1,6 @@
 //! The books on connections: who gets a place and who gives way. Pure: no clock, no socket.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use super::caller::Caller;
 use super::crowd::Crowd;
@@ -24,10 +24,8 @@ pub(super) struct Ledger<T> {
     next: u64,
     /// Unfinished connections: from other addresses, and from candidates' addresses.
     unfinished: [Crowd<T>; 2],
-    /// Settled connections, and whether they came from a candidate's address.
-    settled: HashMap<u64, bool>,
-    /// Connections from other addresses than candidates', settled or not.
-    others: usize,
+    /// Settled connections. Their clients are admitted, wherever they came from.
+    settled: HashSet<u64>,
 }
 
 impl<T> Ledger<T> {
@@ -38,8 +36,7 @@ impl<T> Ledger<T> {
             reserved,
             next: 0,
             unfinished: [Crowd::new(), Crowd::new()],
-            settled: HashMap::new(),
-            others: 0,
+            settled: HashSet::new(),
         }
     }
 
@@ -48,7 +45,7 @@ impl<T> Ledger<T> {
         let candidate = caller.is_candidate();
         let total = self.settled.len() + self.unfinished.iter().map(Crowd::len).sum::<usize>();
         let open_to_all = self.most.saturating_sub(self.reserved);
-        let room = total < self.most && (candidate || self.others < open_to_all);
+        let room = total < self.most && (candidate || self.unfinished[0].len() < open_to_all);
         let gone = match (room, candidate) {
             (true, _) => None,
             (false, true) => match self.shed() {
@@ -64,7 +61,6 @@ impl<T> Ledger<T> {
         let id = self.next;
         self.next += 1;
         self.unfinished[usize::from(candidate)].insert(id, caller, token);
-        self.others += usize::from(!candidate);
         match gone {
             Some(gone) => Entry::InsteadOf(id, gone),
             None => Entry::Room(id),
@@ -78,31 +74,26 @@ impl<T> Ledger<T> {
     }
 
     fn shed_from(&mut self, candidate: bool) -> Option<T> {
-        let token = self.unfinished[usize::from(candidate)].shed()?;
-        self.others -= usize::from(!candidate);
-        Some(token)
+        self.unfinished[usize::from(candidate)].shed()
     }
 
     /// The connection has finished its handshake and stays; `false` if it had to give way.
     pub(super) fn settle(&mut self, id: u64) -> bool {
-        for (side, candidate) in [(0, false), (1, true)] {
-            if self.unfinished[side].remove(id).is_some() {
-                self.settled.insert(id, candidate);
-                return true;
-            }
+        if self.finish(id) {
+            self.settled.insert(id);
         }
-        self.settled.contains_key(&id)
+        self.settled.contains(&id)
     }
 
     /// The connection ended. Does nothing if it had to give way before.
     pub(super) fn leave(&mut self, id: u64) {
-        let candidate = match self.settled.remove(&id) {
-            Some(candidate) => candidate,
-            None if self.unfinished[0].remove(id).is_some() => false,
-            None if self.unfinished[1].remove(id).is_some() => true,
-            None => return,
-        };
-        self.others -= usize::from(!candidate);
+        let _ = self.settled.remove(&id) || self.finish(id);
+    }
+
+    /// Takes a connection off the unfinished ones; `false` if it is none.
+    fn finish(&mut self, id: u64) -> bool {
+        let mut sides = self.unfinished.iter_mut();
+        sides.any(|side| side.remove(id).is_some())
     }
 }
 
@@ -202,11 +193,11 @@ mod tests {
                 "+ + -1 -0",
             ),
             (
-                "settled other addresses leave the reserve alone",
+                "an admitted client is no other any more",
                 3,
                 1,
-                &[Other, Settle(0), Other, Settle(1), Other, Candidate],
-                "+ . + . ! +",
+                &[Other, Settle(0), Other, Settle(1), Other, Candidate, Other],
+                "+ . + . + -2 !",
             ),
             (
                 "a place is free again",
@@ -241,7 +232,7 @@ mod tests {
         for _ in 0..1_000 {
             assert_ne!(ledger.enter(caller(1, false), ()), Entry::Full);
         }
-        assert_eq!(ledger.others, 90);
+        assert_eq!(ledger.unfinished[0].len(), 90);
         for _ in 0..10 {
             assert!(matches!(ledger.enter(caller(3, true), ()), Entry::Room(_)));
         }
