@@ -292,7 +292,7 @@ pub struct ResetArgs {
     /// The directory to clear.
     #[command(flatten)]
     pub state: StateArgs,
-    /// Do it even while a proxy uses the directory; restart that proxy afterwards
+    /// Do it even while a proxy uses the directory; that proxy writes it again
     #[arg(long)]
     pub force: bool,
 }

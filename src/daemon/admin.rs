@@ -169,7 +169,8 @@ impl Admin {
             "/healthz/live" => text(StatusCode::OK, "live\n".into()),
             "/status" => json(StatusCode::OK, &self.report()),
             "/certs" => {
-                let (snapshot, sightings) = (self.shared.store.snapshot(), &self.shared.sightings);
+                let (snapshot, sightings) =
+                    (self.shared.store.snapshot(), self.shared.store.sightings());
                 json(
                     StatusCode::OK,
                     &Certificates::of(&snapshot, Some(sightings)),

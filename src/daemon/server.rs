@@ -29,7 +29,6 @@ use crate::proxy::shared::Shared;
 use crate::proxy::upstream::{Handles, Upstream};
 use crate::proxy::workers::{Workers, event_loop};
 use crate::tls;
-use crate::trust::sightings::Sightings;
 use crate::trust::{Reloader, Reloads, Store, watch};
 use rules::Named;
 
@@ -326,7 +325,6 @@ fn share(
         drain,
         tasks,
         refusals: Refusals::default(),
-        sightings: Sightings::default(),
         reloads,
         started: Instant::now(),
     })

@@ -14,6 +14,7 @@ use super::metrics::{Cause, Metrics};
 use super::paths::{Paths, ReloadSettings, Stamps};
 use super::seat::{Cluster, Leadership, SeatFile};
 use super::server_pem::{Identity, IdentityBuilder};
+use super::sighted::SightingsFile;
 use super::sources::Files;
 use super::tell::Teller;
 use super::{Snapshot, Store, Tls, seat};
@@ -41,6 +42,7 @@ pub struct Reloader {
     learned: Learned,
     ssconf: Ssconf,
     seats: SeatFile,
+    sighted: SightingsFile,
     teller: Teller,
     /// Files that somebody is writing. What was read of them before still counts.
     held: BTreeSet<PathBuf>,
@@ -70,6 +72,7 @@ impl Reloader {
         let (state_dir, writes) = (&*paths.state_dir, settings.keeps_state);
         Self {
             identities: IdentityBuilder::new(&store, settings.profile, settings.shown),
+            sighted: SightingsFile::load(state_dir, writes, store.sightings()),
             store,
             teller: Teller::new(Arc::clone(&metrics)),
             metrics,
@@ -115,7 +118,15 @@ impl Reloader {
 
     /// Looks at the state directory. Returns whether there is news of it.
     pub(super) fn look_at_state(&mut self) -> bool {
-        self.keeper.look()
+        self.keeper.look() || self.sighted.fault().is_some()
+    }
+
+    /// Keeps which certificate was seen from which node. What cannot be written is a fault of the
+    /// next reading.
+    pub(super) fn keep_sightings(&mut self) {
+        let (store, mode) = (&self.store, self.store.policy().mode);
+        self.sighted
+            .keep(store.sightings(), &store.current().admission, mode);
     }
 
     /// Reads everything again for this reason.
@@ -148,6 +159,7 @@ impl Reloader {
             .seats
             .lead(cluster, ssconf, admission, &known, &mut faults);
         self.learned.save(&mut faults);
+        faults.extend(self.sighted.fault());
         faults.extend(self.unwatched.clone());
         let reading = Reading {
             map_state,

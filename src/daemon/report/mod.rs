@@ -135,7 +135,7 @@ impl Report {
             admission: Admission::of(&snapshot),
             server_pem: tls.map(ServerPem::of),
             client_ca_list: tls.map(|tls| ClientCaList::of(&tls.client_cas)),
-            certificates_used_by_another_node: used_by_another(&shared.sightings),
+            certificates_used_by_another_node: used_by_another(shared.store.sightings()),
             connections: Connections::of(shared),
             upstream: Upstream::of(shared),
             sandbox,
