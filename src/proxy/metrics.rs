@@ -149,6 +149,11 @@ impl Metrics {
         self.requests.rpc_duration.of(procedure).observe(seconds);
     }
 
+    /// How many connections were refused for this reason, for reports.
+    pub(crate) fn rejections(&self, reason: Reason) -> u64 {
+        self.rejected.of(reason).get()
+    }
+
     /// Counts a connection that was refused before any request.
     pub(super) fn reject(&self, reason: Reason) {
         self.rejected.of(reason).inc();

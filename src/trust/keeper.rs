@@ -13,7 +13,7 @@ use super::reset::InUse;
 use super::state::{Remembered, State};
 use crate::node::directory::Directory;
 use crate::node::flaw::Flaw;
-use rules::admission::{BootstrapPolicy, Memory};
+use rules::admission::{BootstrapPolicy, Latch, Memory};
 
 /// Every so many looks at a directory that seems good, something is written to make sure.
 const LOOKS_TO_A_TRIAL: u32 = 12;
@@ -29,6 +29,8 @@ pub(super) struct Keeper {
     in_use: Option<InUse>,
     trouble: Option<Fault>,
     looks: u32,
+    /// Whether the directory could not be written at the start, so perhaps not before either.
+    is_blind: bool,
 }
 
 impl Keeper {
@@ -48,14 +50,22 @@ impl Keeper {
             in_use: None,
             trouble: None,
             looks: 0,
+            is_blind: false,
         };
         keeper.look();
+        keeper.is_blind = keeper.trouble.is_some();
         keeper
     }
 
     /// What is known from earlier readings.
     pub(super) fn memory(&self) -> Memory {
         self.memory.clone()
+    }
+
+    /// Whether a map was ever seen, if that is known.
+    pub(super) fn had_map(&self) -> Option<bool> {
+        let had_map = self.memory.latch != Latch::default();
+        (had_map || !self.is_blind).then_some(had_map)
     }
 
     /// The policy for the bootstrap phase, which a damaged file keeps closed.

@@ -66,6 +66,9 @@ pub struct Snapshot {
     pub tls: Option<Tls>,
     /// State of the map file at its last reading.
     pub map_state: MapState,
+    /// Whether there ever was a map, under whichever `server.pem`; none if that is not known,
+    /// because the state directory could not be written at the start.
+    pub had_map: Option<bool>,
     /// When the map in force was read.
     pub map_loaded: Option<SystemTime>,
     /// Addresses of the master candidates (`ssconf_master_candidates_ips`). They admit nobody.
@@ -103,6 +106,7 @@ impl Snapshot {
             known: Arc::default(),
             tls: None,
             map_state: MapState::Absent,
+            had_map: None,
             map_loaded: None,
             candidate_addresses: Arc::default(),
             primary_addresses: Arc::default(),

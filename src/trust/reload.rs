@@ -54,6 +54,7 @@ pub struct Reloader {
 /// What one reload found, to be published together.
 struct Reading {
     map_state: MapState,
+    had_map: Option<bool>,
     known: Known,
     faults: Vec<Fault>,
     leadership: Leadership,
@@ -163,6 +164,7 @@ impl Reloader {
         faults.extend(self.unwatched.clone());
         let reading = Reading {
             map_state,
+            had_map: self.keeper.had_map(),
             known,
             leadership,
             rule_changed: identity_changed || self.store.current().admission != resolved.admission,
@@ -328,6 +330,7 @@ impl Reloader {
             known: Arc::new(reading.known),
             tls,
             map_state: reading.map_state,
+            had_map: reading.had_map,
             map_loaded,
             candidate_addresses: Arc::clone(&self.ssconf.candidate_addresses),
             primary_addresses: Arc::clone(&self.ssconf.primary_addresses),
