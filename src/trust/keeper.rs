@@ -68,6 +68,11 @@ impl Keeper {
         (had_map || !self.is_blind).then_some(had_map)
     }
 
+    /// Whether not all that was kept could be read back, and nothing better is known yet.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.is_some()
+    }
+
     /// The policy for the bootstrap phase, which a damaged file keeps closed.
     pub(super) fn policy(&self, asked: BootstrapPolicy) -> BootstrapPolicy {
         match self.damaged {

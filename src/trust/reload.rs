@@ -154,7 +154,8 @@ impl Reloader {
         let known = self.gather_known(&resolved.admission, &mut faults);
         faults.append(&mut of_ssconf);
         self.renew_client_cas(&resolved.admission, &known, &mut faults);
-        let cluster = Cluster::of(server, &self.keeper.memory().latch);
+        let (latch, is_damaged) = (self.keeper.memory().latch, self.keeper.is_damaged());
+        let cluster = Cluster::of(server, &latch, is_damaged);
         let (ssconf, admission) = (&self.ssconf, &resolved.admission);
         let leadership = self
             .seats
