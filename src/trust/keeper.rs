@@ -88,7 +88,7 @@ impl Keeper {
             return; // the damaged file still shows that there once was a map
         }
         self.damaged = None;
-        let touched = self.state.is_touched();
+        let touched = self.state.is_touched(&self.memory);
         if let Err(error) = self.state.keep(&self.memory) {
             self.trouble = Some(self.unwritable(&error));
         } else if self.trouble.is_some() {
@@ -119,7 +119,7 @@ impl Keeper {
             Ok(())
         });
         self.trouble = tried.err().map(|error| self.unwritable(&error));
-        let is_news = self.damaged.is_none() && self.state.is_touched();
+        let is_news = self.damaged.is_none() && self.state.is_touched(&self.memory);
         before.is_some() || self.trouble.is_some() || is_news
     }
 
@@ -165,6 +165,25 @@ mod tests {
         fs::remove_dir_all(&path).unwrap();
         assert!(keeper.look());
         assert_eq!(keeper.faults().len(), 1, "removed while it runs");
+    }
+
+    #[test]
+    fn two_processes_in_a_restart_do_not_write_against_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let new = || Keeper::new(dir.path(), true);
+        let (mut old, mut new) = (new(), new());
+        for n in 1..4 {
+            let digest = rules::identity::Digest::from_bytes([n; 20]);
+            let memory = Memory {
+                latch: [digest].into_iter().collect(),
+                last_good: None,
+            };
+            old.remember(memory.clone());
+            new.remember(memory);
+            assert!(!old.look() && !new.look(), "both say the same");
+        }
+        fs::write(dir.path().join("latch"), "x").unwrap();
+        assert!(old.look() && new.look(), "somebody else");
     }
 
     #[test]
