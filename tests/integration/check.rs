@@ -354,3 +354,21 @@ fn noded_args_are_compared_with_the_configuration() {
     fs::remove_file(node.path("defaults")).unwrap();
     node.offline().assert("noded_args", "warning", &["absent"]);
 }
+
+#[test]
+fn a_malformed_list_is_named_with_its_line_and_what_follows() {
+    let node = Node::new(nowhere());
+    node.offline().assert("ssconf", "ok", &[]);
+    let nodes = "ganeti/ssconf_node_primary_ips";
+    node.write(nodes, "node1.example.com 192.0.2.1\nnode2\n", 0o444);
+    let wrong = "ssconf_node_primary_ips: line 2: not NAME ADDRESS";
+    node.offline()
+        .assert("ssconf", "warning", &[wrong, "copied certificate"]);
+    node.write("config.toml", "admission.bind_peer = \"enforce\"\n", 0o644);
+    node.offline()
+        .assert("ssconf", "error", &[wrong, "refuses every candidate"]);
+    assert_eq!(node.offline().finding("node_offline"), None);
+    node.write("ganeti/ssconf_offline_nodes", &host(), 0o444);
+    node.offline()
+        .assert("node_offline", "warning", &["gnt-node modify -O no"]);
+}

@@ -10,6 +10,7 @@ use super::certificates::{self, Pem, Role};
 use super::finding::Finding;
 use super::loopback;
 use super::map::{self, Map};
+use super::ssconf::Lists;
 use crate::config::Config;
 use crate::node::directory::Directory;
 use crate::node::files::{FileContent, read};
@@ -31,6 +32,8 @@ pub(super) struct Files {
     map: Map,
     role: Role,
     candidates: Option<Vec<String>>,
+    lists: Lists,
+    offline: Option<Finding>,
     state_file: PathBuf,
     remembered: Remembered,
     state_dir: Finding,
@@ -71,6 +74,8 @@ impl Files {
             client_signed,
             role: certificates::role(&host, nodes.as_deref(), candidates.as_deref()),
             candidates,
+            lists: Lists::read(&config.ssconf_dir),
+            offline: Lists::offline(&host, list("ssconf_offline_nodes").as_deref()),
             remembered: state.load(),
             state_file: state.map_path(),
             state_dir: state_dir(&config.state_dir),
@@ -100,6 +105,8 @@ impl Files {
             findings.extend(self.leftover.as_deref().map(certificates::leftover));
         } else {
             findings.extend(map::file(&config.map_path(), &self.map, candidates));
+            findings.extend(self.lists.judge(config));
+            findings.extend(self.offline.clone());
         }
         let remembered = &self.remembered;
         let (state, server) = (&self.state_file, &self.server);

@@ -13,6 +13,7 @@ mod loopback;
 mod map;
 mod noded;
 mod ports;
+mod ssconf;
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
