@@ -372,3 +372,23 @@ fn a_malformed_list_is_named_with_its_line_and_what_follows() {
     node.offline()
         .assert("node_offline", "warning", &["gnt-node modify -O no"]);
 }
+
+#[test]
+fn what_the_unit_forbids_is_told_with_the_drop_in_that_allows_it() {
+    let node = Node::new(nowhere());
+    assert_eq!(node.offline().finding("unit_sandbox"), None); // there is no unit
+    let unit = "TimeoutStopUSec=1min 15s\nProtectSystem=strict\nStateDirectory=noded-proxy\n\
+                ReadWritePaths=\nInaccessiblePaths=-/srv\nLoadState=loaded\n";
+    node.write("unit", unit, 0o644);
+    let state = node.path("state").display().to_string();
+    let drop_in = format!("ReadWritePaths={state}");
+    let report = node.offline();
+    report.assert("unit_sandbox", "error", &[&state, &drop_in]);
+    report.assert("unit_timeout", "ok", &["1m"]);
+    node.write("config.toml", "drain_timeout = \"2m\"\n", 0o644);
+    let allowed = unit.replace("ReadWritePaths=", &drop_in);
+    node.write("unit", &allowed, 0o644);
+    let report = node.offline();
+    report.assert("unit_sandbox", "ok", &[]);
+    report.assert("unit_timeout", "warning", &["1m 15s", "TimeoutStopSec=135"]);
+}

@@ -249,7 +249,9 @@ fn candidate_certs(dir: &Path, map: &Map) -> Finding {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) => {
-            return Finding::error(id, format!("{name}: {error}: mkdir it, or remove the key"));
+            let todo = "mkdir it, or remove the key; then systemctl restart noded-proxy: a running \
+                        one's sandbox does not know a new directory";
+            return Finding::error(id, format!("{name}: {error}: {todo}"));
         }
     };
     let mut tally = Tally::default();
@@ -266,7 +268,9 @@ fn candidate_bundle(file: &Path, map: &Map) -> Finding {
         format!("candidate_bundle = {}", file.display()),
     );
     if let Err(error) = fs::metadata(file) {
-        return Finding::error(id, format!("{name}: {error}: create it, or remove the key"));
+        let todo = "create it, or remove the key; if its directory is new: systemctl restart \
+                    noded-proxy";
+        return Finding::error(id, format!("{name}: {error}: {todo}"));
     }
     let mut tally = Tally::default();
     tally.add(file, map);

@@ -14,6 +14,7 @@ mod map;
 mod noded;
 mod ports;
 mod ssconf;
+mod unit;
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -44,6 +45,11 @@ pub fn main(args: &CheckArgs) -> ExitCode {
     let files = Files::read(&config, &args.noded_defaults);
     findings.extend(files.judge(&config, now));
     findings.extend(issuer::check(&config));
+    findings.extend(
+        unit::Unit::loaded()
+            .into_iter()
+            .flat_map(|unit| unit.judge(&config)),
+    );
     if !args.offline {
         match online(&config, &files) {
             Ok(more) => findings.extend(more),
