@@ -186,6 +186,7 @@ impl Reloader {
         let admission = resolved.admission;
         let of_the_files = reading.faults.clone();
         reading.faults = distinct(of_the_files.clone(), self.keeper.faults());
+        self.teller.server(self.identity.as_ref().map(|i| &i.tls));
         self.teller.admission(&admission, server);
         let list = self.identity.as_ref().map(|i| &i.tls.client_cas);
         self.teller.list(list);

@@ -3,6 +3,7 @@
 //! It must never decide anything, and it tells nothing twice.
 
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tracing::{error, info, warn};
 
@@ -10,15 +11,21 @@ use super::Tls;
 use super::fault::Fault;
 use super::known::{CaList, Known, Source};
 use super::metrics::{Certificate, File, Metrics};
+use super::now;
 use rules::Named;
 use rules::admission::{Admission, ServerPem};
 use rules::candidates::MapState;
+use rules::identity::Digest;
+
+/// The last second of the year 9999, beyond which a date has no usual form.
+const LAST: u64 = 253_402_300_799;
 
 /// Remembers what was told.
 pub(super) struct Teller {
     metrics: Arc<Metrics>,
     admission: Option<(Admission, ServerPem)>,
     list: Option<CaList>,
+    server: Option<Digest>,
     faults: Vec<Fault>,
 }
 
@@ -28,6 +35,7 @@ impl Teller {
             metrics,
             admission: None,
             list: None,
+            server: None,
             faults: Vec::new(),
         }
     }
@@ -55,6 +63,23 @@ impl Teller {
         let not_after = tls.map_or(0, |tls| tls.server.not_after);
         let gauge = metrics.not_after.of(Certificate::ServerPem);
         gauge.set(not_after as f64);
+    }
+
+    /// The certificate of `server.pem`, with the end of its validity.
+    pub(super) fn server(&mut self, tls: Option<&Tls>) {
+        let digest = tls.map(|tls| tls.server.digest);
+        if self.server == digest {
+            return;
+        }
+        if let Some(tls) = tls {
+            let (server, until) = (&tls.server, tls.server.not_after);
+            let since = Duration::from_secs(u64::try_from(until).unwrap_or(0).min(LAST));
+            let expires = humantime::format_rfc3339_seconds(UNIX_EPOCH + since);
+            let days = until.saturating_sub(now()).div_euclid(86_400);
+            let shown = tls.shown.name();
+            info!(digest = %server.digest, %expires, days, shown, "server.pem in force");
+        }
+        self.server = digest;
     }
 
     /// Who is admitted.
