@@ -52,7 +52,8 @@ pub enum Command {
     Digest(DigestArgs),
     /// Show the status of a running proxy.
     ///
-    /// Exit status: 0 it is ready and not degraded, 1 otherwise.
+    /// The configuration says where it is. Exit status: 0 it is ready and not degraded, 1
+    /// otherwise, 64 wrong configuration.
     Status(StatusArgs),
     /// Explain whether a certificate is admitted, why, and what to do.
     ///
@@ -210,9 +211,12 @@ pub struct DigestArgs {
 /// Options of `status`.
 #[derive(Debug, Clone, Args)]
 pub struct StatusArgs {
-    /// Admin listener of the running proxy
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9811")]
-    pub admin: SocketAddr,
+    /// Where the configuration file is.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// The running proxy to ask.
+    #[command(flatten)]
+    pub admin: AdminArgs,
     /// Print the JSON document of the proxy instead of text
     #[arg(long)]
     pub json: bool,
@@ -230,7 +234,7 @@ pub struct DemoArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ExplainArgs {
     /// PEM file; its first certificate counts, keys are skipped
-    #[arg(value_name = "CERT", required_unless_present = "peer")]
+    #[arg(value_name = "CERT")]
     pub certificate: Option<PathBuf>,
     /// Address from which the certificate is shown; alone: explain the last refusals of this
     /// address
@@ -265,7 +269,8 @@ pub enum CertsCommand {
 /// Options of `certs list`.
 #[derive(Debug, Clone, Args)]
 pub struct CertsListArgs {
-    /// Read the files and the state directory, do not ask the running proxy
+    /// Read the files and the state directory, do not ask the running proxy; so does a flag that
+    /// names a file or directory to read
     #[arg(long)]
     pub files: bool,
     /// Print one JSON document instead of text
@@ -280,6 +285,12 @@ impl CertsListArgs {
     /// All groups that override keys.
     pub fn overrides(&self) -> Vec<&dyn Overrides> {
         self.admission.overrides(&[])
+    }
+
+    /// Whether the files are asked for: the running proxy knows nothing of other ones.
+    pub fn of_files(&self) -> bool {
+        let AdmissionArgs { trust, bundle, .. } = &self.admission;
+        self.files || *trust != TrustArgs::default() || *bundle != BundleArgs::default()
     }
 }
 

@@ -36,3 +36,4 @@ pub mod reset;
 pub mod run;
 pub mod status;
 mod table;
+mod words;

@@ -73,7 +73,7 @@ pub struct UpstreamArgs {
 }
 
 /// Ganeti's files, and those with candidate certificates.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct TrustArgs {
     /// Key and certificate of the cluster [default: /var/lib/ganeti/server.pem]
     #[arg(long, value_name = "FILE")]
@@ -90,7 +90,7 @@ pub struct TrustArgs {
 }
 
 /// The one file with candidate certificates.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct BundleArgs {
     /// PEM file with candidate certificates
     #[arg(long, value_name = "FILE")]

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::daemon::admin::{Admin, CONNECTIONS};
 use crate::daemon::admin_port::AdminPort;
-use crate::daemon::announce::{Announcer, announce_mode};
+use crate::daemon::announce::{Announcer, announce_mode, announce_policy};
 use crate::daemon::logging::Log;
 use crate::daemon::metrics::Metrics;
 use crate::daemon::{sandbox, systemd};
@@ -131,6 +131,7 @@ impl Server {
         }
         let store = Store::new(config.access());
         announce_mode(config.admission.mode, &metrics);
+        announce_policy(&config.policy, &metrics);
         let handles = (Arc::clone(&store), Arc::clone(&metrics.trust));
         let (paths, settings) = (config.paths(), config.reload_settings());
         let reloader = Reloader::new(paths, handles.0, handles.1, settings);

@@ -318,7 +318,7 @@ fn the_bundle_of_candidates_is_looked_at() {
     node.check(&flag).assert(
         "candidate_bundle",
         "ok",
-        &["1 certificates of the candidate map"],
+        &["1 certificate of the candidate map"],
     );
     let report = node.check(&flag);
     report.assert("server_pem_issuer", "ok", &["1 of 1"]);

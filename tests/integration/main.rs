@@ -29,6 +29,7 @@
 //! | `port` | who listens on noded's port, and whether its guard holds |
 //! | `ports` | a port that is taken when the proxy starts |
 //! | `sandbox` | what the running process can no longer do |
+//! | `shown` | what the commands show of a running proxy, and whom they ask |
 //! | `state_dir` | the state directory full, gone, or used by root |
 //! | `watching` | what the watches see: slow writers, links, moved directories |
 //! | `support` | certificates, the proxy, clients and stand-ins for noded |
@@ -64,6 +65,7 @@ mod ports;
 mod reload;
 mod sandbox;
 mod session;
+mod shown;
 mod state_dir;
 mod support;
 mod threats;

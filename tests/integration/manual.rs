@@ -75,7 +75,7 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
             &["certs", "list"],
             [&TRUST[..], &["files", "json", "admin"]].concat(),
         ),
-        (&["status"], vec!["admin", "json"]),
+        (&["status"], vec!["admin", "config", "json"]),
         (&["reset"], vec!["config", "state-dir", "force"]),
         (&["demo"], vec!["keep"]),
         (&["digest"], vec![]),

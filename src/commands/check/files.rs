@@ -11,6 +11,7 @@ use super::finding::Finding;
 use super::loopback;
 use super::map::{self, Map};
 use super::ssconf::Lists;
+use crate::commands::words::count;
 use crate::config::Config;
 use crate::node::directory::Directory;
 use crate::node::files::{FileContent, read};
@@ -308,7 +309,11 @@ impl Tally {
 
     fn finding(&self, id: &'static str, name: &str) -> Finding {
         let (listed, unlisted) = (self.listed, self.unlisted);
-        let text = format!("{name}: {listed} certificates of the candidate map, {unlisted} others");
+        let listed = count(listed, "certificate");
+        let text = format!(
+            "{name}: {listed} of the candidate map, {}",
+            count(unlisted, "other")
+        );
         match self.faulty.first() {
             None => Finding::ok(id, text),
             Some(first) => Finding::warning(

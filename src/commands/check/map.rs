@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::certificates::{Pem, Role};
 use super::finding::Finding;
+use crate::commands::words::count as number;
 use crate::trust::Remembered;
 use rules::admission::{Admission, BootstrapPolicy, Memory, Nobody, ServerPem, resolve};
 use rules::authz::Mode;
@@ -159,7 +160,7 @@ pub(super) fn admission(
             (Finding::warning(id, text), BootstrapPolicy::Refuse)
         }
         (None, Some(good)) => {
-            let text = format!("{name}: {} candidates", good.map.entries());
+            let text = format!("{name}: {}", number(good.map.entries(), "candidate"));
             (Finding::ok(id, text), policy)
         }
         (None, None) => (Finding::ok(id, format!("{name}: nothing kept yet")), policy),

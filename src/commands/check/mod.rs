@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::table::{Table, terminal_width};
+use super::words::count;
 use crate::commands::as_nobody;
 use crate::commands::cli::CheckArgs;
 use crate::commands::exit;
@@ -127,8 +128,8 @@ fn upstream(
 
 fn show(args: &CheckArgs, findings: &[Finding]) {
     let all = findings.len();
-    let count = |verdict| findings.iter().filter(|f| f.verdict == verdict).count();
-    let (errors, warnings) = (count(Verdict::Error), count(Verdict::Warning));
+    let of = |verdict| findings.iter().filter(|f| f.verdict == verdict).count();
+    let (errors, warnings) = (of(Verdict::Error), of(Verdict::Warning));
     if args.json {
         outln!(
             "{:#}",
@@ -140,7 +141,8 @@ fn show(args: &CheckArgs, findings: &[Finding]) {
     let shown: Vec<Finding> = findings.iter().filter(shown).cloned().collect();
     out!("{}", render(&shown, terminal_width()));
     if !args.quiet || !shown.is_empty() {
-        outln!("{all} checks, {errors} errors, {warnings} warnings");
+        let (errors, warnings) = (count(errors, "error"), count(warnings, "warning"));
+        outln!("{}, {errors}, {warnings}", count(all, "check"));
     }
 }
 

@@ -26,6 +26,13 @@ pub use remedy::remedy;
 /// Exit status 0 when the certificate is admitted, 1 when it is refused or nothing is known of the
 /// address, 64 for a wrong configuration.
 pub fn main(args: &ExplainArgs) -> ExitCode {
+    if args.certificate.is_none() && args.peer.is_none() {
+        errln!("noded-proxy: explain needs CERT (a PEM file), or --peer ADDRESS, or both");
+        return ExitCode::from(exit::USAGE);
+    }
+    if args.certificate.is_some() && args.admission.admin.admin.is_some() {
+        errln!("noded-proxy: --admin is not used: a certificate is judged by the files");
+    }
     let config = match Config::load(&args.admission.file, &args.overrides()) {
         Ok(config) => config,
         Err(problems) => return exit::wrong_configuration(&problems),
@@ -37,7 +44,7 @@ pub fn main(args: &ExplainArgs) -> ExitCode {
             .and_then(|pem| of_pem(&config, &snapshot, &pem, peer))
             .map_err(|why| format!("{}: {why}", file.display())),
         (None, Some(peer)) => of_address(&config, &snapshot, peer),
-        (None, None) => Err("a certificate or --peer ADDRESS is needed".into()),
+        (None, None) => Ok(false), // it was said above
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

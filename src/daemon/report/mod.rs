@@ -12,6 +12,7 @@ mod admission;
 mod certificates;
 mod degraded;
 mod health;
+mod policy;
 pub mod times;
 
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ pub use certificates::{
 };
 pub use degraded::{Degraded, Kind};
 pub use health::Health;
+pub use policy::RpcPolicy;
 
 /// The version of this program, as reports name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -53,6 +55,9 @@ pub struct Report {
     pub uptime_seconds: u64,
     /// Which rule decides.
     pub mode: Mode,
+    /// The RPC policy; an older proxy does not say it.
+    #[serde(default)]
+    pub policy: Option<RpcPolicy>,
     /// Whether it works, and whether somebody should look.
     pub health: Health,
     /// Where the public listener listens; nowhere while there is no `server.pem`.
@@ -130,6 +135,7 @@ impl Report {
             host: shared.host.clone(),
             uptime_seconds: shared.uptime().as_secs(),
             mode: shared.store.policy().mode,
+            policy: Some(RpcPolicy::of(shared)),
             health: Health::of(shared, &snapshot, listening),
             listening: listening.addresses().to_vec(),
             admission: Admission::of(&snapshot),
@@ -230,8 +236,12 @@ mod tests {
             (
                 &report,
                 "admission certificates_used_by_another_node client_ca_list connections health \
-                 host last_refusals listening mode sandbox server_pem tls_library upstream \
+                 host last_refusals listening mode policy sandbox server_pem tls_library upstream \
                  uptime_seconds version",
+            ),
+            (
+                &report["policy"],
+                "allow_from_master_only audited deny refused state",
             ),
             (&report["health"], "degraded faults live ready reasons"),
             (
