@@ -94,6 +94,7 @@ fn the_real_noded_answers_in_clear() {
     };
     let report = beside(&noded).check(&[]);
     report.assert("noded_answers", "ok", &["protocol version"]);
+    report.assert("noded_kind", "ok", &["a process for each connection"]);
     report.assert(
         "loopback_guard",
         "warning",
