@@ -53,7 +53,7 @@ pub use server::Server;
 pub use settings::{GuardWatch, Settings};
 pub use slots::{Lane, Load, Slot, Slots};
 pub use version::call_version;
-pub use watch::{now, read as read_guard};
+pub use watch::{now, read as read_guard, why_file};
 
 /// The local node daemon behind its slots.
 #[derive(Debug)]
