@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use super::admin_client::{self, Error};
 use super::table::{Table, terminal_width};
-use super::words::count;
 use crate::commands::cli::CertsListArgs;
 use crate::commands::exit;
 use crate::config::Config;
+use crate::daemon::report::words::count;
 use crate::daemon::report::{Certificate, Certificates, KnownCandidate, Name, Phase, times};
 use crate::trust::sightings::Sighting;
 use crate::trust::{now, snapshot_from_files};
@@ -73,7 +73,7 @@ fn render(certificates: &Certificates, now: i64, width: Option<u16>) -> String {
     let mut table = Table::new();
     let phase = certificates.phase.name();
     match certificates.phase {
-        Phase::Nobody { why } => table.row(["admission:", &format!("{phase} ({why})")]),
+        Phase::Nobody { why } => table.row(["admission:", &format!("{phase}: {why}")]),
         Phase::Listed | Phase::Bootstrap => table.row(["admission:", phase]),
     }
     if let Some(list) = &certificates.client_ca_list {

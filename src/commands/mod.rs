@@ -36,4 +36,3 @@ pub mod reset;
 pub mod run;
 pub mod status;
 mod table;
-mod words;

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use super::admin_client::{self, Error};
 use super::table::{Table, terminal_width};
-use super::words::count;
 use crate::commands::cli::StatusArgs;
 use crate::commands::exit;
 use crate::config::Config;
+use crate::daemon::report::words::count;
 use crate::daemon::report::{Phase, Report, times};
 use crate::proxy::refusals::RefusalRecord;
 use crate::trust::now;
@@ -82,7 +82,7 @@ fn health(table: &mut Table, report: &Report) {
 fn admission(table: &mut Table, report: &Report, now: i64) {
     let admission = &report.admission;
     let why = match admission.phase {
-        Phase::Nobody { why } => format!(" ({why})"),
+        Phase::Nobody { why } => format!(": {why}"),
         Phase::Listed | Phase::Bootstrap => String::new(),
     };
     let phase = format!(
@@ -215,7 +215,7 @@ refused: 3 min ago 192.0.2.9:40000 unknown_digest node9 \
         report.admission.phase = Phase::Nobody { why };
         report.policy = None; // an older proxy
         let text = render(&report, example::NOW, None);
-        let line = "admission:   nobody (the candidate map is faulty and no good one is known), ";
+        let line = "admission:   nobody: the candidate map is faulty and no good one is known, ";
         assert!(text.contains(line) && !text.contains("policy:"), "{text}");
     }
 

@@ -338,7 +338,7 @@ fn audit_mode_is_a_warning() {
         &["audit mode", "every node can command"],
     );
     node.offline()
-        .assert("admission", "ok", &["candidates of the map"]);
+        .assert("admission", "ok", &["1 candidate is admitted, of the map"]);
 }
 
 #[test]

@@ -20,11 +20,11 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::table::{Table, terminal_width};
-use super::words::count;
 use crate::commands::as_nobody;
 use crate::commands::cli::CheckArgs;
 use crate::commands::exit;
 use crate::config::{Config, DEFAULT_FILE, Problem};
+use crate::daemon::report::words::count;
 use crate::node::sockets::{self, Listener};
 use crate::proxy::upstream::{GuardWatch, read_guard};
 use files::Files;

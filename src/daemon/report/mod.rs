@@ -14,6 +14,7 @@ mod degraded;
 mod health;
 mod policy;
 pub mod times;
+pub mod words;
 
 use std::net::SocketAddr;
 

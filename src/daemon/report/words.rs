@@ -1,7 +1,7 @@
 //! Numbers with the word that goes with them. It never prints.
 
 /// `1 connection`, `2 connections`.
-pub(crate) fn count(number: usize, one: &str) -> String {
+pub fn count(number: usize, one: &str) -> String {
     match (number, one.strip_suffix('y')) {
         (1, _) => format!("1 {one}"),
         (_, Some(stem)) => format!("{number} {stem}ies"),
