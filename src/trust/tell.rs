@@ -2,6 +2,7 @@
 //!
 //! It must never decide anything, and it tells nothing twice.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -19,6 +20,12 @@ use rules::identity::Digest;
 
 /// The last second of the year 9999, beyond which a date has no usual form.
 const LAST: u64 = 253_402_300_799;
+
+/// The end of a certificate, as the log has it.
+pub(super) fn expires(not_after: i64) -> impl Display {
+    let since = Duration::from_secs(u64::try_from(not_after).unwrap_or(0).min(LAST));
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since)
+}
 
 /// Remembers what was told.
 pub(super) struct Teller {
@@ -73,8 +80,7 @@ impl Teller {
         }
         if let Some(tls) = tls {
             let (server, until) = (&tls.server, tls.server.not_after);
-            let since = Duration::from_secs(u64::try_from(until).unwrap_or(0).min(LAST));
-            let expires = humantime::format_rfc3339_seconds(UNIX_EPOCH + since);
+            let expires = expires(until);
             let days = until.saturating_sub(now()).div_euclid(86_400);
             let shown = tls.shown.name();
             info!(digest = %server.digest, %expires, days, shown, "server.pem in force");

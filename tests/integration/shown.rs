@@ -134,6 +134,11 @@ fn the_log_says_when_server_pem_ends_at_the_start_and_for_each_new_one() {
         std::time::UNIX_EPOCH + std::time::Duration::from_secs(end.try_into().unwrap()),
     );
     assert_eq!(expires, end.to_string());
+    assert!(admitted(proxy.addr(), &client));
+    let learned = "certificate learned";
+    proxy.wait_for("it is learned", |p| p.lines_with(learned).len() == 1);
+    let expires = &proxy.lines_with(learned)[0]["expires"];
+    assert!(expires.to_string().contains('T'), "{expires}");
     proxy.sighup();
     replace(
         &proxy.server_pem_path(),
