@@ -6,7 +6,7 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 20
 SHELL_SCRIPTS = tests/lab/setup tests/lab/noded tests/lab/node tests/lab/cluster tests/lab/check-units \
 	tests/stages tests/docs-on-node tests/e2e/run tests/integration/guard.sh .ci/run $(wildcard benches/install) \
-	package/deb package/dist package/install $(wildcard package/debian/p*) $(filter-out %.py,$(wildcard tests/package/*))
+	package/deb package/dist package/install $(wildcard package/debian/p*) $(addprefix tests/package/,archive reproducible run)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build deb dist demo test test-deb e2e bench bench-noded fuzz lint ci
@@ -22,6 +22,7 @@ build: setup ## target/release/noded-proxy
 
 deb: setup ## target/debian/noded-proxy_VERSION_ARCH.deb, and its debug symbols; lintian must find nothing
 	@tests/lab/setup --deb
+	tests/package/texts
 	CARGO=$(CARGO) package/deb
 	lintian --fail-on error,warning target/debian/*.deb
 
