@@ -129,7 +129,7 @@ pub struct ServiceArgs {
     /// Whether to open connections to the node daemon in advance while RPCs arrive [default: auto]
     #[arg(long, value_name = "WHEN")]
     pub warm: Option<Warm>,
-    /// Form of the log [default: text]
+    /// Form of the log [default: journald if standard error is systemd's journal, else text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
     /// Least important level that is logged [default: info]
@@ -190,7 +190,7 @@ impl Overrides for AdminArgs {
 impl Overrides for ServiceArgs {
     fn apply(&self, config: &mut Config) {
         set(&mut config.upstream.warm, &self.warm);
-        set(&mut config.log.format, &self.log_format);
+        set_optional(&mut config.log.format, &self.log_format);
         set(&mut config.log.level, &self.log_level);
     }
 }

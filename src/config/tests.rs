@@ -32,6 +32,7 @@ fn the_sample_file_equals_the_defaults() {
     let found = all.limits.body_in_memory.take();
     assert_eq!(found, Some(defaults.body_in_memory()));
     assert_eq!(all.limits.spool.take(), Some(defaults.spool()));
+    assert_eq!(all.log.format.take(), Some(LogFormat::Text));
     assert_eq!(all, Config::default());
 }
 

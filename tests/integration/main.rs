@@ -11,6 +11,7 @@
 //! | `identity` | certificates: the client CA list, learning, renewal, audit mode, `bind_peer` |
 //! | `key_exchange` | which group the keys of a connection are agreed on with |
 //! | `limits` | connections that come to nothing: pings, silence, slowness, too many |
+//! | `logging` | which lines the log has, and in which form |
 //! | `reload` | the map and `server.pem` changing under the running proxy |
 //! | `threats` | the threats that the proxy is there for, row by row |
 //! | `admin` | metrics, health and status |
@@ -54,6 +55,7 @@ mod handshake;
 mod identity;
 mod key_exchange;
 mod limits;
+mod logging;
 mod manual;
 mod memory;
 mod noded;
