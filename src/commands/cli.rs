@@ -92,6 +92,12 @@ pub enum Command {
     ///
     /// Exit status: 0 after SIGTERM, 1 the rules cannot be loaded or are gone.
     Guard(GuardArgs),
+    /// Say in one line what is wrong, as a hook of `gnt-cluster verify`.
+    ///
+    /// It asks the running proxy, and tries noded's port as an ordinary user would.
+    ///
+    /// Exit status: 0 all is well, 1 something is wrong.
+    Hook(HookArgs),
     /// Exit with 0 if a TCP connection to ADDR:PORT is accepted (`check` runs it as another user).
     #[command(hide = true)]
     Probe {
@@ -325,6 +331,30 @@ pub struct GuardArgs {
         default_value = "/run/noded-proxy-guard/state"
     )]
     pub state: PathBuf,
+}
+
+/// Options of `hook`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct HookArgs {
+    /// Where the configuration file is.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// By its owner the proxy's user is known.
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// The running proxy to ask.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Where noded is.
+    #[command(flatten)]
+    pub upstream: UpstreamArgs,
+}
+
+impl HookArgs {
+    /// All groups that override keys.
+    pub fn overrides(&self) -> Vec<&dyn Overrides> {
+        vec![&self.state, &self.admin, &self.upstream]
+    }
 }
 
 /// Options of `man`.

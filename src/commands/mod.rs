@@ -30,6 +30,7 @@ pub mod digest;
 pub mod exit;
 pub mod explain;
 pub mod guard;
+pub mod hook;
 pub mod manual;
 mod output;
 pub mod reset;

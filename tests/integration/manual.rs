@@ -64,7 +64,7 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
         "quiet",
         "json",
     ];
-    let table: [(&[&str], Vec<&str>); 8] = [
+    let table: [(&[&str], Vec<&str>); 9] = [
         (&["run"], [&TRUST[..], &run].concat()),
         (&["check"], [&TRUST[..], &check].concat()),
         (
@@ -77,6 +77,18 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
         ),
         (&["status"], vec!["admin", "config", "json"]),
         (&["reset"], vec!["config", "state-dir", "force"]),
+        (
+            &["hook"],
+            vec![
+                "config",
+                "state-dir",
+                "admin",
+                "upstream",
+                "upstream-tls",
+                "guard",
+                "max-clients",
+            ],
+        ),
         (&["demo"], vec!["keep"]),
         (&["digest"], vec![]),
     ];
