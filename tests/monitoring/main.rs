@@ -3,8 +3,10 @@
 //! | module | what it shows |
 //! | --- | --- |
 //! | `alerts` | each alert rule has its unit test, its paragraph, and metrics that exist |
+//! | `dashboard` | each panel has an answer from a real Prometheus that scrapes running proxies |
 //! | `metrics` | the metrics and label values that `docs/metrics.md` has |
-//! | `tools` | Debian's promtool, or a loud skip |
+//! | `scene` | proxies with traffic, and that Prometheus |
+//! | `tools` | Debian's promtool and prometheus, or a loud skip |
 
 #![allow(
     clippy::unwrap_used,
@@ -13,5 +15,7 @@
 )]
 
 mod alerts;
+mod dashboard;
 mod metrics;
+mod scene;
 mod tools;
