@@ -224,8 +224,11 @@ pub struct StatusArgs {
     #[command(flatten)]
     pub admin: AdminArgs,
     /// Print the JSON document of the proxy instead of text
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     pub json: bool,
+    /// Look again every 2 s, with rates, slots and the last refusals; Ctrl-C ends it
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// Options of `demo`.

@@ -37,3 +37,4 @@ pub mod reset;
 pub mod run;
 pub mod status;
 mod table;
+mod watch;

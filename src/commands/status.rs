@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use super::admin_client::{self, Error};
 use super::table::{Table, terminal_width};
+use super::watch;
 use crate::commands::cli::StatusArgs;
 use crate::commands::exit;
 use crate::config::Config;
@@ -23,6 +24,9 @@ pub fn main(args: &StatusArgs) -> ExitCode {
         Ok(config) => config,
         Err(problems) => return exit::wrong_configuration(&problems),
     };
+    if args.watch {
+        return watch::main(&config);
+    }
     match show(&config, args.json) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

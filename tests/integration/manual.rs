@@ -75,7 +75,7 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
             &["certs", "list"],
             [&TRUST[..], &["files", "json", "admin"]].concat(),
         ),
-        (&["status"], vec!["admin", "config", "json"]),
+        (&["status"], vec!["admin", "config", "json", "watch"]),
         (&["reset"], vec!["config", "state-dir", "force"]),
         (
             &["hook"],
