@@ -17,7 +17,7 @@ use crate::daemon::report::{Health, Kind, Report};
 pub fn main(args: &HookArgs) -> ExitCode {
     let problems = match Config::load(&args.file, &args.overrides()) {
         Ok(config) => {
-            let asked = admin_client::get(config.admin, &config.state_dir, "/status");
+            let asked = admin_client::get(&config.admin_to_ask(), &config.state_dir, "/status");
             let asked = asked.and_then(|answer| answer.read::<Report>());
             let health = asked.map(|report| report.health);
             let health = health.map_err(|error| error.to_string());

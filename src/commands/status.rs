@@ -39,7 +39,7 @@ pub fn main(args: &StatusArgs) -> ExitCode {
 
 /// Prints the report; true if all is well.
 fn show(config: &Config, json: bool) -> Result<bool, Error> {
-    let answer = admin_client::get(config.admin, &config.state_dir, "/status")?;
+    let answer = admin_client::get(&config.admin_to_ask(), &config.state_dir, "/status")?;
     let report: Report = match answer.read() {
         Err(error @ Error::OtherVersion { .. }) if json => {
             out!("{}", answer.text()); // programs may understand what this one does not

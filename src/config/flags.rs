@@ -12,6 +12,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rules::Named;
 use rules::authz::Mode;
 
+use super::admin::AdminAddress;
 use super::keys::Config;
 use super::sections::{LogFormat, LogLevel};
 use super::upstream::{Guard, Warm};
@@ -118,9 +119,10 @@ pub struct ModeArgs {
 /// Where the admin listener is.
 #[derive(Debug, Clone, Default, Args)]
 pub struct AdminArgs {
-    /// Address of the admin listener: /metrics, /healthz, /status [default: 127.0.0.1:9811]
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub admin: Option<SocketAddr>,
+    /// Address of the admin listener (/metrics, /healthz, /status), or unix:PATH for its socket; may
+    /// be given for both [default: 127.0.0.1:9811]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Vec<AdminAddress>,
 }
 
 /// What only a running proxy uses.
@@ -183,7 +185,7 @@ impl Overrides for ModeArgs {
 
 impl Overrides for AdminArgs {
     fn apply(&self, config: &mut Config) {
-        set(&mut config.admin, &self.admin);
+        self.admin.iter().for_each(|place| config.set_admin(place));
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod admin_port;
+mod admin_socket;
 mod announce;
 pub mod logging;
 pub mod metrics;

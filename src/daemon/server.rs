@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use crate::daemon::admin_port::AdminPort;
 use crate::daemon::announce::{Announcer, announce_mode, announce_policy};
 use crate::daemon::logging::Log;
 use crate::daemon::metrics::Metrics;
-use crate::daemon::{sandbox, systemd};
+use crate::daemon::{admin_socket, sandbox, systemd};
 use crate::node::sockets::Holders;
 use crate::proxy::connection;
 use crate::proxy::http::{Bodies, Budget};
@@ -33,7 +34,7 @@ use crate::trust::{Reloader, Reloads, Store, watch};
 use rules::Named;
 
 /// Files that are open beside connections: admin clients; listeners, watches, runtime, log.
-const OTHER_FILES: usize = CONNECTIONS + 64;
+const OTHER_FILES: usize = 2 * CONNECTIONS + 64;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +98,7 @@ pub struct Server {
     metrics: Arc<Metrics>,
     admin: Arc<Admin>,
     admin_port: AdminPort,
+    admin_socket: Option<PathBuf>,
     listener: Listener,
     reloads: Reloads,
     workers: Arc<Workers>,
@@ -139,6 +141,7 @@ impl Server {
         let shared = share(config, bounds, store, &metrics, reloads.clone());
         let admin_port = AdminPort::open(config.admin, holders.clone())
             .map_err(|source| cannot_listen("admin", config.admin, source))?;
+        let admin_socket = admin_socket::path(config);
         let inherited = systemd::inherited_listeners();
         let mut listener = Listener::new(config.listen.clone(), inherited, holders)?;
         if first.tls.is_some()
@@ -155,6 +158,7 @@ impl Server {
             metrics,
             admin,
             admin_port,
+            admin_socket,
             listener,
             reloads,
             workers: Arc::new(workers),
@@ -195,6 +199,7 @@ impl Server {
             metrics,
             admin,
             admin_port,
+            admin_socket,
             listener,
             reloads,
             workers,
@@ -204,6 +209,9 @@ impl Server {
         admin_port.tell();
         let answering = Arc::clone(&admin);
         tokio::spawn(async move { answering.serve(admin_port.opened().await).await });
+        if let Some(socket) = admin_socket.and_then(|path| admin_socket::open(&path)) {
+            tokio::spawn(Arc::clone(&admin).serve_socket(socket));
+        }
         info!(workers = workers.count(), "workers");
         let turning = Arc::clone(&workers);
         tokio::spawn(systemd::watchdog(async move || turning.all_turn().await));
@@ -350,7 +358,7 @@ mod tests {
         for (files, connections, reserved) in [
             (u64::MAX, 4096, 64),
             (65_536, 4096, 64),
-            (1024, 908, 64),
+            (1024, 876, 64),
             (64, 16, 4),
             (1, 1, 0),
         ] {

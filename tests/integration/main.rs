@@ -16,6 +16,7 @@
 //! | `reload` | the map and `server.pem` changing under the running proxy |
 //! | `threats` | the threats that the proxy is there for, row by row |
 //! | `admin` | metrics, health and status |
+//! | `admin_socket` | the same at a socket in the file system |
 //! | `check` | `noded-proxy check` |
 //! | `cli` | what is typed and what is printed |
 //! | `drain` | how it ends, and what systemd is told |
@@ -45,6 +46,7 @@
 
 mod access;
 mod admin;
+mod admin_socket;
 mod check;
 mod cli;
 mod demotion;

@@ -46,7 +46,7 @@ pub(super) fn main(config: &Config) -> ExitCode {
 }
 
 fn look(config: &Config) -> Result<(Report, Counts), Error> {
-    let get = |path| admin_client::get(config.admin, &config.state_dir, path);
+    let get = |path| admin_client::get(&config.admin_to_ask(), &config.state_dir, path);
     let report = get("/status")?.read()?;
     Ok((report, Counts::of(get("/metrics")?.text())))
 }
