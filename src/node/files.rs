@@ -70,6 +70,11 @@ fn read_whole(path: &Path, limit: usize) -> io::Result<Option<Zeroizing<Vec<u8>>
         .read(true)
         .custom_flags(flags)
         .open(path)?;
+    whole(&file, limit)
+}
+
+/// The content of an open regular file; `None` if it has more than `limit` bytes.
+pub(super) fn whole(file: &File, limit: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let before = file.metadata()?;
     if !before.is_file() {
         return Err(io::Error::other("not a regular file"));
@@ -77,7 +82,7 @@ fn read_whole(path: &Path, limit: usize) -> io::Result<Option<Zeroizing<Vec<u8>>
     // Large enough at once: what a vector leaves behind when it grows is not wiped.
     let room = before.len().min(limit as u64) as usize + 1;
     let mut content = Zeroizing::new(Vec::with_capacity(room));
-    (&file).take(limit as u64 + 1).read_to_end(&mut content)?;
+    file.take(limit as u64 + 1).read_to_end(&mut content)?;
     if content.len() > limit {
         return Ok(None);
     }

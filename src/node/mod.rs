@@ -2,8 +2,12 @@
 //! here ever writes Ganeti's files.
 
 pub(crate) mod addresses;
+pub mod config_data;
 pub mod directory;
 pub mod files;
 pub mod flaw;
+pub mod rapi;
 pub mod sockets;
 pub mod ssconf;
+pub mod ssh;
+pub mod tree;
