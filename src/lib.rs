@@ -9,6 +9,7 @@
 //!   daemon      builds the parts and runs them; shows what a running proxy knows
 //!   config      flags and file to a `Config` that cannot be wrong, and from there to each part's settings
 //!   proxy       the road of an RPC: listener, workers, overload, connection, rpc, http, upstream
+//!   verify      looks at a node, or a recorded tree of one
 //!   trust       the snapshot that decides, its reload, its state on disk
 //!   tls         the only folder that names OpenSSL
 //!   node        what Ganeti keeps on this node, read into values
@@ -27,3 +28,4 @@ pub mod node;
 pub mod proxy;
 pub mod tls;
 pub mod trust;
+pub mod verify;

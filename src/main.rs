@@ -7,6 +7,7 @@ use clap::Parser;
 use noded_proxy::commands::cli::{CertsCommand, Cli, Command};
 use noded_proxy::commands::{
     as_nobody, certs, check, demo, digest, exit, explain, guard, hook, manual, reset, run, status,
+    verify,
 };
 
 fn main() -> ExitCode {
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Command::Reset(args) => reset::main(&args),
         Command::Guard(args) => guard::main(&args),
         Command::Hook(args) => hook::main(&args),
+        Command::Verify(args) => verify::main(&args),
         Command::Demo(args) => demo::main(&args),
         Command::Probe { address } => as_nobody::probe(address),
         Command::Man(args) => manual::man(&args),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::verify::args::VerifyArgs;
 use crate::config::{
     AdminArgs, BundleArgs, FileArgs, ListenArgs, ModeArgs, Overrides, ServiceArgs, StateArgs,
     TrustArgs, UpstreamArgs,
@@ -98,6 +99,17 @@ pub enum Command {
     ///
     /// Exit status: 0 all is well, 1 something is wrong.
     Hook(HookArgs),
+    /// Find what is wrong with this node's certificates, SSH keys and files.
+    ///
+    /// It only reads. It sees what `gnt-cluster verify` does not: strangers in the candidate map,
+    /// stolen certificates and keys, keys that are still authorized, open files. docs/verify.md
+    /// tells of each finding. With --root it looks at a recorded tree and asks no proxy; the
+    /// configuration is then read only if --config names it.
+    ///
+    /// Exit status: 0 nothing found, 1 findings, 2 not everything could be looked at, 64 wrong
+    /// configuration. With --hook: 0 no error, 1 errors, 2 could not look. With --nagios: 0 OK, 1
+    /// warnings, 2 errors, 3 could not look.
+    Verify(VerifyArgs),
     /// Exit with 0 if a TCP connection to ADDR:PORT is accepted (`check` runs it as another user).
     #[command(hide = true)]
     Probe {

@@ -42,10 +42,15 @@ fn problems(health: &Result<Health, String>, seen: &[Finding]) -> Vec<String> {
     };
     problems.extend(health.iter().flat_map(|health| health.reasons.clone()));
     let told: Vec<Kind> = health.iter().flat_map(Health::kinds).collect();
+    problems.extend(unsaid(&told, seen));
+    problems
+}
+
+/// What is wrong past the proxy and that it has not told itself.
+pub(super) fn unsaid(told: &[Kind], seen: &[Finding]) -> Vec<String> {
     let new = |found: &&Finding| kind(found.id).is_none_or(|kind| !told.contains(&kind));
     let wrong = seen.iter().filter(|found| is_wrong(found)).filter(new);
-    problems.extend(wrong.map(|found| found.message.clone()));
-    problems
+    wrong.map(|found| found.message.clone()).collect()
 }
 
 /// Whoever said that nobody needs to look at the guard still wants nobody to be let in.

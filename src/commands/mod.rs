@@ -37,4 +37,5 @@ pub mod reset;
 pub mod run;
 pub mod status;
 mod table;
+pub mod verify;
 mod watch;

@@ -17,6 +17,7 @@ use super::sections::{AdmissionConfig, ClientCaListConfig, LogConfig, SandboxMod
 use super::upstream::UpstreamConfig;
 use super::value::duration;
 use rules::policy;
+use rules::verify::Allowed;
 
 /// Everything `noded-proxy run` can be told. `config/noded-proxy.toml` shows each key with its
 /// default.
@@ -64,6 +65,8 @@ pub struct Config {
     pub tls: TlsConfig,
     /// Logging.
     pub log: LogConfig,
+    /// What `verify` need not tell.
+    pub verify: Allowed,
 }
 
 impl Default for Config {
@@ -88,6 +91,7 @@ impl Default for Config {
             limits: LimitsConfig::default(),
             tls: TlsConfig::default(),
             log: LogConfig::default(),
+            verify: Allowed::default(),
         }
     }
 }
@@ -123,6 +127,15 @@ impl Config {
         let mut checks = Checks::of("");
         let listens = !self.listen.is_empty();
         checks.expect("listen", "[]", listens, "at least one ADDR:PORT");
+        for key in &self.verify.allow_ssh_keys {
+            let good = key.starts_with("SHA256:");
+            checks.expect(
+                "verify.allow_ssh_keys",
+                key,
+                good,
+                "SHA256:... of ssh-keygen -l",
+            );
+        }
         let mut found = checks.done();
         found.extend(self.upstream.problems(&self.listen));
         found.extend(self.limits.problems());

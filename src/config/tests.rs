@@ -78,6 +78,7 @@ fn the_sample_file_names_every_key() {
                 "admission",
                 "client_ca_list",
                 "policy",
+                "verify",
                 "upstream",
                 "limits",
                 "log",

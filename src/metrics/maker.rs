@@ -200,11 +200,16 @@ impl Maker {
     }
 
     /// All that was made, ready to be shown, with the usual numbers of this process.
-    pub(crate) fn finish(self) -> Registry {
+    pub(crate) fn finish(mut self) -> Registry {
+        self.collectors.push(Box::new(ProcessCollector::for_self()));
+        self.finish_for_a_file()
+    }
+
+    /// All that was made and nothing else, for a file that outlives this process.
+    pub(crate) fn finish_for_a_file(self) -> Registry {
         let registry = prometheus::Registry::new_custom(None, Some(HashMap::new()));
         let registry = registry.unwrap_or_default();
-        let process: Box<dyn Collector> = Box::new(ProcessCollector::for_self());
-        for collector in self.collectors.into_iter().chain([process]) {
+        for collector in self.collectors {
             // Fails only for a name that is used twice, which a test of all metrics finds.
             let _ = registry.register(collector);
         }

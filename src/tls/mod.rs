@@ -19,6 +19,7 @@
 //!   profile      versions, groups and ciphers
 //!   credentials  PEM text to certificates, keys and plain values
 //!   bundle       PEM text with several certificates, each of which stands for itself
+//!   ssh          the public half of an SSH key in PEM
 //!   usage        whether a certificate is for servers alone
 //!   mint         makes and signs certificates
 //!   buffered     a TCP stream with fewer system calls
@@ -36,6 +37,7 @@ mod leaf;
 pub mod mint;
 mod profile;
 mod rehearse;
+mod ssh;
 mod usage;
 mod verify;
 mod wire;
@@ -57,6 +59,7 @@ pub use leaf::KeyKind;
 pub use openssl::error::ErrorStack as LibraryError;
 pub use profile::Profile;
 pub use rehearse::Rehearsal;
+pub(crate) use ssh::ssh_public;
 pub use tokio_openssl::SslStream as TlsStream;
 pub(crate) use usage::excludes_clients;
 pub use verify::PeerCheck;

@@ -7,11 +7,12 @@ use super::arrows::folder;
 use super::source::{Tree, product_items};
 
 /// A crate, and the paths below which alone it is named.
-const PLACES: [(&str, &[&str]); 9] = [
+const PLACES: [(&str, &[&str]); 10] = [
     ("openssl", &["src/tls/"]),
     ("tokio_openssl", &["src/tls/"]),
     ("prometheus", &["src/metrics/"]),
     ("notify", &["src/trust/watch/"]),
+    ("ssh_key", &["src/node/ssh/"]),
     ("landlock", &["src/daemon/sandbox"]),
     ("sd_notify", &["src/daemon/systemd.rs"]),
     ("listenfd", &["src/daemon/systemd.rs"]),

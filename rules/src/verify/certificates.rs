@@ -1,4 +1,5 @@
-//! `server.pem` and `client.pem`: whose they are, whether they fit, and how long they hold.
+//! `server.pem` and `client.pem`: whose they are, whether they fit, and how long they
+//! hold. Nothing here looks at a file.
 
 use super::finding::Finding;
 use super::ids::Id;

@@ -64,5 +64,4 @@ pub fn judge(seen: &Observed, allowed: &Allowed) -> Vec<Finding> {
 }
 
 #[cfg(test)]
-#[path = "tests/mod.rs"]
 mod tests;

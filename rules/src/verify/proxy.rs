@@ -1,4 +1,5 @@
-//! What the running proxy says, and what was seen beside it, as findings.
+//! What the running proxy says, and what was seen beside it, as findings. It only
+//! translates.
 
 use super::finding::Finding;
 use super::ids::Id;

@@ -1,4 +1,5 @@
 //! Who this node is, and which UUIDs are the master candidates', as far as one node can say.
+//! What nobody knows is never guessed.
 
 use std::collections::BTreeSet;
 

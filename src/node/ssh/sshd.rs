@@ -23,8 +23,8 @@ fn setting(line: &str) -> Option<String> {
     let others = |home: &str| {
         let files = value.split_whitespace().map(|file| file.trim_matches('"'));
         let mut others = files.filter(|file| {
-            let usual = |name: &&str| file.eq_ignore_ascii_case(name);
-            !USUAL.iter().any(|name| usual(&name)) && !file.starts_with(home)
+            let usual = USUAL.iter().any(|name| file.eq_ignore_ascii_case(name));
+            !usual && !file.starts_with(home)
         });
         others.next().is_some()
     };

@@ -1,7 +1,7 @@
 //! Rows on the candidate map, the certificates and the proxy.
 
 use super::super::observed::*;
-use super::nodes::{NOW, candidate, digest, normal};
+use super::nodes_tests::{NOW, candidate, digest, normal};
 use super::{Row, check, row};
 use crate::verify::Id::*;
 

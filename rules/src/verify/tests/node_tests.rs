@@ -1,7 +1,7 @@
 //! Rows on SSH keys and files.
 
 use super::super::observed::*;
-use super::nodes::{NOW, authorized, candidate, digest, file, key, key_file, normal};
+use super::nodes_tests::{NOW, authorized, candidate, digest, file, key, key_file, normal};
 use super::{Row, check, row};
 use crate::verify::Id::*;
 

@@ -1,15 +1,15 @@
 //! Every finding of the closed list: what brings it about, and what does not.
 
-mod cluster;
-mod node;
-mod nodes;
+mod cluster_tests;
+mod node_tests;
+mod nodes_tests;
 
 use std::collections::BTreeSet;
 
 use super::observed::Observed;
 use super::{Allowed, Finding, Id, judge};
 use crate::Named;
-use nodes::{candidate, normal};
+use nodes_tests::{candidate, normal};
 
 /// One change to a good node, and all that is found then.
 struct Row {
@@ -53,7 +53,7 @@ fn good_nodes_have_no_findings() {
 
 #[test]
 fn every_id_has_a_row() {
-    let rows = node::rows().into_iter().chain(cluster::rows());
+    let rows = node_tests::rows().into_iter().chain(cluster_tests::rows());
     let tested: BTreeSet<Id> = rows.flat_map(|row| row.expected).copied().collect();
     let untested: Vec<&str> = Id::all()
         .filter(|id| !tested.contains(id))
@@ -79,7 +79,7 @@ fn ids_are_plain_words_and_each_text_is_a_phrase_without_an_end() {
 #[test]
 fn what_is_ignored_or_allowed_is_not_found() {
     let mut seen = normal();
-    seen.ssh.authorized[0] = nodes::authorized(&[nodes::key("admin", "admin@desk")]);
+    seen.ssh.authorized[0] = nodes_tests::authorized(&[nodes_tests::key("admin", "admin@desk")]);
     let ids_with = |allowed: &Allowed| ids(&judge(&seen, allowed));
     let usual = ids_with(&Allowed::default());
     assert_eq!(usual, [Id::SshStranger, Id::SshMissing].into());
@@ -99,8 +99,11 @@ fn what_is_ignored_or_allowed_is_not_found() {
 fn errors_come_first_and_texts_of_strangers_are_escaped() {
     let mut seen = normal();
     let comment = "evil\u{1b}[2J\nready: true";
-    let keys = [nodes::key("c1", "root@n1"), nodes::key("x", comment)];
-    seen.ssh.authorized[0] = nodes::authorized(&keys);
+    let keys = [
+        nodes_tests::key("c1", "root@n1"),
+        nodes_tests::key("x", comment),
+    ];
+    seen.ssh.authorized[0] = nodes_tests::authorized(&keys);
     seen.certificates.client.key_fault = Some("no\nfit".into());
     let found = found(&seen);
     let ids: Vec<Id> = found.iter().map(|found| found.id).collect();

@@ -1,0 +1,81 @@
+//! What a look has brought. It only counts.
+
+use rules::verify::observed::Observed;
+use rules::verify::{Finding, Severity};
+
+/// Exit status when not everything could be looked at.
+pub(super) const COULD_NOT_LOOK: u8 = 2;
+
+/// What a look has brought.
+pub(super) struct Looked {
+    pub(super) host: String,
+    pub(super) at: i64,
+    pub(super) findings: Vec<Finding>,
+    /// What could not be looked at; then an end without findings says nothing.
+    pub(super) unseen: Vec<String>,
+}
+
+impl Looked {
+    pub(super) fn of(seen: &Observed, findings: Vec<Finding>) -> Self {
+        let mut unseen = seen.forbidden.clone();
+        if seen.lists.nodes.is_none() {
+            unseen.push("ssconf_node_list".into());
+        }
+        Self {
+            host: rules::shown::printable(&seen.host),
+            at: seen.at,
+            findings,
+            unseen,
+        }
+    }
+
+    pub(super) fn count(&self, severity: Severity) -> usize {
+        let of = |found: &&Finding| found.severity == severity;
+        self.findings.iter().filter(of).count()
+    }
+
+    /// 0 clean, 1 findings, 2 could not look.
+    pub(super) fn status(&self) -> u8 {
+        match (self.unseen.is_empty(), self.findings.is_empty()) {
+            (false, _) => COULD_NOT_LOOK,
+            (true, false) => 1,
+            (true, true) => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use rules::verify::Id;
+
+    /// A look at n1 that found these.
+    pub(in super::super) fn looked(ids: &[Id], unseen: &[&str]) -> Looked {
+        let finding = |id: &Id| Finding {
+            severity: id.severity(),
+            id: *id,
+            subject: "subject".into(),
+            what: "what".into(),
+            why: id.why(),
+            remedy: id.remedy(),
+        };
+        Looked {
+            host: "n1".into(),
+            at: 7,
+            findings: ids.iter().map(finding).collect(),
+            unseen: unseen.iter().map(|&path| path.into()).collect(),
+        }
+    }
+
+    #[test]
+    fn exit_status_as_a_table() {
+        for (ids, unseen, expected) in [
+            (&[][..], &[][..], 0),
+            (&[Id::SshStranger], &[], 1),
+            (&[], &["/x"], 2),
+            (&[Id::ClientStolen], &["/x"], 2),
+        ] {
+            assert_eq!(looked(ids, unseen).status(), expected);
+        }
+    }
+}

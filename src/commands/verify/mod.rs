@@ -1,0 +1,135 @@
+//! `noded-proxy verify`: what is wrong with this node's certificates, SSH keys and files.
+//!
+//! [`crate::verify`] looks, [`rules::verify`] judges, and this shows. Nothing here changes a file but
+//! the one of `--metrics`.
+
+pub mod args;
+mod line;
+mod looked;
+mod metrics;
+mod proxy;
+mod text;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::exit;
+use crate::config::{Config, FileArgs, Problem};
+use crate::node::tree::Tree;
+use crate::trust::now;
+use crate::verify::{Places, observe};
+use args::VerifyArgs;
+use looked::{COULD_NOT_LOOK, Looked};
+use rules::verify::judge;
+
+/// `noded-proxy verify`, to the exit status.
+pub fn main(args: &VerifyArgs) -> ExitCode {
+    let config = match Config::load(&file(args), &args.overrides()) {
+        Ok(config) => config,
+        Err(problems) => return wrong_configuration(args, &problems),
+    };
+    let looked = match look(args, &config) {
+        Ok(looked) => looked,
+        Err(why) => return could_not_look(args, &why),
+    };
+    let status = show(args, &looked);
+    match args
+        .metrics
+        .as_deref()
+        .map(|path| metrics::write(path, &looked))
+    {
+        Some(Err(why)) => {
+            errln!("noded-proxy: {why}");
+            ExitCode::from(COULD_NOT_LOOK)
+        }
+        Some(Ok(())) | None => ExitCode::from(status),
+    }
+}
+
+/// A recorded tree has nothing to do with this machine's configuration, and nobody vouches for what
+/// stands in the tree itself.
+fn file(args: &VerifyArgs) -> FileArgs {
+    let mut file = args.file.clone();
+    if args.root.is_some() && file.config.is_none() {
+        file.config = Some("/dev/null".into()); // the defaults
+    }
+    file
+}
+
+fn look(args: &VerifyArgs, config: &Config) -> Result<Looked, String> {
+    let places = Places {
+        data: config.ssconf_dir.clone(),
+        server_pem: config.server_pem.clone(),
+        map: config.map_path(),
+    };
+    let seen = match &args.root {
+        Some(root) => {
+            let tree = Tree::recorded(root);
+            let tree = tree.map_err(|error| format!("--root {}: {error}", root.display()))?;
+            observe(&tree, &places, None, now())
+        }
+        None => {
+            let tree = Tree::live().map_err(|error| format!("/: {error}"))?;
+            let host = rustix::system::uname();
+            let host = host.nodename().to_string_lossy();
+            let mut seen = observe(&tree, &places, Some(&host), now());
+            seen.proxy = Some(proxy::ask(config));
+            seen
+        }
+    };
+    let findings = judge(&seen, &config.verify);
+    Ok(Looked::of(&seen, findings))
+}
+
+/// Prints what was asked for, and returns the exit status that goes with it.
+fn show(args: &VerifyArgs, looked: &Looked) -> u8 {
+    if args.hook {
+        let (line, status) = line::hook(looked);
+        outln!("{line}");
+        return status;
+    }
+    if args.nagios {
+        let (line, status) = line::nagios(looked);
+        outln!("{line}");
+        return status;
+    }
+    if args.json {
+        outln!("{:#}", text::json(looked, args.root.as_deref()));
+    } else {
+        out!("{}", text::render(looked));
+    }
+    looked.status()
+}
+
+fn wrong_configuration(args: &VerifyArgs, problems: &[Problem]) -> ExitCode {
+    if args.hook || args.nagios {
+        let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        return could_not_look(args, &all.join("; "));
+    }
+    exit::wrong_configuration(problems)
+}
+
+/// For those who read one line, it is on standard output.
+fn could_not_look(args: &VerifyArgs, why: &str) -> ExitCode {
+    if args.hook {
+        outln!("{}", line::unable(&host(args.root.as_deref()), why));
+        return ExitCode::from(COULD_NOT_LOOK);
+    }
+    if args.nagios {
+        let why = line::unable(&host(args.root.as_deref()), why);
+        outln!("VERIFY UNKNOWN - {why}");
+        return ExitCode::from(line::UNKNOWN);
+    }
+    errln!("noded-proxy: {why}");
+    ExitCode::from(COULD_NOT_LOOK)
+}
+
+fn host(root: Option<&Path>) -> String {
+    match root {
+        Some(root) => root.display().to_string(),
+        None => {
+            let host = rustix::system::uname();
+            host.nodename().to_string_lossy().into_owned()
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What the running proxy of this node says, and what is seen beside it. It changes nothing.
+
+use crate::commands::admin_client;
+use crate::commands::check;
+use crate::commands::hook;
+use crate::config::Config;
+use crate::daemon::report::{Degraded, Report};
+use rules::Named;
+use rules::authz::Mode;
+use rules::verify::observed::Proxy;
+
+/// Asks the proxy, and tries noded's port from outside of it.
+pub(super) fn ask(config: &Config) -> Proxy {
+    let asked = admin_client::get(&config.admin_to_ask(), &config.state_dir, "/status");
+    let answer = asked.and_then(|answer| answer.read::<Report>());
+    let seen = check::past_the_proxy(config);
+    let told = answer.iter().flat_map(|report| report.health.kinds());
+    let past = hook::unsaid(&told.collect::<Vec<_>>(), &seen);
+    match answer {
+        Ok(report) => Proxy {
+            past,
+            ..of_report(&report)
+        },
+        Err(error) => Proxy {
+            down: Some(error.to_string()),
+            past,
+            ..Proxy::default()
+        },
+    }
+}
+
+fn of_report(report: &Report) -> Proxy {
+    let faults = report.health.faults.iter();
+    let told = |fault: &Degraded| (fault.kind().name().to_owned(), fault.to_string());
+    let shared = report.certificates_used_by_another_node.iter();
+    let nodes = shared.map(|one| {
+        let nodes = one.seen.nodes.iter().map(|node| node.to_string());
+        (one.digest, nodes.collect())
+    });
+    Proxy {
+        down: None,
+        ready: report.health.ready,
+        audit: report.mode == Mode::Audit,
+        faults: faults.map(told).collect(),
+        shared: nodes.collect(),
+        past: Vec::new(),
+    }
+}

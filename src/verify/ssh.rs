@@ -1,0 +1,106 @@
+//! Root's SSH keys and who may log in, to plain values. No private half leaves this file.
+
+use std::path::{Path, PathBuf};
+
+use super::look::Look;
+use super::places::Places;
+use crate::node::ssh::keys::{Held, held, of_blob};
+use crate::node::ssh::{authorized, pub_keys, sshd};
+use crate::tls::ssh_public;
+use rules::verify::observed::{AuthorizedFile, KeyFile, Seen, Ssh};
+
+/// Largest file of authorized or public keys that is read: some thousand keys.
+const MOST: usize = 4 << 20;
+/// Largest file with one key, or of sshd, that is read.
+const MOST_KEY: usize = 64 << 10;
+/// Files of root's directory that are read.
+const MOST_FILES: usize = 1000;
+/// What sshd reads by default.
+const AUTHORIZED: [&str; 2] = ["authorized_keys", "authorized_keys2"];
+
+/// All that is known of root's keys.
+pub(super) fn read(look: &Look<'_>, places: &Places) -> Ssh {
+    let directory = home(look).join(".ssh");
+    let known = |text: &[u8]| Ok(pub_keys::parse(text));
+    Ssh {
+        pub_keys: look.parsed(&places.data.join("ganeti_pub_keys"), MOST, known),
+        authorized: AUTHORIZED
+            .map(|name| authorized_file(look, &directory.join(name)))
+            .into(),
+        key_files: key_files(look, &directory),
+        elsewhere: elsewhere(look),
+        directory: directory.display().to_string(),
+    }
+}
+
+/// Root's home by `/etc/passwd`.
+fn home(look: &Look<'_>) -> PathBuf {
+    let content = look.bytes(Path::new("/etc/passwd"), MOST);
+    let text = content
+        .good()
+        .map(|text| String::from_utf8_lossy(text).into_owned());
+    let text = text.unwrap_or_default();
+    let root = text.lines().find(|line| line.starts_with("root:"));
+    let home = root.and_then(|line| line.split(':').nth(5));
+    home.filter(|home| home.starts_with('/'))
+        .unwrap_or("/root")
+        .into()
+}
+
+fn authorized_file(look: &Look<'_>, path: &Path) -> AuthorizedFile {
+    AuthorizedFile {
+        path: path.display().to_string(),
+        lines: look.parsed(path, MOST, |text| Ok(authorized::parse(text))),
+    }
+}
+
+/// Every file of the directory that holds a key, whatever it is called.
+fn key_files(look: &Look<'_>, directory: &Path) -> Vec<KeyFile> {
+    let names = look.names(directory).into_iter();
+    let others = names.filter(|name| !AUTHORIZED.contains(&name.as_str()));
+    let found = others.take(MOST_FILES).filter_map(|name| {
+        let path = directory.join(&name);
+        let content = look.bytes(&path, MOST_KEY);
+        let (private, key) = match held(content.good()?) {
+            Held::Nothing => return None,
+            Held::Public(key) => (false, Seen::Good(key)),
+            Held::Private(key) => (true, Seen::Good(key)),
+            Held::Unreadable(why) => (true, Seen::Faulty(why)),
+            Held::Pem => (true, pem(content.good()?)),
+        };
+        let path = path.display().to_string();
+        Some(KeyFile {
+            path,
+            name,
+            private,
+            key,
+        })
+    });
+    found.collect()
+}
+
+fn pem(content: &[u8]) -> Seen<rules::verify::observed::PublicKey> {
+    let key = ssh_public(content).and_then(|blob| of_blob(&blob).ok_or("an odd key"));
+    match key {
+        Ok(key) => Seen::Good(key),
+        Err(why) => Seen::Faulty(why.into()),
+    }
+}
+
+/// What sshd is told of further keys, in its file and its directory.
+fn elsewhere(look: &Look<'_>) -> Vec<String> {
+    let directory = Path::new("/etc/ssh/sshd_config.d");
+    let names = look.names(directory).into_iter();
+    let more = names.filter(|name| name.ends_with(".conf"));
+    let more = more.take(MOST_FILES).map(|name| directory.join(name));
+    let files = [PathBuf::from("/etc/ssh/sshd_config")]
+        .into_iter()
+        .chain(more);
+    let told = files.flat_map(|path| {
+        let content = look.bytes(&path, MOST_KEY);
+        content
+            .good()
+            .map_or_else(Vec::new, |text| sshd::elsewhere(text))
+    });
+    told.collect()
+}
