@@ -42,15 +42,17 @@ fn problems(health: &Result<Health, String>, seen: &[Finding]) -> Vec<String> {
     };
     problems.extend(health.iter().flat_map(|health| health.reasons.clone()));
     let told: Vec<Kind> = health.iter().flat_map(Health::kinds).collect();
-    problems.extend(unsaid(&told, seen));
+    problems.extend(unsaid(&told, seen).map(|found| found.message.clone()));
     problems
 }
 
 /// What is wrong past the proxy and that it has not told itself.
-pub(super) fn unsaid(told: &[Kind], seen: &[Finding]) -> Vec<String> {
+pub(super) fn unsaid<'a>(
+    told: &'a [Kind],
+    seen: &'a [Finding],
+) -> impl Iterator<Item = &'a Finding> {
     let new = |found: &&Finding| kind(found.id).is_none_or(|kind| !told.contains(&kind));
-    let wrong = seen.iter().filter(|found| is_wrong(found)).filter(new);
-    wrong.map(|found| found.message.clone()).collect()
+    seen.iter().filter(|found| is_wrong(found)).filter(new)
 }
 
 /// Whoever said that nobody needs to look at the guard still wants nobody to be let in.
@@ -60,7 +62,7 @@ fn is_wrong(found: &Finding) -> bool {
 }
 
 /// By what the proxy itself says the same.
-fn kind(id: &str) -> Option<Kind> {
+pub(super) fn kind(id: &str) -> Option<Kind> {
     match id {
         "noded_exposure" => Some(Kind::NodedExposed),
         "noded_owner" => Some(Kind::NodedImpersonated),

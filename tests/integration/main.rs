@@ -34,6 +34,7 @@
 //! | `sandbox` | what the running process can no longer do |
 //! | `shown` | what the commands show of a running proxy, and whom they ask |
 //! | `state_dir` | the state directory full, gone, or used by root |
+//! | `verify` | what `noded-proxy verify` finds on recorded trees, and of a running proxy |
 //! | `watch` | `noded-proxy status --watch` in a pipe and on a terminal |
 //! | `watching` | what the watches see: slow writers, links, moved directories |
 //! | `support` | certificates, the proxy, clients and stand-ins for noded |
@@ -76,5 +77,6 @@ mod shown;
 mod state_dir;
 mod support;
 mod threats;
+mod verify;
 mod watch;
 mod watching;

@@ -38,6 +38,12 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// Whether this is a node at all, though perhaps one that is broken.
+    pub(super) fn is_node(&self) -> bool {
+        let server = &self.seen.certificates.server.certificate;
+        self.seen.lists.nodes.is_some() || *server != Seen::Absent
+    }
+
     /// Whether a UUID is that of a candidate. Nobody is one while nobody knows.
     pub(super) fn is_candidate(&self, uuid: &str) -> bool {
         let known = self.candidates.as_ref();

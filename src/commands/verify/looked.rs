@@ -1,5 +1,6 @@
 //! What a look has brought. It only counts.
 
+use rules::shown::printable;
 use rules::verify::observed::Observed;
 use rules::verify::{Finding, Severity};
 
@@ -22,7 +23,10 @@ impl Looked {
             unseen.push("ssconf_node_list".into());
         }
         Self {
-            host: rules::shown::printable(&seen.host),
+            host: match seen.host.as_str() {
+                "" => "unknown host".into(),
+                host => printable(host),
+            },
             at: seen.at,
             findings,
             unseen,

@@ -4,7 +4,7 @@ use crate::commands::admin_client;
 use crate::commands::check;
 use crate::commands::hook;
 use crate::config::Config;
-use crate::daemon::report::{Degraded, Report};
+use crate::daemon::report::{Degraded, Kind, Report};
 use rules::Named;
 use rules::authz::Mode;
 use rules::verify::observed::Proxy;
@@ -14,19 +14,25 @@ pub(super) fn ask(config: &Config) -> Proxy {
     let asked = admin_client::get(&config.admin_to_ask(), &config.state_dir, "/status");
     let answer = asked.and_then(|answer| answer.read::<Report>());
     let seen = check::past_the_proxy(config);
-    let told = answer.iter().flat_map(|report| report.health.kinds());
-    let past = hook::unsaid(&told.collect::<Vec<_>>(), &seen);
-    match answer {
-        Ok(report) => Proxy {
-            past,
-            ..of_report(&report)
-        },
+    let told: Vec<Kind> = answer
+        .iter()
+        .flat_map(|report| report.health.kinds())
+        .collect();
+    let mut proxy = match &answer {
+        Ok(report) => of_report(report),
         Err(error) => Proxy {
             down: Some(error.to_string()),
-            past,
             ..Proxy::default()
         },
+    };
+    for found in hook::unsaid(&told, &seen) {
+        let message = found.message.clone();
+        match hook::kind(found.id) {
+            Some(kind) => proxy.faults.push((kind.name().into(), message)),
+            None => proxy.past.push(message),
+        }
     }
+    proxy
 }
 
 fn of_report(report: &Report) -> Proxy {
