@@ -8,6 +8,7 @@
 //! | `links` | every relative link and anchor leads somewhere |
 //! | `names` | tests, functions and reasons that the texts name exist |
 //! | `texts` | the files |
+//! | `verify` | the table of findings is that of the program |
 
 #![allow(
     clippy::unwrap_used,
@@ -20,3 +21,4 @@ mod links;
 mod names;
 mod run;
 mod texts;
+mod verify;

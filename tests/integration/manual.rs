@@ -64,7 +64,7 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
         "quiet",
         "json",
     ];
-    let table: [(&[&str], Vec<&str>); 9] = [
+    let table: [(&[&str], Vec<&str>); 10] = [
         (&["run"], [&TRUST[..], &run].concat()),
         (&["check"], [&TRUST[..], &check].concat()),
         (
@@ -88,6 +88,15 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
                 "guard",
                 "max-clients",
             ],
+        ),
+        (
+            &["verify"],
+            [
+                &TRUST[..],
+                &["root", "json", "nagios", "hook", "metrics"],
+                &["admin", "upstream", "upstream-tls", "guard", "max-clients"],
+            ]
+            .concat(),
         ),
         (&["demo"], vec!["keep"]),
         (&["digest"], vec![]),
