@@ -99,7 +99,7 @@ pub enum Command {
     ///
     /// Exit status: 0 all is well, 1 something is wrong.
     Hook(HookArgs),
-    /// Find what is wrong with this node's certificates, SSH keys and files.
+    /// Find faults of this node's certificates, SSH keys and files.
     ///
     /// It only reads. It sees what `gnt-cluster verify` does not: strangers in the candidate map,
     /// stolen certificates and keys, keys that are still authorized, open files. docs/verify.md

@@ -91,12 +91,20 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
         ),
         (
             &["verify"],
-            [
-                &TRUST[..],
-                &["root", "json", "nagios", "hook", "metrics"],
-                &["admin", "upstream", "upstream-tls", "guard", "max-clients"],
-            ]
-            .concat(),
+            vec![
+                "root",
+                "json",
+                "nagios",
+                "hook",
+                "metrics",
+                "config",
+                "state-dir",
+                "admin",
+                "upstream",
+                "upstream-tls",
+                "guard",
+                "max-clients",
+            ],
         ),
         (&["demo"], vec!["keep"]),
         (&["digest"], vec![]),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{AdminArgs, FileArgs, Overrides, StateArgs, TrustArgs, UpstreamArgs};
+use crate::config::{AdminArgs, FileArgs, Overrides, StateArgs, UpstreamArgs};
 
 /// Options of `verify`.
 #[derive(Debug, Clone, Args)]
@@ -27,9 +27,6 @@ pub struct VerifyArgs {
     /// Where the configuration file is.
     #[command(flatten)]
     pub file: FileArgs,
-    /// Where Ganeti's files are.
-    #[command(flatten)]
-    pub trust: TrustArgs,
     /// By its owner the proxy's user is known.
     #[command(flatten)]
     pub state: StateArgs,
@@ -44,6 +41,6 @@ pub struct VerifyArgs {
 impl VerifyArgs {
     /// All groups that override keys.
     pub fn overrides(&self) -> Vec<&dyn Overrides> {
-        vec![&self.trust, &self.state, &self.admin, &self.upstream]
+        vec![&self.state, &self.admin, &self.upstream]
     }
 }

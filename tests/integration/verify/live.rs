@@ -11,17 +11,14 @@ use crate::support::stub::StubNoded;
 
 /// The findings with the proxy of this admin address.
 fn findings(proxy: &Proxy, admin: SocketAddr, upstream: SocketAddr) -> Vec<String> {
+    let directory = proxy.map_path().parent().unwrap().to_owned();
+    let config = proxy.dir().join("verify.toml");
+    std::fs::write(&config, format!("ssconf_dir = {directory:?}\n")).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
-        .args(["verify", "--json", "--guard", "off"])
-        .args(["--config", "/dev/null"])
-        .arg("--ssconf-dir")
-        .arg(proxy.map_path().parent().unwrap())
-        .args([
-            "--admin",
-            &admin.to_string(),
-            "--upstream",
-            &upstream.to_string(),
-        ])
+        .args(["verify", "--json", "--guard", "off", "--config"])
+        .arg(config)
+        .args(["--admin", &admin.to_string()])
+        .args(["--upstream", &upstream.to_string()])
         .output()
         .unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
