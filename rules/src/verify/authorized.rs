@@ -149,11 +149,26 @@ fn former(place: &Place<'_>, key: &PublicKey) -> Option<String> {
         return Some(format!("{} has its other half", printable(&file.name)));
     }
     let name = key.comment.strip_prefix(OF_ROOT)?;
-    place.seen.ssh.pub_keys.good()?;
     let nodes = place.seen.lists.nodes.as_ref()?;
     let is_node = |node: &String| node == name || node.split('.').next() == Some(name);
     let node = nodes.iter().find(|node| is_node(node))?;
-    Some(format!("{} has another one now", printable(node)))
+    has_key(place, node).then(|| format!("{} has another one now", printable(node)))
+}
+
+/// Whether `ganeti_pub_keys` has a key of the node with this name.
+fn has_key(place: &Place<'_>, node: &str) -> bool {
+    let known = place.seen.ssh.pub_keys.good();
+    let mut known = known.iter().flat_map(|all| &all.keys);
+    let configured = place.seen.configuration.good();
+    let uuid = configured.and_then(|all| {
+        let mut nodes = all.nodes.iter();
+        let (uuid, _) = nodes.find(|(_, data)| data.name == node)?;
+        Some(uuid)
+    });
+    known.any(|(of, key)| match uuid {
+        Some(uuid) => of == uuid,
+        None => key.comment.strip_prefix(OF_ROOT) == Some(node),
+    })
 }
 
 /// Every candidate's key that is authorized nowhere here.

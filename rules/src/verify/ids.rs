@@ -229,6 +229,10 @@ ids! {
         "Ganeti manages the SSH keys, and ganeti_pub_keys is absent"
         why "nobody can say which key is whose, and Ganeti cannot remove them"
         do "gnt-cluster renew-crypto --new-ssh-keys writes it anew"
+    SshPubKeysMissing = "ssh_pub_keys_missing", Error:
+        "a master candidate has no key in ganeti_pub_keys"
+        why "Ganeti does not remove its key when it is demoted; a renewal that failed leaves this"
+        do "gnt-cluster renew-crypto --new-ssh-keys writes it anew"
     SshUnsorted = "ssh_unsorted", Warning:
         "it cannot be said which SSH keys are the candidates'"
         why "a key of a normal node would not be noticed"

@@ -40,8 +40,26 @@ pub(super) fn judge(place: &Place<'_>) -> Vec<Finding> {
         let text = format!("line {}: {}", bad.line, printable(&bad.why));
         Finding::new(Id::SshBadLine, "ganeti_pub_keys", text)
     }));
+    found.extend(without_key(place));
     found.extend(dsa(place));
     found
+}
+
+/// Candidates of the configuration that Ganeti knows no key of.
+fn without_key(place: &Place<'_>) -> Vec<Finding> {
+    let (Some(known), Some(_)) = (
+        place.seen.ssh.pub_keys.good(),
+        place.seen.configuration.good(),
+    ) else {
+        return Vec::new();
+    };
+    let candidates = place.candidates.iter().flatten();
+    let lost = candidates.filter(|uuid| !known.keys.iter().any(|(of, _)| of == *uuid));
+    lost.map(|uuid| {
+        let name = printable(&place.name(uuid));
+        Finding::new(Id::SshPubKeysMissing, "ganeti_pub_keys", name)
+    })
+    .collect()
 }
 
 fn of_file(place: &Place<'_>, file: &KeyFile) -> Vec<Finding> {

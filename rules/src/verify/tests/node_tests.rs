@@ -115,6 +115,12 @@ fn keys() -> Vec<Row> {
         row(candidate, &[SshPubKeysAbsent, SshStranger], |seen| {
             seen.ssh.pub_keys = Seen::Absent;
         }),
+        // A renewal that failed half-way: n2's key is authorized, and Ganeti has forgotten it.
+        row(candidate, &[SshPubKeysMissing, SshStranger], |seen| {
+            if let Seen::Good(known) = &mut seen.ssh.pub_keys {
+                known.keys.remove(1);
+            }
+        }),
         row(normal, &[SshUnsorted, MapFaulty], |seen| {
             seen.map = Seen::Faulty("line 1".into());
         }),
