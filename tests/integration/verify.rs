@@ -316,7 +316,7 @@ fn private_keys_are_found() {
         (
             NORMAL,
             |tree, _| tree.remove("var/lib/ganeti/ganeti_pub_keys"),
-            &["ssh_stranger", "ssh_unsorted"],
+            &["ssh_shared_key", "ssh_stranger", "ssh_unsorted"],
         ),
     ];
     check(&rows);

@@ -10,12 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::finding::Finding;
 use super::ids::Id;
 use super::keys::own_private;
+use super::known::of_root;
 use super::observed::{Authorized, AuthorizedLines, KeyFile, PublicKey, Seen};
-use super::role::{Place, holders};
+use super::role::Place;
 use crate::shown::printable;
-
-/// The comment of a key that Ganeti made begins so.
-const OF_ROOT: &str = "root@";
 
 /// Whose a key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,8 +107,8 @@ fn whose(place: &Place<'_>, listed: &BTreeSet<String>, key: &PublicKey) -> Whose
     if listed.contains(&key.fingerprint) {
         return Whose::Listed;
     }
-    let holders = holders(place.seen, key);
-    if place.any_candidate(&holders) {
+    let holders = place.known.holders(key);
+    if place.any_candidate(holders) {
         return Whose::Candidate;
     }
     let is_own = |file: &KeyFile| {
@@ -148,27 +146,12 @@ fn former(place: &Place<'_>, key: &PublicKey) -> Option<String> {
     if let Some(file) = backup {
         return Some(format!("{} has its other half", printable(&file.name)));
     }
-    let name = key.comment.strip_prefix(OF_ROOT)?;
+    let name = of_root(key)?;
     let nodes = place.seen.lists.nodes.as_ref()?;
     let is_node = |node: &String| node == name || node.split('.').next() == Some(name);
     let node = nodes.iter().find(|node| is_node(node))?;
-    has_key(place, node).then(|| format!("{} has another one now", printable(node)))
-}
-
-/// Whether `ganeti_pub_keys` has a key of the node with this name.
-fn has_key(place: &Place<'_>, node: &str) -> bool {
-    let known = place.seen.ssh.pub_keys.good();
-    let mut known = known.iter().flat_map(|all| &all.keys);
-    let configured = place.seen.configuration.good();
-    let uuid = configured.and_then(|all| {
-        let mut nodes = all.nodes.iter();
-        let (uuid, _) = nodes.find(|(_, data)| data.name == node)?;
-        Some(uuid)
-    });
-    known.any(|(of, key)| match uuid {
-        Some(uuid) => of == uuid,
-        None => key.comment.strip_prefix(OF_ROOT) == Some(node),
-    })
+    let has_another = place.known.has_named(node);
+    has_another.then(|| format!("{} has another one now", printable(node)))
 }
 
 /// Every candidate's key that is authorized nowhere here.

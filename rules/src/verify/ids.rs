@@ -261,6 +261,10 @@ ids! {
         "the node's own key is not in ganeti_pub_keys"
         why "Ganeti would not remove it from other nodes when this node is demoted"
         do "gnt-node add --readd NODE, or gnt-cluster renew-crypto --new-ssh-keys"
+    SshSharedKey = "ssh_shared_key", Warning:
+        "this normal node has a private key that is authorized here, and Ganeti manages no keys"
+        why "where one pair serves all nodes, root here is root on every node"
+        do "give each candidate a pair of its own, and this node none"
     SshHalves = "ssh_halves", Warning:
         "the public file beside a private key is that of another key"
         why "Ganeti reads the public file, and ssh uses the private one"

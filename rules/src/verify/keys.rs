@@ -3,7 +3,7 @@
 use super::finding::Finding;
 use super::ids::Id;
 use super::observed::{KeyFile, Observed, PublicKey, Seen};
-use super::role::{Place, Role, holders};
+use super::role::{Place, Role};
 use crate::shown::printable;
 
 /// What Ganeti puts behind the name of a file that it replaces (`utils.CreateBackup`).
@@ -41,20 +41,35 @@ pub(super) fn judge(place: &Place<'_>) -> Vec<Finding> {
         Finding::new(Id::SshBadLine, "ganeti_pub_keys", text)
     }));
     found.extend(without_key(place));
+    found.extend(shared(place));
     found.extend(dsa(place));
     found
 }
 
+/// On clusters made with `--no-ssh-init` one pair may serve all nodes.
+fn shared(place: &Place<'_>) -> Option<Finding> {
+    let ssh = &place.seen.ssh;
+    if place.role != Role::Normal || ssh.pub_keys != Seen::Absent {
+        return None;
+    }
+    let lines = ssh.authorized.iter().filter_map(|file| file.lines.good());
+    let mut authorized = lines.flat_map(|lines| &lines.keys);
+    let one = authorized.find(|one| is_own(place, &one.key))?;
+    Some(Finding::new(
+        Id::SshSharedKey,
+        &ssh.directory,
+        one.key.to_string(),
+    ))
+}
+
 /// Candidates of the configuration that Ganeti knows no key of.
 fn without_key(place: &Place<'_>) -> Vec<Finding> {
-    let (Some(known), Some(_)) = (
-        place.seen.ssh.pub_keys.good(),
-        place.seen.configuration.good(),
-    ) else {
+    let ssh = &place.seen.ssh;
+    if ssh.pub_keys.good().is_none() || place.seen.configuration.good().is_none() {
         return Vec::new();
-    };
+    }
     let candidates = place.candidates.iter().flatten();
-    let lost = candidates.filter(|uuid| !known.keys.iter().any(|(of, _)| of == *uuid));
+    let lost = candidates.filter(|uuid| !place.known.has(uuid));
     lost.map(|uuid| {
         let name = printable(&place.name(uuid));
         Finding::new(Id::SshPubKeysMissing, "ganeti_pub_keys", name)
@@ -80,14 +95,12 @@ fn of_file(place: &Place<'_>, file: &KeyFile) -> Vec<Finding> {
 /// The key of another node. A normal node does not know its own UUID: there, a candidate's is one,
 /// and any under another name than Ganeti's.
 fn foreign(place: &Place<'_>, file: &KeyFile, key: &PublicKey) -> Option<Finding> {
-    let uuids = holders(place.seen, key);
+    let uuids = place.known.holders(key);
     let uuid = *uuids.first()?;
     let is_own_file = OWN.contains(&file.name.as_str());
     let other = match (place.uuid, place.role) {
         (Some(own), _) => !uuids.contains(&own),
-        (None, Role::Normal) => {
-            place.any_candidate(&uuids) || (!is_own_file && !is_own(place, key))
-        }
+        (None, Role::Normal) => place.any_candidate(uuids) || (!is_own_file && !is_own(place, key)),
         (None, Role::Candidate | Role::Unknown) => !is_own_file && !is_own(place, key),
     };
     let text = format!("{key} is that of {}", printable(&place.name(uuid)));
@@ -121,7 +134,7 @@ fn own(place: &Place<'_>) -> Vec<Finding> {
     if keys.is_empty()
         || keys
             .iter()
-            .any(|(_, key)| !holders(place.seen, key).is_empty())
+            .any(|(_, key)| !place.known.holders(key).is_empty())
     {
         return Vec::new();
     }

@@ -17,7 +17,6 @@ const BOOTSTRAP: &str = "bootstrap";
 
 /// All findings on the map.
 pub(super) fn judge(place: &Place<'_>) -> Vec<Finding> {
-    let none = Vec::new();
     let map = match &place.seen.map {
         Seen::Absent => return vec![Finding::new(Id::MapFaulty, MAP, "the file is absent")],
         Seen::Faulty(why) => return vec![Finding::new(Id::MapFaulty, MAP, why)],
@@ -42,13 +41,7 @@ pub(super) fn judge(place: &Place<'_>) -> Vec<Finding> {
         }
         None => {
             found.extend(count(place, map));
-            let keys = place
-                .seen
-                .ssh
-                .pub_keys
-                .good()
-                .map_or(&none, |all| &all.keys);
-            found.extend(without_key(map, keys.iter().map(|(uuid, _)| uuid.as_str())));
+            found.extend(without_key(place, map));
         }
     }
     found
@@ -131,14 +124,13 @@ fn count(place: &Place<'_>, map: &[(String, Digest)]) -> Option<Finding> {
 }
 
 /// Without the configuration: every node that can be a candidate has a line in `ganeti_pub_keys`.
-fn without_key<'a>(map: &[(String, Digest)], known: impl Iterator<Item = &'a str>) -> Vec<Finding> {
-    let known: BTreeSet<&str> = known.collect();
-    if known.is_empty() {
+fn without_key(place: &Place<'_>, map: &[(String, Digest)]) -> Vec<Finding> {
+    if place.known.is_empty() {
         return Vec::new();
     }
     let odd = map
         .iter()
-        .filter(|(uuid, _)| uuid != BOOTSTRAP && !known.contains(uuid.as_str()));
+        .filter(|(uuid, _)| uuid != BOOTSTRAP && !place.known.has(uuid));
     odd.map(|(uuid, digest)| {
         let text = format!("{digest} is admitted for {}", printable(uuid));
         Finding::new(Id::MapEntryWithoutKey, uuid, text)

@@ -9,6 +9,7 @@
 //!   ids           the closed list of findings
 //!   finding       one of them
 //!   role          who this node is, and who the candidates are
+//!   known         which key is whose
 //!   map           the candidate map, and the configuration's
 //!   certificates  server.pem and client.pem
 //!   proxy         what the running proxy says
@@ -23,6 +24,7 @@ mod files;
 mod finding;
 mod ids;
 mod keys;
+mod known;
 mod map;
 pub mod observed;
 mod proxy;

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use super::finding::Finding;
 use super::ids::Id;
-use super::observed::{Observed, PublicKey, Seen};
+use super::known::Known;
+use super::observed::{Observed, Seen};
 
 /// Whether this node is a master candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(super) struct Place<'a> {
     pub(super) uuid: Option<&'a str>,
     /// The candidates' UUIDs: those of the configuration, else those of the map.
     pub(super) candidates: Option<BTreeSet<&'a str>>,
+    /// Whose the keys are.
+    pub(super) known: Known<'a>,
 }
 
 impl<'a> Place<'a> {
@@ -35,6 +38,7 @@ impl<'a> Place<'a> {
             role,
             uuid,
             candidates,
+            known: Known::of(seen),
         }
     }
 
@@ -55,20 +59,9 @@ impl<'a> Place<'a> {
         uuids.iter().any(|uuid| self.is_candidate(uuid))
     }
 
-    /// A node as people call it: by name, if the configuration or a key's comment has it.
+    /// A node as people call it.
     pub(super) fn name(&self, uuid: &str) -> String {
-        let configured = self.seen.configuration.good();
-        let name = configured.and_then(|all| Some(all.nodes.get(uuid)?.name.as_str()));
-        let keys = self.seen.ssh.pub_keys.good();
-        let mut keys = keys.iter().flat_map(|all| &all.keys);
-        let comment = keys.find_map(|(of, key)| {
-            let name = key.comment.strip_prefix("root@")?;
-            (of == uuid).then_some(name)
-        });
-        match name.or(comment) {
-            Some(name) => format!("{name} ({uuid})"),
-            None => uuid.to_owned(),
-        }
+        self.known.name(uuid)
     }
 
     /// Findings on what is not known.
@@ -102,14 +95,6 @@ impl<'a> Place<'a> {
         }
         found
     }
-}
-
-/// The UUIDs of the nodes that have this key, by `ganeti_pub_keys`; a shared one has several.
-pub(super) fn holders<'a>(seen: &'a Observed, key: &PublicKey) -> Vec<&'a str> {
-    let known = seen.ssh.pub_keys.good();
-    let known = known.iter().flat_map(|all| &all.keys);
-    let same = known.filter(|(_, known)| known.fingerprint == key.fingerprint);
-    same.map(|(uuid, _)| uuid.as_str()).collect()
 }
 
 fn role(seen: &Observed) -> Role {

@@ -99,7 +99,7 @@ fn map() -> Vec<Row> {
             ]);
         }),
         // Without keys of Ganeti's nobody can say whose UUID it is.
-        row(normal, &[SshUnsorted, SshStranger], |seen| {
+        row(normal, &[SshUnsorted, SshStranger, SshSharedKey], |seen| {
             seen.ssh.pub_keys = Seen::Absent;
         }),
     ]
