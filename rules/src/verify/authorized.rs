@@ -120,10 +120,9 @@ fn whose(place: &Place<'_>, listed: &BTreeSet<String>, key: &PublicKey) -> Whose
         return Whose::Own;
     }
     if let Some(uuid) = holders.first() {
-        return match (place.candidates.is_some(), place.uuid == Some(*uuid)) {
-            (true, false) => Whose::NormalNode((*uuid).to_owned()),
-            (true, true) => Whose::Own,
-            (false, _) => Whose::Candidate, // nobody can say: `unsorted` is told instead
+        return match place.candidates.is_some() {
+            true => Whose::NormalNode((*uuid).to_owned()),
+            false => Whose::Candidate, // nobody can say: `unsorted` is told instead
         };
     }
     former(place, key).map_or(Whose::Stranger, Whose::Former)

@@ -128,6 +128,11 @@ fn certificates() -> Vec<Row> {
         row(normal, &[ClientIssuer], |seen| {
             own(seen).signed_by_server = Some(false)
         }),
+        // Before Ganeti 2.12.5: they sign themselves in the cluster's name.
+        row(normal, &[ClientIssuer], |seen| {
+            own(seen).signed_by_server = Some(false);
+            own(seen).common_name = Some("ganeti.example.com".into());
+        }),
         row(normal, &[ClientIssuerTypes], |seen| {
             own(seen).issuer_name = Some(SameName::OtherTypes);
         }),

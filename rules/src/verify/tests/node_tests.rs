@@ -38,6 +38,11 @@ fn role() -> Vec<Row> {
         row(normal, &[NotANode], |seen| {
             seen.lists.nodes = Some(vec!["n1".into()])
         }),
+        // Another machine: one finding is enough.
+        row(normal, &[NotANode, Unreadable], |seen| {
+            (seen.lists, seen.map) = (Lists::default(), Seen::Absent);
+            seen.certificates.server.certificate = Seen::Absent;
+        }),
         row(normal, &[NotANode, Unreadable], |seen| {
             seen.lists = Lists::default();
         }),
@@ -114,6 +119,13 @@ fn keys() -> Vec<Row> {
         }),
         row(candidate, &[SshPubKeysAbsent, SshStranger], |seen| {
             seen.ssh.pub_keys = Seen::Absent;
+        }),
+        // The configuration knows whose a key is, whatever its comment says.
+        row(candidate, &[SshPubKeysMissing, SshStranger], |seen| {
+            if let Seen::Good(known) = &mut seen.ssh.pub_keys {
+                known.keys.remove(1);
+                known.keys[1].1.comment = "root@n2".into();
+            }
         }),
         // A renewal that failed half-way: n2's key is authorized, and Ganeti has forgotten it.
         row(candidate, &[SshPubKeysMissing, SshStranger], |seen| {
