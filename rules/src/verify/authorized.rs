@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::finding::Finding;
 use super::ids::Id;
 use super::keys::own_private;
-use super::known::of_root;
 use super::observed::{Authorized, AuthorizedLines, KeyFile, PublicKey, Seen};
 use super::role::Place;
 use crate::shown::printable;
@@ -145,10 +144,7 @@ fn former(place: &Place<'_>, key: &PublicKey) -> Option<String> {
     if let Some(file) = backup {
         return Some(format!("{} has its other half", printable(&file.name)));
     }
-    let name = of_root(key)?;
-    let nodes = place.seen.lists.nodes.as_ref()?;
-    let is_node = |node: &String| node == name || node.split('.').next() == Some(name);
-    let node = nodes.iter().find(|node| is_node(node))?;
+    let node = place.known.node_of_comment(key)?;
     let has_another = place.known.has_named(node);
     has_another.then(|| format!("{} has another one now", printable(node)))
 }

@@ -15,6 +15,8 @@ pub(super) struct Known<'a> {
     uuids: BTreeSet<&'a str>,
     /// The names of nodes that have a key.
     names: BTreeSet<&'a str>,
+    /// All nodes, by their names and by the first labels of these.
+    nodes: HashMap<&'a str, &'a str>,
     /// A name for each UUID.
     named: HashMap<&'a str, &'a str>,
 }
@@ -31,6 +33,11 @@ impl<'a> Known<'a> {
                 known.names.insert(name);
                 known.named.entry(uuid).or_insert(name);
             }
+        }
+        for node in seen.lists.nodes.iter().flatten() {
+            let label = node.split('.').next().unwrap_or(node);
+            known.nodes.insert(label, node);
+            known.nodes.insert(node, node);
         }
         if let Some(configured) = seen.configuration.good() {
             // Here it is certain whose a UUID is, whatever the comments say.
@@ -61,6 +68,11 @@ impl<'a> Known<'a> {
         self.names.contains(name)
     }
 
+    /// The node that a key's comment names, if there is one.
+    pub(super) fn node_of_comment(&self, key: &PublicKey) -> Option<&'a str> {
+        self.nodes.get(of_root(key)?).copied()
+    }
+
     /// Whether there are none at all.
     pub(super) fn is_empty(&self) -> bool {
         self.uuids.is_empty()
@@ -76,6 +88,6 @@ impl<'a> Known<'a> {
 }
 
 /// The node that a key's comment names.
-pub(super) fn of_root(key: &PublicKey) -> Option<&str> {
+fn of_root(key: &PublicKey) -> Option<&str> {
     key.comment.strip_prefix(OF_ROOT)
 }

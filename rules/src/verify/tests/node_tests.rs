@@ -47,7 +47,9 @@ fn role() -> Vec<Row> {
             seen.lists = Lists::default();
         }),
         row(normal, &[Unreadable], |seen| {
-            seen.forbidden.push("/root/.ssh".into())
+            seen.forbidden.push("/root/.ssh".into());
+            seen.ssh = Ssh::default();
+            seen.certificates.client.certificate = Seen::Absent
         }),
         row(candidate, &[Unreadable], |seen| {
             seen.configuration = Seen::Faulty("EOF".into());
