@@ -1,5 +1,6 @@
 //! The running proxy's view. What is in the test machine's own directories is none of this business.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -13,7 +14,7 @@ use crate::support::stub::StubNoded;
 fn findings(proxy: &Proxy, admin: SocketAddr, upstream: SocketAddr) -> Vec<String> {
     let directory = proxy.map_path().parent().unwrap().to_owned();
     let config = proxy.dir().join("verify.toml");
-    std::fs::write(&config, format!("ssconf_dir = {directory:?}\n")).unwrap();
+    fs::write(&config, format!("ssconf_dir = {directory:?}\n")).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
         .args(["verify", "--json", "--guard", "off", "--config"])
         .arg(config)
@@ -39,7 +40,7 @@ fn the_view_of_the_running_proxy_is_part_of_it() {
         .config("admission.mode = \"audit\"")
         .start();
     let admin = proxy.admin();
-    std::fs::write(
+    fs::write(
         proxy.map_path().with_file_name("ssconf_node_list"),
         "node1\n",
     )
@@ -55,4 +56,45 @@ fn the_view_of_the_running_proxy_is_part_of_it() {
         .local_addr()
         .unwrap();
     assert_eq!(findings(&proxy, nobody, stub.address()), ["proxy_down"]);
+}
+
+/// As Ganeti runs it, with a program that looks at a recorded tree.
+#[test]
+fn the_hook_says_the_errors_in_one_line() {
+    let tree = super::tree::Recorded::of(super::NORMAL);
+    let run = || {
+        let script = "/hooks/cluster-verify-post.d/noded-proxy-verify";
+        let output = Command::new([env!("CARGO_MANIFEST_DIR"), script].concat())
+            .env_clear()
+            .env(
+                "PATH",
+                format!("{}:/usr/bin:/bin", tree.path("bin").display()),
+            )
+            .output()
+            .unwrap();
+        let line = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.stderr.is_empty() && line.lines().count() == 1,
+            "{line}"
+        );
+        (output.status.success(), line)
+    };
+    let (good, line) = run();
+    assert!(
+        !good && line.contains("noded-proxy is not installed"),
+        "{line}"
+    );
+    let program = format!(
+        "#!/bin/sh\nexec {} \"$@\" --root {}\n",
+        env!("CARGO_BIN_EXE_noded-proxy"),
+        tree.path("").display()
+    );
+    tree.put("bin/noded-proxy", program, 0o755);
+    assert!(run().0, "{}", run().1);
+    tree.chmod("var/lib/ganeti/server.pem", 0o444);
+    let (good, line) = run();
+    assert!(
+        !good && line.contains("n3.example.com: noded-proxy verify: secret_readable"),
+        "{line}"
+    );
 }
