@@ -11,6 +11,12 @@ use rules::verify::observed::{File, Owner, Purpose, Ssh};
 const MOST: usize = 4 << 20;
 /// Hooks and certificates of moves that are looked at.
 const MOST_ENTRIES: usize = 1000;
+/// What the proxy and its guard believe.
+const OF_THE_PROXY: [&str; 3] = [
+    "/etc/noded-proxy",
+    "/etc/noded-proxy/noded-proxy.toml",
+    "/etc/noded-proxy/noded-proxy-guard.nft",
+];
 /// Ganeti's own users and groups begin so.
 const OF_GANETI: &str = "gnt-";
 
@@ -24,6 +30,7 @@ pub(super) fn read(look: &Look<'_>, places: &Places, ssh: &Ssh) -> Vec<File> {
     let groups = Names::of(look, "/etc/group", look.tree.recorder().map(|(_, gid)| gid));
     let mut all = of_ganeti(look, places);
     all.extend(of_root(ssh));
+    all.extend(OF_THE_PROXY.map(|path| (PathBuf::from(path), Purpose::Trusted)));
     all.extend(hooks(look));
     all.extend(moves(look));
     let found = all.into_iter().filter_map(|(path, purpose)| {

@@ -81,7 +81,8 @@ fn issuer(pem: &Pem, certificate: &Certificate) -> Option<Finding> {
 /// fault, which is told.
 fn name(place: &Place<'_>, pem: &Pem, certificate: &Certificate) -> Option<Finding> {
     let cn = certificate.common_name.as_deref()?;
-    let wrong = certificate.signed_by_server == Some(true) && cn != place.seen.host;
+    let signed = certificate.signed_by_server == Some(true);
+    let wrong = signed && place.role != Role::Unknown && cn != place.seen.host;
     let text = format!(
         "it is of {cn}, and this node is {}",
         printable(&place.seen.host)
@@ -96,17 +97,19 @@ fn stolen(place: &Place<'_>, pem: &Pem) -> Option<Finding> {
         return None; // without the key it is of no use
     }
     let map = place.seen.map.good()?;
-    let mut entries = map
+    let entries = map
         .iter()
         .filter(|(_, digest)| *digest == certificate.digest);
-    let (uuid, _) = entries.next()?;
+    let uuids: Vec<&str> = entries.map(|(uuid, _)| uuid.as_str()).collect();
+    let uuid = *uuids.first()?;
     let other = match (place.role, place.uuid) {
-        (_, Some(own)) => own != uuid,
+        (_, Some(own)) => !uuids.contains(&own),
         (Role::Normal, None) => true,
-        (Role::Candidate | Role::Unknown, None) => {
+        (Role::Candidate, None) => {
             let cn = certificate.common_name.as_deref();
             cn.is_some_and(|cn| cn != place.seen.host)
         }
+        (Role::Unknown, None) => false, // nobody can say whose it should be
     };
     let text = format!(
         "digest {} is that of {}",

@@ -14,6 +14,16 @@ const ECDSA: &str = "ecdsa-sha2-nistp256 \
      AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBP8xx6k9n9ZaRI7WNHwY8xZW\
      tz16nEuiQ99pTrTQoCYd91kWYOnzluihG5WQN3KBXVEPWpamRK6S1y51fRu12Rc=";
 
+const DSA: &str = "ssh-dss \
+     AAAAB3NzaC1kc3MAAACBAM6MLdi4V0Ce6DpH+SSbZwyfeNsnYjrJwujT8qriCN3aG+hkAqmSwdGf\
+     O/0I2Sh5bUKSNFDG7wJyh0B8ERtAOTy4IEa3tC5rujZbqSXxrFFMZ0NJG+X3k8rqj2LCkg8FTpov\
+     QHaXl7G/7l8H/MdOYaPxUx9LNwZItuprac8/M3xXAAAAFQCFBQBwbMNah58k2rScTVvKhqsjxQAA\
+     AIBfNSlSR6an2PTax6zhogq/t2YvtsqMbx1H9eUSIeUbI0zlMKuWMupJgJsO/J0+jZ9OjxZg1gIh\
+     UIEHXgN5/w1jp7KwtdsU0SRYAnmdf5icGvh/qkR0PaP3tK4kDzw3rcZOd/pYri7znj+U0MB4XElT\
+     vreZqfkSRpBKpqBrOt1QrwAAAIBz86HyMecTmkPoSUdd2HhGZbIl3fZry1seCEexnYUVqMqhnGuL\
+     2yxDHKPnBDMyd1scjw02izM3rVECV6z0PktDAAMZnVEuLg15++rgfU3vbcUz7ZtGBVlRaADq3DAb\
+     L9BOciiGiL79Vit6YpQBuZCVzb27v4n4pySRcuSaF7FAtw==";
+
 /// What `ssh-keygen -l` says of them.
 const OF_RSA: &str = "SHA256:xdAtKdNtQaEDjZIOCriNF5mHvxV15n9kRZM+Vte/5aw";
 const OF_ED25519: &str = "SHA256:7xt7vNEJewwetNTMFdhweSlfnx6kuYSbFFvDIIaeoSw";
@@ -36,6 +46,7 @@ fn a_key_alone_has_its_fingerprint_and_comment() {
         (key.fingerprint.as_str(), key.comment.as_str()),
         (OF_ED25519, "")
     );
+    assert_eq!(read(DSA).unwrap().1.kind, "ssh-dss");
     assert_eq!(read(ECDSA).unwrap().1.kind, "ecdsa-sha2-nistp256");
 }
 

@@ -83,6 +83,17 @@ fn map() -> Vec<Row> {
                 ("uuid-n2".into(), digest(1)),
             ]);
         }),
+        // The master's own certificate under another UUID, too: it is not stolen.
+        row(
+            candidate,
+            &[MapDigestTwice, MapDiffers, MapEntryUnknown],
+            |seen| {
+                list_here(seen, "uuid-intruder", 1);
+                if let Seen::Good(map) = &mut seen.map {
+                    map.reverse();
+                }
+            },
+        ),
         row(candidate, &[MapBootstrap], |seen| {
             list(seen, "bootstrap", 7)
         }),

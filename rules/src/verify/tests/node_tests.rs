@@ -38,6 +38,10 @@ fn role() -> Vec<Row> {
         row(normal, &[NotANode], |seen| {
             seen.lists.nodes = Some(vec!["n1".into()])
         }),
+        // A host that has another name than its node.
+        row(candidate, &[NotANode], |seen| {
+            (seen.host, seen.configuration) = ("elsewhere".into(), Seen::Absent);
+        }),
         // Another machine: one finding is enough.
         row(normal, &[NotANode, Unreadable], |seen| {
             (seen.lists, seen.map) = (Lists::default(), Seen::Absent);
