@@ -95,7 +95,7 @@ impl Recorded {
         let tree = Self {
             dir: tempfile::tempdir().unwrap(),
         };
-        tree.put("etc/hostname", &format!("{}\n", NODES[at]), 0o644);
+        tree.put("etc/hostname", format!("{}\n", NODES[at]), 0o644);
         tree.put("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n", 0o644);
         tree.put("etc/ssh/sshd_config", "PermitRootLogin yes\n", 0o644);
         let data = |name: &str, content: &str, mode| tree.data(name, content, mode);
