@@ -356,3 +356,21 @@ fn faults_of_files_are_found() {
     ];
     check(&rows);
 }
+
+#[test]
+fn files_of_other_users_are_found_and_those_of_ganetis_own_are_not() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("NOT TESTED: only root can give files away");
+    }
+    let tree = Recorded::of(NORMAL);
+    let server = tree.path("var/lib/ganeti/server.pem");
+    std::os::unix::fs::chown(&server, Some(65_534), Some(65_533)).unwrap();
+    let (_, found) = document(&tree, &[]);
+    let expected = BTreeSet::from(["file_owner", "secret_readable"]); // its group may read it
+    assert_eq!(ids(&found), expected, "{found:#}");
+    let users = "root:x:0:0:root:/root:/bin/bash\ngnt-masterd:x:65534:65533::/:/bin/false\n";
+    tree.put("etc/passwd", users, 0o644);
+    tree.put("etc/group", "gnt-masterd:x:65533:\n", 0o644);
+    let (_, found) = document(&tree, &[]);
+    assert_eq!(ids(&found), BTreeSet::new(), "{found:#}");
+}
