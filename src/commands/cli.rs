@@ -31,7 +31,7 @@ pub enum Command {
     /// Run the proxy in the foreground.
     ///
     /// SIGTERM and SIGINT drain the proxy: it takes no new connections, and running RPCs finish.
-    /// SIGHUP reads the candidate map and server.pem again. Each flag wins over its key in the
+    /// SIGHUP has a fresh process take over, as `reload` does. Each flag wins over its key in the
     /// configuration file.
     ///
     /// Exit status: 0 all RPCs finished, 1 the drain timeout passed or a fault, 64 wrong
@@ -54,6 +54,13 @@ pub enum Command {
     ///
     /// Exit status: 0 it is ready and not degraded, 1 otherwise.
     Status(StatusArgs),
+    /// Have a fresh process take over from a running proxy, with program and configuration as on disk.
+    ///
+    /// `systemctl reload` runs it. The old process finishes its RPCs, however long they take, and
+    /// ends then. If the new one cannot serve, nothing changes, and the reason is printed.
+    ///
+    /// Exit status: 0 the new process serves, 1 the old one goes on.
+    Reload(ReloadArgs),
     /// Explain whether a certificate is admitted, why, and what to do.
     ///
     /// With a certificate: what a proxy would decide now, from the files and the state directory.
@@ -96,6 +103,15 @@ pub enum Command {
     Probe {
         /// The address.
         address: SocketAddr,
+    },
+    /// Start PROGRAM when the proxy asks for a successor (the proxy runs it).
+    #[command(hide = true)]
+    Spawner {
+        /// The program.
+        program: PathBuf,
+        /// Its arguments.
+        #[arg(last = true)]
+        arguments: Vec<std::ffi::OsString>,
     },
     /// Print the man pages, or write all of them to a directory.
     Man(ManArgs),
@@ -216,6 +232,14 @@ pub struct StatusArgs {
     /// Print the JSON document of the proxy instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `reload`.
+#[derive(Debug, Clone, Args)]
+pub struct ReloadArgs {
+    /// Admin listener of the running proxy
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9811")]
+    pub admin: SocketAddr,
 }
 
 /// Options of `demo`.

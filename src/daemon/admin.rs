@@ -14,7 +14,7 @@
 //! short time.
 
 use std::convert::Infallible;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,8 +31,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
 
+use crate::daemon::handover::Predecessors;
 use crate::daemon::metrics::Metrics;
-use crate::daemon::report::{Admission, Certificates, Report};
+use crate::daemon::report::{Admission, Certificates, Handover, Report};
 use crate::daemon::{logging, sandbox};
 use crate::proxy::listener::State;
 use crate::proxy::overload::{Bounds, Caller, Overload, Place};
@@ -56,6 +57,9 @@ pub struct Admin {
     listening: watch::Sender<State>,
     sandbox: OnceLock<sandbox::Report>,
     log: OnceLock<logging::Queue>,
+    predecessors: OnceLock<Arc<Predecessors>>,
+    /// Handovers that were tried, and why the last one failed.
+    handovers: Mutex<(u64, Option<String>)>,
 }
 
 impl Admin {
@@ -67,6 +71,8 @@ impl Admin {
             listening: watch::Sender::new(State::Waiting),
             sandbox: OnceLock::new(),
             log: OnceLock::new(),
+            predecessors: OnceLock::new(),
+            handovers: Mutex::default(),
         })
     }
 
@@ -92,6 +98,19 @@ impl Admin {
     /// Where the log goes; before this is said, no line of it is counted.
     pub fn set_log(&self, queue: logging::Queue) {
         let _ = self.log.set(queue); // there is one log
+    }
+
+    /// Who was replaced and still serves.
+    pub(super) fn set_predecessors(&self, predecessors: &Arc<Predecessors>) {
+        let _ = self.predecessors.set(Arc::clone(predecessors)); // there are no others later
+    }
+
+    /// How many handovers were tried, and why the last one failed.
+    pub(super) fn set_handovers(&self, tried: u64, failed: Option<String>) {
+        *self
+            .handovers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = (tried, failed);
     }
 
     /// Serves for ever.
@@ -150,7 +169,9 @@ impl Admin {
             "/metrics" => {
                 let load = self.shared.upstream.slots().load();
                 self.metrics.set_load(load, &self.shared.bodies);
-                self.metrics.set_health(&self.report().health);
+                let report = self.report();
+                self.metrics.set_health(&report.health);
+                self.metrics.set_predecessors(&report.handover.predecessors);
                 let dropped = self.log.get().map_or(0, logging::Queue::dropped);
                 self.metrics.set_log_dropped(dropped);
                 let mut response = text(StatusCode::OK, self.metrics.render());
@@ -186,7 +207,24 @@ impl Admin {
         self.shared.upstream.look_again();
         let listening = self.listening.borrow();
         let sandbox = self.sandbox.get().copied().unwrap_or_default();
-        Report::of(&self.shared, &listening, sandbox)
+        Report {
+            handover: self.handover(),
+            ..Report::of(&self.shared, &listening, sandbox)
+        }
+    }
+
+    fn handover(&self) -> Handover {
+        let handovers = self
+            .handovers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let predecessors = self.predecessors.get();
+        Handover {
+            pid: std::process::id(),
+            tried: handovers.0,
+            failed: handovers.1.clone(),
+            predecessors: predecessors.map_or_else(Vec::new, |known| known.list()),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rules::Named;
 use rules::authz::Mode;
 
+use crate::daemon::handover::Holds;
 use crate::daemon::report::{Health, Kind};
 use crate::daemon::sandbox::Layer;
 use crate::metrics::{Counter, Gauge, Gauges, Maker, Registry, Row};
@@ -36,6 +37,8 @@ pub struct Metrics {
     memory: Gauge,
     spool: Gauge,
     log_dropped: Counter,
+    predecessors: Gauge,
+    predecessor_slots: Gauge,
     slots: SlotGauges,
     registry: Registry,
 }
@@ -88,6 +91,14 @@ impl Metrics {
                 "log_lines_dropped_total",
                 "Log lines that were lost because their reader had stalled",
             ),
+            predecessors: make.gauge(
+                "predecessors",
+                "Processes that a reload replaced and that still serve",
+            ),
+            predecessor_slots: make.gauge(
+                "predecessor_slots",
+                "Connections to noded that they keep, about one for each running RPC",
+            ),
             registry: make.finish(),
         }
     }
@@ -106,6 +117,13 @@ impl Metrics {
     pub(super) fn set_log_dropped(&self, until_now: u64) {
         let counted = self.log_dropped.get();
         self.log_dropped.inc_by(until_now.saturating_sub(counted));
+    }
+
+    /// Sets who was replaced and still serves.
+    pub(super) fn set_predecessors(&self, alive: &[Holds]) {
+        self.predecessors.set(alive.len() as i64);
+        let slots: usize = alive.iter().map(|one| one.slots).sum();
+        self.predecessor_slots.set(slots as i64);
     }
 
     /// Sets what `/healthz` says now.

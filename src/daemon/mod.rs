@@ -3,6 +3,8 @@
 pub mod admin;
 mod admin_port;
 mod announce;
+mod bounds;
+pub mod handover;
 pub mod logging;
 pub mod metrics;
 pub mod report;

@@ -1,0 +1,91 @@
+//! The new process's side: what it was given, and what it says.
+
+use std::fmt::Display;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use super::message::{Offer, TakeOver, Verdict, read, write};
+use super::predecessors::Predecessor;
+use super::spawner::SUCCESSOR;
+
+/// What a successor was given.
+#[derive(Debug)]
+pub struct Heir {
+    link: UnixStream,
+    offer: Offer,
+    sockets: Vec<OwnedFd>,
+}
+
+impl Heir {
+    /// What this process was given; `None` if it was not started as a successor.
+    pub fn take() -> io::Result<Option<Self>> {
+        if std::env::var_os(SUCCESSOR).is_none() {
+            return Ok(None);
+        }
+        let link = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        let Some((line, sockets)) = super::descriptors::receive(&link)? else {
+            return Err(gone());
+        };
+        let offer = serde_json::from_str(&line).map_err(io::Error::other)?;
+        Ok(Some(Self {
+            link,
+            offer,
+            sockets,
+        }))
+    }
+
+    /// Says why this process cannot take over.
+    pub fn fail(&self, why: impl Display) {
+        let _ = write(&self.link, &Verdict::Failed(why.to_string())); // nobody is left to be told
+    }
+
+    /// The public sockets, if they are those that are asked for here: of systemd, or opened for the
+    /// same addresses. And whether they are systemd's.
+    pub(in crate::daemon) fn listeners(
+        &self,
+        wanted: &[SocketAddr],
+    ) -> io::Result<(Vec<TcpListener>, bool)> {
+        let of_systemd = self.offer.of_systemd;
+        let count = match of_systemd || self.offer.listen == wanted {
+            true => self.offer.listeners,
+            false => 0,
+        };
+        let sockets = self.sockets.iter().take(count);
+        let sockets = sockets.map(|fd| fd.try_clone().map(TcpListener::from));
+        Ok((sockets.collect::<io::Result<_>>()?, of_systemd))
+    }
+
+    /// The admin socket, if it is the one that is asked for here.
+    pub(in crate::daemon) fn admin(&self, wanted: SocketAddr) -> io::Result<Option<TcpListener>> {
+        let socket = self.sockets.get(self.offer.listeners);
+        match socket.filter(|_| self.offer.admin == Some(wanted)) {
+            Some(fd) => fd.try_clone().map(TcpListener::from).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Says that this process can serve, and waits until it may.
+    pub(in crate::daemon) fn take_over(&self) -> io::Result<Vec<Predecessor>> {
+        let pid = std::process::id();
+        write(&self.link, &Verdict::Ready { pid })?;
+        let take_over: TakeOver = read(&self.link)?.ok_or_else(gone)?;
+        let first = self.offer.listeners + usize::from(self.offer.admin.is_some());
+        let links = self.sockets.iter().skip(first);
+        let links = links.map(|fd| fd.try_clone().map(UnixStream::from));
+        let links = links.chain([self.link.try_clone()]);
+        let predecessors = take_over.predecessors.into_iter().zip(links);
+        let known = predecessors.map(|(holds, link)| Ok(Predecessor::new(holds, link?)));
+        known.collect()
+    }
+
+    /// Handovers that were tried until now.
+    pub(in crate::daemon) fn attempts(&self) -> u64 {
+        self.offer.attempt
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the process before it has ended before this one was ready")
+}
