@@ -351,7 +351,8 @@ async fn hand_over_on_hangup(
         reloads.now().await;
         match estate.hand_over(&mut listening).await {
             Ok(retired) => {
-                info!("a new process serves; this one finishes what it has");
+                let pid = retired.successor();
+                info!(pid, "a new process serves; this one finishes what it has");
                 return retired;
             }
             Err(why) => {

@@ -49,6 +49,7 @@ mod flood;
 mod forward;
 mod ganeti_texts;
 mod guard;
+mod handover;
 mod handshake;
 mod identity;
 mod key_exchange;

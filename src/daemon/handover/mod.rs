@@ -61,6 +61,7 @@ pub(in crate::daemon) struct Estate {
 /// A process that was replaced: the link to its successor, and the slots that it passes on.
 #[derive(Debug)]
 pub(in crate::daemon) struct Retired {
+    successor: u32,
     link: UnixStream,
     freed: UnboundedReceiver<usize>,
 }
@@ -105,7 +106,11 @@ impl Estate {
         if let Err(error) = told {
             tracing::error!(pid, %error, "the new process has ended; the service manager restarts it");
         }
-        Ok(Retired { link, freed })
+        Ok(Retired {
+            successor: pid,
+            link,
+            freed,
+        })
     }
 
     async fn try_start(&self) -> Result<(UnixStream, u32), String> {
@@ -159,10 +164,17 @@ impl Estate {
 }
 
 impl Retired {
+    /// The process that took over.
+    pub(in crate::daemon) fn successor(&self) -> u32 {
+        self.successor
+    }
+
     /// Passes slots on for as long as the process lives. Returns when the successor is stopped,
     /// and so must be this process; never if the successor just ends.
     pub(in crate::daemon) async fn pass_on(self) {
-        let Self { link, mut freed } = self;
+        let Self {
+            link, mut freed, ..
+        } = self;
         if link.set_nonblocking(true).is_err() {
             return;
         }

@@ -376,6 +376,13 @@ impl Proxy {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// The processes that took over from it, one after the other.
+    fn successors(&self) -> Vec<Pid> {
+        let lines = self.lines_with("a new process serves; this one finishes what it has");
+        let pids = lines.iter().filter_map(|line| line["pid"].as_i64());
+        pids.filter_map(|pid| Pid::from_raw(pid as i32)).collect()
+    }
+
     /// Waits for its end.
     pub(crate) fn wait_exit(&mut self) -> ExitStatus {
         let mut status = None;
@@ -404,6 +411,9 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        for pid in self.successors() {
+            let _ = kill_process(pid, Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
