@@ -59,7 +59,8 @@ pub enum Command {
     /// `systemctl reload` runs it. The old process finishes its RPCs, however long they take, and
     /// ends then. If the new one cannot serve, nothing changes, and the reason is printed.
     ///
-    /// Exit status: 0 the new process serves, 1 the old one goes on.
+    /// Exit status: 0 the new process serves, 1 the old one goes on, 64 wrong configuration: nothing was
+    /// asked of it.
     Reload(ReloadArgs),
     /// Explain whether a certificate is admitted, why, and what to do.
     ///
@@ -237,9 +238,15 @@ pub struct StatusArgs {
 /// Options of `reload`.
 #[derive(Debug, Clone, Args)]
 pub struct ReloadArgs {
-    /// Admin listener of the running proxy
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9811")]
-    pub admin: SocketAddr,
+    /// Where the configuration file is.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// The running proxy to ask.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Whose that proxy is.
+    #[command(flatten)]
+    pub state: StateArgs,
 }
 
 /// Options of `demo`.

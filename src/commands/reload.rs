@@ -17,9 +17,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Longest wait for a verdict; the proxy waits 30 s for the new process.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Exit status 0 when a new process serves, 1 when the old one goes on.
+/// Exit status 0 when a new process serves, 1 when the old one goes on, 64 wrong configuration.
 pub fn main(args: &ReloadArgs) -> ExitCode {
-    match reload(args) {
+    let config = match Config::load(&args.file, &[&args.admin, &args.state]) {
+        Ok(config) => config,
+        Err(problems) => return exit::wrong_configuration(&problems),
+    };
+    match reload(&config) {
         Ok(now) => {
             out!("process {} serves\n", now.pid);
             ExitCode::SUCCESS
@@ -28,8 +32,8 @@ pub fn main(args: &ReloadArgs) -> ExitCode {
     }
 }
 
-fn reload(args: &ReloadArgs) -> Result<Handover, String> {
-    let before = look(args)?;
+fn reload(config: &Config) -> Result<Handover, String> {
+    let before = look(config)?;
     let process = i32::try_from(before.pid).ok().and_then(Pid::from_raw);
     let process = process.ok_or("the running proxy is older and does not hand over: restart it")?;
     kill_process(process, Signal::HUP)
@@ -38,7 +42,7 @@ fn reload(args: &ReloadArgs) -> Result<Handover, String> {
     while Instant::now() < end {
         sleep(LOOK_AGAIN);
         // Between two processes nobody may answer.
-        let Ok(now) = look(args) else { continue };
+        let Ok(now) = look(config) else { continue };
         match now.failed {
             _ if now.tried <= before.tried && now.pid == before.pid => {}
             Some(why) => return Err(format!("nothing has changed: {why}")),
@@ -48,9 +52,8 @@ fn reload(args: &ReloadArgs) -> Result<Handover, String> {
     Err("no verdict came".into())
 }
 
-fn look(args: &ReloadArgs) -> Result<Handover, String> {
-    let state_dir = Config::default().state_dir;
-    let answer = admin_client::get(args.admin, &state_dir, "/status");
+fn look(config: &Config) -> Result<Handover, String> {
+    let answer = admin_client::get(config.admin, &config.state_dir, "/status");
     let report = answer.and_then(|answer| answer.read::<Report>());
     report
         .map(|report| report.handover)

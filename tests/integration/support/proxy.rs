@@ -236,9 +236,10 @@ impl Proxy {
         self.admin
     }
 
-    /// The process.
+    /// The main process.
     pub(crate) fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+        let last = self.successors().pop();
+        last.unwrap_or_else(|| Pid::from_child(&self.child))
     }
 
     /// The directory of this proxy: `ganeti`, `state` and its log.
@@ -355,15 +356,12 @@ impl Proxy {
         wait_until(what, || is_so(self));
     }
 
-    /// Sends SIGHUP and waits until the files were read again.
+    /// Sends SIGHUP and waits until a new process serves, or the old one says why not.
     pub(crate) fn sighup(&self) {
-        let told = || {
-            self.lines_with("SIGHUP: reading candidate map and server.pem again")
-                .len()
-        };
-        let before = told();
+        let tried = || self.status()["handover"]["tried"].as_u64();
+        let before = tried();
         self.signal(Signal::HUP);
-        wait_until("SIGHUP is noticed", || told() > before);
+        wait_until("SIGHUP comes to an end", || tried() > before);
     }
 
     /// Sends SIGTERM.
@@ -373,7 +371,7 @@ impl Proxy {
 
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
     }
 
     /// The processes that took over from it, one after the other.
@@ -383,12 +381,12 @@ impl Proxy {
         pids.filter_map(|pid| Pid::from_raw(pid as i32)).collect()
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and that of its successors.
     pub(crate) fn wait_exit(&mut self) -> ExitStatus {
         let mut status = None;
         wait_until("the proxy ends", || {
             status = self.child.try_wait().unwrap();
-            status.is_some()
+            status.is_some() && self.successors().into_iter().all(has_ended)
         });
         status.unwrap()
     }
@@ -420,6 +418,12 @@ impl Drop for Proxy {
             eprintln!("log of the proxy:\n{}", self.log());
         }
     }
+}
+
+/// Whether it is gone, or nobody has asked yet how it ended.
+fn has_ended(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.map_or(true, |stat| stat.contains(") Z "))
 }
 
 /// Replaces a file as noded does: a temporary file in the same directory, renamed over it.
