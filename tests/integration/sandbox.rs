@@ -77,7 +77,6 @@ fn the_running_process_reads_no_file_elsewhere() {
     for target in [&outside.path().join("file"), Path::new("/etc/shadow")] {
         fs::remove_file(proxy.map_path()).unwrap();
         symlink(target, proxy.map_path()).unwrap();
-        proxy.sighup();
         proxy.wait_for("the file cannot be read", |p| {
             let (_, health) = p.health();
             health["reasons"].to_string().contains("Permission denied")

@@ -50,14 +50,10 @@ pub(super) fn receive(socket: &UnixStream) -> io::Result<Option<(String, Vec<Own
         }
     }
     let mut line = first.to_vec();
-    for byte in socket.take(LONGEST).bytes() {
-        if line.last() == Some(&b'\n') {
-            break;
-        }
-        line.push(byte?);
-        if line.last() == Some(&b'\n') {
-            break;
-        }
+    let mut rest = socket.take(LONGEST);
+    // Byte by byte: what follows the line is somebody else's.
+    while line.last() != Some(&b'\n') && rest.read(&mut first)? == 1 {
+        line.extend(first);
     }
     let line = String::from_utf8(line).map_err(io::Error::other)?;
     match line.strip_suffix('\n') {

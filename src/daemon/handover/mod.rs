@@ -120,7 +120,7 @@ impl Estate {
             read(&link).map(|verdict| (verdict, link))
         };
         let answer = tokio::task::spawn_blocking(asked).await;
-        match answer.map_err(io::Error::other).flatten() {
+        match answer.map_err(io::Error::other).and_then(|answer| answer) {
             Ok((Some(Verdict::Ready { pid }), link)) => Ok((link, pid)),
             Ok((Some(Verdict::Failed(why)), _)) => Err(why),
             Ok((None, _)) => Err("the new process ended before it was ready; see the log".into()),

@@ -60,7 +60,7 @@ pub(crate) fn report() -> Report {
         },
         sandbox: sandbox::Report::default(),
         last_refusals: vec![refusal],
-        handover: super::Handover::default(),
+        handover: Handover::default(),
     }
 }
 
