@@ -263,6 +263,9 @@ impl Server {
         systemd::stopping();
         metrics.draining.set(1);
         shared.drain.cancel();
+        if retired.is_none() {
+            shared.stopped.cancel();
+        }
         let _ = accepting.await; // closes the listening sockets
         let outcome = match retired {
             None => {
@@ -284,6 +287,7 @@ impl Server {
 /// Waits until all connections and exchanges have ended, here and in the processes that were
 /// replaced, up to the deadline.
 async fn drain(shared: &Shared, predecessors: &Predecessors, limit: Duration) -> Outcome {
+    shared.stopped.cancel();
     shared.tasks.close();
     let begun = Instant::now();
     let ended = async { tokio::join!(shared.tasks.wait(), predecessors.ended()) };
@@ -466,6 +470,7 @@ fn share(
         policy: config.policy.clone(),
         settings,
         drain,
+        stopped: CancellationToken::new(),
         tasks,
         refusals: Refusals::default(),
         sightings: Sightings::default(),

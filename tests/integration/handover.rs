@@ -200,3 +200,17 @@ fn a_stop_ends_the_old_process_too() {
     assert_eq!(read_response(&mut stream).status, 200);
     assert_eq!(stage.proxy.wait_exit().code(), Some(0));
 }
+
+#[test]
+fn a_connection_that_the_old_process_accepted_may_still_bring_its_request() {
+    let stage = Stage::new(StubNoded::usual());
+    let mut early = stage.connect();
+    stage.proxy.wait_for("it is open", |p| {
+        p.metric("noded_proxy_connections_open") == 1.0
+    });
+    reloaded(&stage);
+    assert_eq!(stage.rpc("version", "[]").status, 200);
+    send(&mut early, request("node_info", "[]"));
+    assert_eq!(read_response(&mut early).status, 200);
+    assert_eq!(stage.stub.procedures(), ["version", "node_info"]);
+}
