@@ -7,11 +7,9 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
@@ -19,59 +17,22 @@ use crate::daemon::admin::Admin;
 use crate::daemon::admin_port::AdminPort;
 use crate::daemon::announce::{Announcer, announce_mode};
 use crate::daemon::bounds::fitting;
+use crate::daemon::ending::{drain, finish};
 use crate::daemon::handover::{AdminSocket, Estate, Heir, Predecessors, Retired, Spawner};
 use crate::daemon::logging::Log;
 use crate::daemon::metrics::Metrics;
+use crate::daemon::parts::{admin_port, listener, share, warn_of, without_faults};
 use crate::daemon::{sandbox, systemd};
+
+pub use crate::daemon::start_error::{Outcome, StartError};
 use crate::node::sockets::Holders;
 use crate::proxy::connection;
-use crate::proxy::http::{Bodies, Budget};
-use crate::proxy::listener::{Listener, may_heal, raise_file_limit};
-use crate::proxy::overload::{Bounds, Overload};
-use crate::proxy::refusals::Refusals;
+use crate::proxy::listener::{Listener, raise_file_limit};
 use crate::proxy::shared::Shared;
-use crate::proxy::upstream::{Handles, Upstream};
 use crate::proxy::workers::{Workers, event_loop};
 use crate::tls;
-use crate::trust::sightings::Sightings;
-use crate::trust::{Fault, Reloader, Reloads, Snapshot, Store, watch};
+use crate::trust::{Reloader, Reloads, Store, watch};
 use rules::Named;
-
-/// Pause between two looks at whether a process that was replaced can still get a request.
-const SETTLING: Duration = Duration::from_millis(200);
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Every RPC ended within the drain timeout.
-    Drained,
-    /// The drain deadline has passed, with this many connections and exchanges left.
-    Cut(usize),
-}
-
-/// Why a run could not begin.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A port cannot be opened.
-    #[error("{key} = {address}: cannot listen there: {source}")]
-    Bind {
-        /// The configuration key.
-        key: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The sandbox cannot be entered.
-    #[error(transparent)]
-    Sandbox(#[from] sandbox::Error),
-    /// A successor does not take over from a process that has read the files in a better state.
-    #[error("{0}")]
-    Files(String),
-    /// Signals cannot be caught, a thread cannot be started, or the like.
-    #[error("cannot start: {0}")]
-    Io(#[from] io::Error),
-}
 
 /// Runs a proxy until SIGTERM or SIGINT, then drains. Call it before there is a second thread: the
 /// sandbox holds this thread and those that it starts. `heir`: what the process before this one has
@@ -284,59 +245,6 @@ impl Server {
     }
 }
 
-/// Waits until all connections and exchanges have ended, here and in the processes that were
-/// replaced, up to the deadline.
-async fn drain(shared: &Shared, predecessors: &Predecessors, limit: Duration) -> Outcome {
-    shared.stopped.cancel();
-    shared.tasks.close();
-    let begun = Instant::now();
-    let ended = async { tokio::join!(shared.tasks.wait(), predecessors.ended()) };
-    match tokio::time::timeout(limit, ended).await {
-        Ok(_) => {
-            info!(seconds = begun.elapsed().as_secs_f64(), "drained");
-            Outcome::Drained
-        }
-        Err(_) => {
-            let left = shared.tasks.len();
-            error!(
-                left,
-                "the drain timeout has passed, cutting what still runs"
-            );
-            Outcome::Cut(left)
-        }
-    }
-}
-
-/// What a process does that was replaced: it finishes what it has, however long that takes, unless
-/// it is stopped, by a signal or with its successor.
-async fn finish(
-    shared: &Shared,
-    retired: Retired,
-    stop: impl Future<Output = ()>,
-    limit: Duration,
-) -> Outcome {
-    shared.tasks.close();
-    let settling = async {
-        let slots = shared.upstream.slots();
-        // Each task that is left has a slot, so no request can come.
-        while shared.tasks.len() > slots.load().in_use {
-            tokio::time::sleep(SETTLING).await;
-        }
-        slots.settle();
-        std::future::pending().await
-    };
-    tokio::select! {
-        () = shared.tasks.wait() => {}
-        () = stop => {}
-        () = retired.pass_on() => {}
-        () = settling => {}
-    }
-    match shared.tasks.is_empty() {
-        true => Outcome::Drained,
-        false => drain(shared, &Predecessors::none(shared.upstream.slots()), limit).await,
-    }
-}
-
 /// At each SIGHUP reads the files again, and starts a fresh process from what is on disk. Returns
 /// when that one has taken over. systemd is told in either case.
 async fn hand_over_on_hangup(
@@ -365,125 +273,5 @@ async fn hand_over_on_hangup(
                 systemd::ready(&admin.summary());
             }
         }
-    }
-}
-
-/// Says what in the configuration deserves a second look.
-fn warn_of(config: &Config, metrics: &Metrics) {
-    metrics.legacy.set(i64::from(config.tls.legacy));
-    if config.tls.legacy {
-        warn!(
-            "tls.legacy: TLS 1.0 and 1.1, RSA key exchange, 1024-bit keys and SHA-1 are \
-             accepted"
-        );
-    }
-    for name in config.policy.unknown_procedures() {
-        warn!(
-            name,
-            "policy: no procedure of Ganeti 2.8 to 3.1 has this name"
-        );
-    }
-    for rule in config.policy.holes() {
-        warn!(%rule, "policy: with this exception a candidate can make itself master");
-    }
-}
-
-/// A successor never takes over with files that cannot be used: the process before it has better.
-fn without_faults(first: &Snapshot) -> Result<(), StartError> {
-    let bad =
-        |fault: &&Fault| matches!(fault, Fault::CandidateMap { .. } | Fault::ServerPem { .. });
-    match first.faults.iter().find(bad) {
-        Some(fault) => Err(StartError::Files(fault.to_string())),
-        None => Ok(()),
-    }
-}
-
-/// The admin port: that of the process before, or a new one.
-fn admin_port(
-    config: &Config,
-    holders: Holders,
-    heir: Option<&Heir>,
-) -> Result<AdminPort, StartError> {
-    let address = config.admin;
-    let opened = match heir.map(|heir| heir.admin(address)).transpose()?.flatten() {
-        Some(socket) => AdminPort::continuing(address, holders, socket),
-        None => AdminPort::open(address, holders),
-    };
-    opened.map_err(|source| cannot_listen("admin", address, source))
-}
-
-/// The public listener, with the sockets of the process before, of systemd, or with new ones.
-fn listener(
-    config: &Config,
-    holders: Holders,
-    heir: Option<&Heir>,
-    joined: bool,
-) -> Result<Listener, StartError> {
-    let inherited = systemd::inherited_listeners();
-    let mut listener = Listener::new(config.listen.clone(), inherited, holders)?;
-    if let Some(heir) = heir {
-        let (sockets, of_systemd) = heir.listeners(&config.listen)?;
-        listener = listener.continuing(sockets, of_systemd)?;
-    }
-    if joined
-        && let Err((address, source)) = listener.open()
-        && (heir.is_some() || !may_heal(&source))
-    {
-        return Err(cannot_listen("listen", address, source));
-    }
-    Ok(listener)
-}
-
-fn share(
-    config: &Config,
-    bounds: Bounds,
-    store: Arc<Store>,
-    metrics: &Metrics,
-    reloads: Reloads,
-) -> Arc<Shared> {
-    let settings = config.proxy_settings();
-    let (tasks, memory) = (TaskTracker::new(), Budget::new(settings.memory));
-    let (directory, spool) = (
-        settings.spool_directory.clone(),
-        Budget::new(settings.spool),
-    );
-    let (drain, noded) = (CancellationToken::new(), config.upstream_settings());
-    let handles = Handles {
-        store: Arc::clone(&store),
-        memory: memory.clone(),
-        metrics: Arc::clone(&metrics.upstream),
-        tasks: tasks.clone(),
-        closing: drain.clone(),
-    };
-    let upstream = Upstream::new(noded, handles);
-    Arc::new(Shared {
-        host: rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
-        store,
-        upstream,
-        overload: Overload::new(bounds),
-        connections: Budget::new(bounds.connections as u64 + 1), // the first is always free
-        bodies: Bodies::new(settings.body, memory, directory, spool),
-        metrics: Arc::clone(&metrics.proxy),
-        policy: config.policy.clone(),
-        settings,
-        drain,
-        stopped: CancellationToken::new(),
-        tasks,
-        refusals: Refusals::default(),
-        sightings: Sightings::default(),
-        reloads,
-        started: Instant::now(),
-    })
-}
-
-/// The error for a port of this configuration key.
-fn cannot_listen(key: &'static str, address: SocketAddr, source: io::Error) -> StartError {
-    StartError::Bind {
-        key,
-        address,
-        source,
     }
 }

@@ -208,7 +208,7 @@ fn systemd_is_told_everything() {
     let mut proxy = stage.proxy;
     let ready = manager.wait_for("READY=1");
     assert!(ready.contains("STATUS=1 candidates admitted"), "{ready}");
-    for _ in 0..2 {
+    for handovers in 1..=2 {
         proxy.signal(Signal::HUP);
         let reloading = manager.wait_for("RELOADING=1");
         let clock = reloading
@@ -218,7 +218,13 @@ fn systemd_is_told_everything() {
             clock.is_some_and(|usec| usec.parse::<u64>().is_ok()),
             "{reloading}"
         );
+        manager.wait_for("MAINPID=");
         manager.wait_for("READY=1");
+        proxy.wait_for("the old process says whom to signal next", |p| {
+            p.lines_with("a new process serves; this one finishes what it has")
+                .len()
+                == handovers
+        });
     }
     proxy.write_map(&[
         ("uuid-1", &stage.client),
