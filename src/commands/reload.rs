@@ -1,4 +1,6 @@
 //! `noded-proxy reload`: asks a running proxy to hand over, and waits for the verdict.
+//!
+//! It never judges a file beyond the configuration: the new process does.
 
 use std::process::ExitCode;
 use std::thread::sleep;

@@ -1,4 +1,4 @@
-//! How many connections fit into the limit on open files.
+//! How many connections fit into the limit on open files. It never raises that limit.
 
 use tracing::warn;
 

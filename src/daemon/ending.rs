@@ -1,4 +1,4 @@
-//! How a process ends: drained, or after it was replaced.
+//! How a process ends: drained, or after it was replaced. It never decides when.
 
 use std::time::{Duration, Instant};
 

@@ -14,6 +14,7 @@ use rules::authz::Mode;
 use crate::daemon::handover::Holds;
 use crate::daemon::report::{Health, Kind};
 use crate::daemon::sandbox::Layer;
+use crate::daemon::slot_gauges::SlotGauges;
 use crate::metrics::{Counter, Gauge, Gauges, Maker, Registry, Row};
 use crate::proxy::http::Bodies;
 use crate::proxy::upstream::{self, Load};
@@ -41,15 +42,6 @@ pub struct Metrics {
     predecessor_slots: Gauge,
     slots: SlotGauges,
     registry: Registry,
-}
-
-/// The load of the slots at the moment of a scrape.
-#[derive(Debug)]
-struct SlotGauges {
-    most: Gauge,
-    in_use: Gauge,
-    waiting: Gauge,
-    warm: Gauge,
 }
 
 impl Metrics {
@@ -144,26 +136,6 @@ impl Metrics {
         slots.in_use.set(load.in_use as i64);
         slots.waiting.set(load.waiting as i64);
         slots.warm.set(load.warm as i64);
-    }
-}
-
-impl SlotGauges {
-    fn new(make: &mut Maker) -> Self {
-        Self {
-            most: make.gauge(
-                "slots",
-                "Connections to noded allowed at a time (max_clients)",
-            ),
-            in_use: make.gauge(
-                "slots_in_use",
-                "Slots taken: running RPCs and warm connections",
-            ),
-            waiting: make.gauge("queue_length", "RPCs that wait for a slot"),
-            warm: make.gauge(
-                "warm_connections",
-                "Connections to noded opened in advance that wait to be used",
-            ),
-        }
     }
 }
 

@@ -12,5 +12,6 @@ mod parts;
 pub mod report;
 pub mod sandbox;
 pub mod server;
+mod slot_gauges;
 mod start_error;
 pub mod systemd;

@@ -1,4 +1,4 @@
-//! Makes single parts of the daemon from the configuration.
+//! Makes single parts of the daemon from the configuration. It never runs one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

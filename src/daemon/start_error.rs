@@ -1,4 +1,4 @@
-//! How a run ends, or why it cannot begin.
+//! How a run ends, or why it cannot begin. It never says what was in a file.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! A line of text with descriptors over a local socket (unix(7), SCM_RIGHTS).
+//! A line of text with descriptors over a local socket (unix(7), SCM_RIGHTS). It never
+//! looks at what the line says.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;

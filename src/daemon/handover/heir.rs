@@ -1,4 +1,4 @@
-//! The new process's side: what it was given, and what it says.
+//! The new process's side: what it was given, and what it says. It never opens a port.
 
 use std::fmt::Display;
 use std::io;

@@ -1,6 +1,7 @@
 //! What the two processes tell each other: one JSON document a line, each once, in this order:
 //! [`Offer`], [`Verdict`], [`TakeOver`]. After that the old one sends a byte for each slot that it
-//! is done with, and the new one may send [`DRAIN`].
+//! is done with, and the new one may send [`DRAIN`]. No message ever
+//! has a key or a request in it.
 
 use std::io;
 use std::net::SocketAddr;

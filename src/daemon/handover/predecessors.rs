@@ -1,4 +1,5 @@
-//! Processes that were replaced and still serve: what they hold, and when they end.
+//! Processes that were replaced and still serve: what they hold, and when they end. It never
+//! ends one by force.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
