@@ -54,13 +54,14 @@ pub enum Command {
     ///
     /// Exit status: 0 it is ready and not degraded, 1 otherwise.
     Status(StatusArgs),
-    /// Have a fresh process take over from a running proxy, with program and configuration as on disk.
+    /// Have a fresh process take over from a running proxy.
     ///
+    /// It runs program and configuration as they are on disk.
     /// `systemctl reload` runs it. The old process finishes its RPCs, however long they take, and
     /// ends then. If the new one cannot serve, nothing changes, and the reason is printed.
     ///
-    /// Exit status: 0 the new process serves, 1 the old one goes on, 64 wrong configuration: nothing was
-    /// asked of it.
+    /// Exit status: 0 the new process serves, 1 the old one goes on, 64 wrong
+    /// configuration.
     Reload(ReloadArgs),
     /// Explain whether a certificate is admitted, why, and what to do.
     ///
