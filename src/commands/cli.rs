@@ -242,10 +242,7 @@ pub struct ReloadArgs {
     /// Where the configuration file is.
     #[command(flatten)]
     pub file: FileArgs,
-    /// The running proxy to ask.
-    #[command(flatten)]
-    pub admin: AdminArgs,
-    /// Whose that proxy is.
+    /// Where the running proxy is asked.
     #[command(flatten)]
     pub state: StateArgs,
 }

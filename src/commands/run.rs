@@ -38,7 +38,7 @@ pub fn main(args: &RunArgs) -> ExitCode {
             return exit::failure(why);
         }
     };
-    match server::serve(&config, &log, heir.as_ref()) {
+    match server::serve(&config, &log, heir) {
         Ok(Outcome::Drained) => ExitCode::SUCCESS,
         Ok(Outcome::Cut(_)) => ExitCode::FAILURE,
         Err(error) => {

@@ -134,7 +134,6 @@ pub fn enter(plan: &Plan) -> Result<Report, Error> {
             | AccessFs::MakeBlock
             | AccessFs::MakeChar
             | AccessFs::MakeFifo
-            | AccessFs::MakeSock
             | AccessFs::IoctlDev);
     let port =
         |access: AccessNet| move |port: &u16| Ok::<_, RulesetError>(NetPort::new(*port, access));

@@ -18,7 +18,9 @@ use crate::daemon::admin_port::AdminPort;
 use crate::daemon::announce::{Announcer, announce_mode};
 use crate::daemon::bounds::fitting;
 use crate::daemon::ending::{drain, finish};
-use crate::daemon::handover::{AdminSocket, Estate, Heir, Predecessors, Retired, Spawner};
+use crate::daemon::handover::{
+    AdminSocket, Asked, Doors, Estate, Heir, Predecessors, Retired, Spawner, Wish, left_behind,
+};
 use crate::daemon::logging::Log;
 use crate::daemon::metrics::Metrics;
 use crate::daemon::parts::{admin_port, listener, share, warn_of, without_faults};
@@ -40,9 +42,9 @@ use rules::Named;
 pub(crate) fn serve(
     config: &Config,
     log: &Log,
-    heir: Option<&Heir>,
+    mut heir: Option<Heir>,
 ) -> Result<Outcome, StartError> {
-    let served = serve_until_stopped(config, log, heir);
+    let served = serve_until_stopped(config, log, &mut heir);
     if let (Err(error), Some(heir)) = (&served, heir) {
         heir.fail(error);
     }
@@ -52,7 +54,7 @@ pub(crate) fn serve(
 fn serve_until_stopped(
     config: &Config,
     log: &Log,
-    heir: Option<&Heir>,
+    heir: &mut Option<Heir>,
 ) -> Result<Outcome, StartError> {
     let ports = config.listen.iter().chain([&config.admin]);
     let holders = Holders::of(&Vec::from_iter(ports.map(SocketAddr::port)));
@@ -70,11 +72,11 @@ fn serve_until_stopped(
                 _ = int.recv() => info!("SIGINT: draining"),
             }
         };
-        let mut server = Server::knowing(holders, config, heir)?;
+        let mut server = Server::knowing(holders, config, heir.as_ref())?;
         server.admin.set_log(log.queue());
         server.estate.spawner = spawner.ok();
         let mut server = server.inside(sandbox);
-        if let Some(heir) = heir {
+        if let Some(heir) = heir.take() {
             server.take_over(heir)?;
         }
         server.run(stop).await
@@ -111,7 +113,8 @@ impl Server {
         let store = Store::new(config.access());
         announce_mode(config.admission.mode, &metrics);
         let handles = (Arc::clone(&store), Arc::clone(&metrics.trust));
-        let (paths, settings) = (config.paths(), config.reload_settings());
+        let (paths, mut settings) = (config.paths(), config.reload_settings());
+        settings.keeps_state = heir.is_none(); // until it takes over, it is another process's
         let reloader = Reloader::new(paths, handles.0, handles.1, settings);
         let (reloads, first) = watch(reloader, &store);
         let shared = share(config, bounds, store, &metrics, reloads.clone());
@@ -124,6 +127,10 @@ impl Server {
         let workers = Workers::for_each_processor(tls::prepare_thread)?;
         let drain_timeout = config.drain_timeout;
         let slots = Arc::clone(shared.upstream.slots());
+        let alive = match heir {
+            Some(_) => Vec::new(), // it is told when it takes over
+            None => left_behind(&config.state_dir),
+        };
         let estate = Estate {
             spawner: None,
             listen: config.listen.clone(),
@@ -131,9 +138,12 @@ impl Server {
             opened: listener.opened(),
             admin: config.admin,
             admin_socket: AdminSocket::default(),
-            predecessors: Predecessors::new(Vec::new(), Arc::clone(&slots)),
+            predecessors: Predecessors::new(alive, Arc::clone(&slots)),
             slots,
             attempts: 0,
+            state_dir: config.state_dir.clone(),
+            reloads: reloads.clone(),
+            doors: Doors::default(),
         };
         Ok(Self {
             shared,
@@ -149,11 +159,12 @@ impl Server {
     }
 
     /// Waits until the process before this one lets it serve.
-    fn take_over(&mut self, heir: &Heir) -> io::Result<()> {
-        let slots = Arc::clone(&self.estate.slots);
+    fn take_over(&mut self, heir: Heir) -> io::Result<()> {
+        let (attempts, slots) = (heir.attempts(), Arc::clone(&self.estate.slots));
         self.estate.predecessors = Predecessors::new(heir.take_over()?, slots);
-        self.estate.attempts = heir.attempts();
-        self.admin.set_handovers(heir.attempts(), None);
+        self.estate.attempts = attempts;
+        self.reloads.own_state();
+        self.admin.set_handovers(attempts, None);
         Ok(())
     }
 
@@ -197,6 +208,7 @@ impl Server {
             drain_timeout,
         } = self;
         let hangup = signal(SignalKind::hangup())?;
+        estate.open();
         admin_port.tell();
         admin.set_predecessors(&estate.predecessors);
         let (answering, keep) = (Arc::clone(&admin), Arc::clone(&estate.admin_socket));
@@ -219,7 +231,7 @@ impl Server {
         let mut stop = pin!(stop);
         let retired = tokio::select! {
             () = &mut stop => None,
-            retired = hand_over_on_hangup(hangup, reloads.clone(), admin, &mut estate) => Some(retired),
+            retired = hand_over_when_asked(hangup, reloads.clone(), admin, &mut estate) => Some(retired),
         };
         systemd::stopping();
         metrics.draining.set(1);
@@ -245,9 +257,9 @@ impl Server {
     }
 }
 
-/// At each SIGHUP reads the files again, and starts a fresh process from what is on disk. Returns
-/// when that one has taken over. systemd is told in either case.
-async fn hand_over_on_hangup(
+/// At each SIGHUP, and when somebody asks for it, reads the files again and starts a fresh process
+/// from what is on disk. Returns when that one has taken over. systemd is told in either case.
+async fn hand_over_when_asked(
     mut hangup: Signal,
     reloads: Reloads,
     admin: Arc<Admin>,
@@ -255,18 +267,21 @@ async fn hand_over_on_hangup(
 ) -> Retired {
     let mut listening = estate.listen();
     loop {
-        if hangup.recv().await.is_none() {
-            std::future::pending::<()>().await;
-        }
-        info!("SIGHUP: reading candidate map and server.pem again");
+        let asked = tokio::select! {
+            Some(()) = hangup.recv() => None,
+            wish = estate.wish() => match wish {
+                Wish::Main(retired) => return replaced(retired),
+                Wish::Reload(asked) => Some(asked),
+            },
+        };
+        let by = asked.as_ref().map_or("SIGHUP", |_| "reload");
+        info!(by, "reading candidate map and server.pem again");
         systemd::reloading();
         reloads.now().await;
-        match estate.hand_over(&mut listening).await {
-            Ok(retired) => {
-                let pid = retired.successor();
-                info!(pid, "a new process serves; this one finishes what it has");
-                return retired;
-            }
+        let handed = estate.hand_over(&mut listening).await;
+        asked.inspect(|asked: &Asked| asked.tell(&handed));
+        match handed {
+            Ok(retired) => return replaced(retired),
             Err(why) => {
                 error!(why, "no handover: this process goes on as before");
                 admin.set_handovers(estate.attempts, Some(why));
@@ -274,4 +289,10 @@ async fn hand_over_on_hangup(
             }
         }
     }
+}
+
+fn replaced(retired: Retired) -> Retired {
+    let pid = retired.successor();
+    info!(pid, "a new process serves; this one finishes what it has");
+    retired
 }

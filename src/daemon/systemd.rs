@@ -61,6 +61,11 @@ pub fn replaced_by(pid: u32) {
     REPLACED.store(true, Ordering::Relaxed);
 }
 
+/// It is not after all: that one has ended.
+pub fn not_replaced() {
+    REPLACED.store(false, Ordering::Relaxed);
+}
+
 /// The drain begins.
 pub fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);

@@ -113,6 +113,22 @@ impl Reloader {
         self.unwatched = fault;
     }
 
+    /// From now on the state directory is this process's: reads what others kept there, and keeps
+    /// it.
+    pub(super) fn own_state(&mut self) {
+        let directory = &*self.paths.state_dir;
+        self.keeper.own();
+        self.learned = Learned::load(directory, true);
+        self.seats = SeatFile::new(directory, true, self.settings.pins_master);
+    }
+
+    /// From now on the state directory is another process's.
+    pub(super) fn leave_state(&mut self) {
+        self.keeper.leave();
+        self.learned.leave();
+        self.seats.leave();
+    }
+
     /// Looks at the state directory. Returns whether there is news of it.
     pub(super) fn look_at_state(&mut self) -> bool {
         self.keeper.look()

@@ -124,6 +124,11 @@ impl SeatFile {
         }
     }
 
+    /// From now on the file is another process's: what that one writes is read.
+    pub(super) fn leave(&mut self) {
+        (self.writes, self.unsaved) = (false, false);
+    }
+
     /// While the file is being written, the seat of the last reading holds.
     pub(super) fn hold(&mut self, is_held: bool) {
         self.is_held = is_held && self.last.is_some();

@@ -13,7 +13,8 @@ use crate::support::wait_until;
 
 fn reload(stage: &Stage) -> Output {
     Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
-        .args(["reload", "--admin", &stage.proxy.admin().to_string()])
+        .args(["reload", "--state-dir"])
+        .arg(stage.proxy.dir().join("state"))
         .output()
         .unwrap()
 }

@@ -1,10 +1,13 @@
 //! The new process's side: what it was given, and what it says. It never opens a port.
 
 use std::fmt::Display;
+use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+
+use rustix::stdio::dup2_stdin;
 
 use super::message::{Offer, TakeOver, Verdict, read, write};
 use super::predecessors::Predecessor;
@@ -25,6 +28,7 @@ impl Heir {
             return Ok(None);
         }
         let link = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        dup2_stdin(File::open("/dev/null")?)?; // the link must end with what is made of this
         let Some((line, sockets)) = super::descriptors::receive(&link)? else {
             return Err(gone());
         };
@@ -66,8 +70,9 @@ impl Heir {
         }
     }
 
-    /// Says that this process can serve, and waits until it may.
-    pub(in crate::daemon) fn take_over(&self) -> io::Result<Vec<Predecessor>> {
+    /// Says that this process can serve, and waits until it may. What it was given is either in use
+    /// by now, or closed with this.
+    pub(in crate::daemon) fn take_over(self) -> io::Result<Vec<Predecessor>> {
         let pid = std::process::id();
         write(&self.link, &Verdict::Ready { pid })?;
         let take_over: TakeOver = read(&self.link)?.ok_or_else(gone)?;

@@ -7,34 +7,42 @@
 //! new     accepts; gets a byte for each slot that the old one is done with; its end gives the rest
 //! ```
 //!
-//! Until `TakeOver` nothing has changed, whatever happens to the new process. It never decides
-//! about a peer, and no key goes over the link.
+//! Until `TakeOver` nothing has changed, whatever happens to the new process. When it crashes later,
+//! the service manager starts another one, which finds the old ones ([`door`]). This room never
+//! decides about a peer, and no key goes over the link.
 
 mod descriptors;
+mod door;
 mod heir;
 mod message;
 mod predecessors;
+mod retired;
 mod spawner;
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
+use tracing::warn;
 
 use crate::daemon::systemd;
 use crate::proxy::listener::Opened;
 use crate::proxy::upstream::{NodedStream, Slots};
-use message::{DRAIN, Offer, SLOT, TakeOver, Verdict, read, write};
+use crate::trust::Reloads;
+use door::{Door, knock};
+use message::{Offer, TakeOver, Verdict, read, write};
 
+pub use door::ask_for_handover;
+pub(in crate::daemon) use door::left_behind;
 pub use heir::Heir;
 pub use message::Holds;
 pub(in crate::daemon) use predecessors::Predecessors;
+pub(in crate::daemon) use retired::Retired;
 pub use spawner::{Spawner, main as spawner_main};
 
 /// Longest wait for a new process to get ready.
@@ -56,20 +64,68 @@ pub(in crate::daemon) struct Estate {
     pub(in crate::daemon) predecessors: Arc<Predecessors>,
     /// Handovers that were tried.
     pub(in crate::daemon) attempts: u64,
+    pub(in crate::daemon) state_dir: PathBuf,
+    pub(in crate::daemon) reloads: Reloads,
+    pub(in crate::daemon) doors: Doors,
 }
 
-/// A process that was replaced: the link to its successor, and the slots that it passes on.
+/// Where this process is found.
+#[derive(Debug, Default)]
+pub(in crate::daemon) struct Doors {
+    control: Option<Door>,
+    /// Open after a successor ended at the last moment: it may have been the main process.
+    disputed: Option<Door>,
+}
+
+/// Another process is to serve.
+pub(in crate::daemon) enum Wish {
+    /// Somebody asks for a reload.
+    Reload(Asked),
+    /// The service manager has started it already.
+    Main(Retired),
+}
+
+/// Who asked for a reload.
 #[derive(Debug)]
-pub(in crate::daemon) struct Retired {
-    successor: u32,
-    link: UnixStream,
-    freed: UnboundedReceiver<usize>,
+pub(in crate::daemon) struct Asked(UnixStream);
+
+impl Asked {
+    /// Says how it went.
+    pub(in crate::daemon) fn tell(&self, handed: &Result<Retired, String>) {
+        let verdict = match handed {
+            Ok(retired) => Verdict::Ready {
+                pid: retired.successor(),
+            },
+            Err(why) => Verdict::Failed(why.clone()),
+        };
+        let _ = write(&self.0, &verdict); // nobody waits for it any more
+    }
 }
 
 impl Estate {
     /// Listens to the predecessors, until the set is dropped.
     pub(in crate::daemon) fn listen(&self) -> JoinSet<()> {
         self.predecessors.listen()
+    }
+
+    /// Opens the door at which a reload is asked for.
+    pub(in crate::daemon) fn open(&mut self) {
+        let door = Door::control(&self.state_dir);
+        let door = door.inspect_err(|error| {
+            warn!(%error, "nobody can ask for a reload, except by SIGHUP");
+        });
+        self.doors.control = door.ok();
+    }
+
+    /// Waits until somebody wants another process to serve.
+    pub(in crate::daemon) async fn wish(&mut self) -> Wish {
+        tokio::select! {
+            asked = knock(self.doors.control.as_ref()) => Wish::Reload(Asked(asked)),
+            link = knock(self.doors.disputed.as_ref()) => match self.doors.disputed.take() {
+                Some(door) => Wish::Main(Retired::found(link, Arc::clone(&self.slots), door)),
+                None => std::future::pending().await, // it was there a moment ago
+            },
+        }
     }
 
     /// Starts a successor, and hands over when it is ready. The error says why it is not; then
@@ -79,38 +135,53 @@ impl Estate {
         listening: &mut JoinSet<()>,
     ) -> Result<Retired, String> {
         self.attempts += 1;
-        let (link, pid) = match self.try_start().await {
-            Ok(ready) => ready,
-            Err(why) => {
-                if let Some(spawner) = &mut self.spawner {
-                    let _ = spawner.end_it(); // then it can start nothing more, and the next says so
-                }
-                return Err(why);
-            }
+        let handed = match self.try_start().await {
+            Ok(ready) => self.retire(ready, listening).await,
+            Err(why) => Err(why),
         };
-        if let Some(spawner) = self.spawner.take() {
-            let _ = spawner.leave(); // it ends by itself, too
+        match (&handed, self.spawner.take()) {
+            (Ok(_), Some(spawner)) => {
+                let _ = spawner.leave(); // it ends by itself, too
+            }
+            (Err(_), Some(mut spawner)) => {
+                let _ = spawner.end_it(); // then it can start nothing more, and the next says so
+                self.spawner = Some(spawner);
+            }
+            (_, None) => {}
         }
+        handed
+    }
+
+    /// Gives everything to a successor that is ready.
+    async fn retire(
+        &mut self,
+        (link, pid): (UnixStream, u32),
+        listening: &mut JoinSet<()>,
+    ) -> Result<Retired, String> {
         listening.shutdown().await; // what they say from now on is read by the successor
+        self.reloads.leave_state().await;
+        self.doors.disputed = None; // it has the same name
+        let door = Door::replaced(&self.state_dir);
+        let door = door.inspect_err(|error| {
+            warn!(%error, "this process is not found again if the new one crashes");
+        });
         let mut predecessors = self.predecessors.list();
-        let (passes_on, freed) = unbounded_channel();
-        let slots = self.slots.retire(passes_on);
-        let own = std::process::id();
-        predecessors.push(Holds { pid: own, slots });
+        let (retired, holds) = Retired::new((link, pid), Arc::clone(&self.slots));
+        predecessors.push(holds);
         systemd::replaced_by(pid);
-        let told = write(&link, &TakeOver { predecessors });
-        self.admin_socket
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Err(error) = told {
-            tracing::error!(pid, %error, "the new process has ended; the service manager restarts it");
+        if let Err(error) = retired.tell(&TakeOver { predecessors }) {
+            // The service manager may take that one for the main process, and start another one.
+            self.doors.disputed = door.ok();
+            self.slots.resume();
+            systemd::not_replaced();
+            self.reloads.own_state();
+            *listening = self.listen();
+            return Err(format!("the new process ended when it was ready: {error}"));
         }
-        Ok(Retired {
-            successor: pid,
-            link,
-            freed,
-        })
+        let admin = &self.admin_socket;
+        admin.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.predecessors.leave();
+        Ok(retired.with(door.ok()))
     }
 
     async fn try_start(&self) -> Result<(UnixStream, u32), String> {
@@ -160,42 +231,5 @@ impl Estate {
         let line = serde_json::to_string(&offer).map_err(io::Error::other)?;
         descriptors::send(&link, &line, &fds)?;
         Ok(link)
-    }
-}
-
-impl Retired {
-    /// The process that took over.
-    pub(in crate::daemon) fn successor(&self) -> u32 {
-        self.successor
-    }
-
-    /// Passes slots on for as long as the process lives. Returns when the successor is stopped,
-    /// and so must be this process; never if the successor just ends.
-    pub(in crate::daemon) async fn pass_on(self) {
-        let Self {
-            link, mut freed, ..
-        } = self;
-        if link.set_nonblocking(true).is_err() {
-            return;
-        }
-        let Ok(mut link) = tokio::net::UnixStream::from_std(link) else {
-            return;
-        };
-        let (mut from, mut to) = link.split();
-        let mut word = [0];
-        let mut told = true;
-        loop {
-            tokio::select! {
-                slots = freed.recv() => {
-                    let slots = slots.unwrap_or_default();
-                    let _ = to.write_all(&vec![SLOT; slots]).await; // it may have ended
-                }
-                read = from.read(&mut word), if told => match read {
-                    Ok(1) if word[0] == DRAIN => return,
-                    Ok(1) => {}
-                    Ok(_) | Err(_) => told = false,
-                },
-            }
-        }
     }
 }

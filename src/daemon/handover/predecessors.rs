@@ -108,6 +108,11 @@ impl Predecessors {
         }
     }
 
+    /// A successor has their links, and nobody else: the end of a link says that it has crashed.
+    pub(super) fn leave(&self) {
+        self.lock().clear();
+    }
+
     /// Waits until all have ended.
     pub(in crate::daemon) async fn ended(&self) {
         let _ = self.left.subscribe().wait_for(|left| *left == 0).await;

@@ -207,13 +207,21 @@ impl<C> Slots<C> {
         self.serve(inner);
     }
 
-    /// A successor takes over. Each slot that this process is done with goes to `successor`.
-    /// Returns how many it keeps until then.
+    /// A successor takes over, or another one if there was one before. Each slot that this process
+    /// is done with goes to `successor`. Returns how many it keeps until then.
     pub fn retire(&self, successor: UnboundedSender<usize>) -> usize {
         let mut inner = self.lock();
         inner.successor = Some(successor);
         let in_use = inner.in_use;
         inner.share.retire(self.most, in_use)
+    }
+
+    /// After [`Slots::retire`]: there is no successor after all.
+    pub fn resume(self: &Arc<Self>) {
+        let mut inner = self.lock();
+        inner.successor = None;
+        inner.share.resume();
+        self.serve(inner);
     }
 
     /// After [`Slots::retire`]: no new request can come.

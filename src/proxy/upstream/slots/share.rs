@@ -23,7 +23,10 @@ impl Share {
 
     /// The same for slow procedures. What predecessors have counts as slow, because it may be.
     pub(super) fn limit_slow(&self, most_slow: usize) -> usize {
-        most_slow.saturating_sub(self.before)
+        match self.kept {
+            Some(_) => most_slow,
+            None => most_slow.saturating_sub(self.before),
+        }
     }
 
     /// Predecessors have so many slots.
@@ -32,11 +35,16 @@ impl Share {
     }
 
     /// A successor takes over: from now on this process only finishes what it has. Returns how many
-    /// slots it keeps.
+    /// slots it keeps; the same if that was so before.
     pub(super) fn retire(&mut self, most: usize, in_use: usize) -> usize {
         let kept = (in_use + 1).min(self.limit(most));
-        (self.before, self.kept) = (0, Some(kept));
+        self.kept = Some(kept);
         kept
+    }
+
+    /// There is no successor after all.
+    pub(super) fn resume(&mut self) {
+        self.kept = None;
     }
 
     /// No request can come any more.
