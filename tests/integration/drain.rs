@@ -4,18 +4,17 @@ use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::Path;
 use std::thread;
 
 use rustix::process::Signal;
-use tempfile::TempDir;
 
 use crate::support::client::{read_response, request, reset, rpc, send};
+use crate::support::manager::Manager;
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, replace};
 use crate::support::stage::{Stage, read_all};
 use crate::support::stub::StubNoded;
-use crate::support::{PATIENCE, wait_until};
+use crate::support::wait_until;
 
 fn wait_draining(stage: &Stage) {
     stage.proxy.wait_for("the drain begins", |p| {
@@ -165,41 +164,6 @@ fn an_inherited_socket_refuses_while_the_node_is_in_no_cluster() {
     assert_eq!(rpc(address, &client, "version", "[]").unwrap().status, 502); // noded is not there
 }
 
-/// systemd's side of sd_notify(3).
-struct Manager {
-    dir: TempDir,
-    socket: UnixDatagram,
-}
-
-impl Manager {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let socket = UnixDatagram::bind(dir.path().join("notify")).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { dir, socket }
-    }
-
-    fn path(&self) -> String {
-        let path: &Path = self.dir.path();
-        format!("NOTIFY_SOCKET={}", path.join("notify").display())
-    }
-
-    /// Reads messages until one has a line that begins so.
-    fn wait_for(&self, line: &str) -> String {
-        let mut buffer = [0; 4096];
-        loop {
-            let length = self
-                .socket
-                .recv(&mut buffer)
-                .unwrap_or_else(|e| panic!("no {line}: {e}"));
-            let message = String::from_utf8(buffer[..length].to_vec()).unwrap();
-            if message.lines().any(|found| found.starts_with(line)) {
-                return message;
-            }
-        }
-    }
-}
-
 #[test]
 fn systemd_is_told_everything() {
     let manager = Manager::new();
@@ -256,10 +220,7 @@ fn systemd_is_told_ready_while_the_node_is_in_no_cluster() {
 fn a_manager_with_an_abstract_socket_is_told_too() {
     let name = format!("noded-proxy-test-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
-    let socket = UnixDatagram::bind_addr(&address).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let manager = Manager { dir, socket };
+    let manager = Manager::at(UnixDatagram::bind_addr(&address).unwrap());
     let variable = format!("NOTIFY_SOCKET=@{name}");
     let wrapper = ["env", &variable];
     let stage = Stage::built(StubNoded::usual(), |proxy| proxy.through(&wrapper));

@@ -1,42 +1,17 @@
 //! A fresh process takes over, and the old one finishes what it has.
 
 use std::fs;
-use std::net::TcpListener;
-use std::process::{Command, Output};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::client::{read_response, request, send};
+use crate::support::client::{admitted, read_response, request, send};
+use crate::support::handing::{kill, main_pid, predecessors, reload, reloaded, wait_kept};
+use crate::support::pki::Identity;
 use crate::support::stage::Stage;
 use crate::support::stub::StubNoded;
 use crate::support::wait_until;
-
-fn reload(stage: &Stage) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
-        .args(["reload", "--state-dir"])
-        .arg(stage.proxy.dir().join("state"))
-        .output()
-        .unwrap()
-}
-
-#[track_caller]
-fn reloaded(stage: &Stage) -> i32 {
-    let output = reload(stage);
-    assert!(output.status.success(), "{output:?}");
-    main_pid(stage)
-}
-
-fn main_pid(stage: &Stage) -> i32 {
-    stage.proxy.status()["handover"]["pid"].as_i64().unwrap() as i32
-}
-
-fn predecessors(stage: &Stage) -> f64 {
-    stage.proxy.metric("noded_proxy_predecessors")
-}
-
-fn kill(pid: i32) {
-    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
-}
 
 #[test]
 fn running_rpcs_end_in_the_old_process_and_both_keep_to_the_limit() {
@@ -47,12 +22,10 @@ fn running_rpcs_end_in_the_old_process_and_both_keep_to_the_limit() {
         send(stream, request("version", "[1]"));
     }
     stage.stub.wait_holding(3);
-    let old = main_pid(&stage);
-    assert_ne!(reloaded(&stage), old);
-    assert_eq!(predecessors(&stage), 1.0);
-    stage.proxy.wait_for("the old one keeps what it uses", |p| {
-        p.metric("noded_proxy_predecessor_slots") == 3.0
-    });
+    let old = main_pid(&stage.proxy);
+    assert_ne!(reloaded(&stage.proxy), old);
+    assert_eq!(predecessors(&stage.proxy), 1.0);
+    wait_kept(&stage.proxy, 3);
     let mut more: Vec<_> = (0..3).map(|_| stage.connect()).collect();
     for stream in &mut more {
         send(stream, request("version", "[2]"));
@@ -64,9 +37,9 @@ fn running_rpcs_end_in_the_old_process_and_both_keep_to_the_limit() {
         assert_eq!(read_response(stream).status, 200);
     }
     assert_eq!(stage.stub.accepted(), 6);
-    stage
-        .proxy
-        .wait_for("the old one has ended", |_| predecessors(&stage) == 0.0);
+    stage.proxy.wait_for("the old one has ended", |_| {
+        predecessors(&stage.proxy) == 0.0
+    });
 }
 
 #[test]
@@ -81,12 +54,10 @@ fn two_reloads_in_a_row_add_up() {
         send(&mut stream, request("version", "[]"));
         stage.stub.wait_holding(count);
         streams.push(stream);
-        reloaded(&stage);
-        stage.proxy.wait_for("each keeps its own", |p| {
-            p.metric("noded_proxy_predecessor_slots") == count as f64
-        });
+        reloaded(&stage.proxy);
+        wait_kept(&stage.proxy, count);
     }
-    assert_eq!(predecessors(&stage), 2.0);
+    assert_eq!(predecessors(&stage.proxy), 2.0);
     let mut waits = stage.connect();
     send(&mut waits, request("version", "[]"));
     stage.wait_load(0, 1);
@@ -103,7 +74,7 @@ fn two_reloads_in_a_row_add_up() {
 #[test]
 fn a_reload_that_fails_says_why_and_changes_nothing() {
     let stage = Stage::new(StubNoded::usual());
-    let old = main_pid(&stage);
+    let old = main_pid(&stage.proxy);
     let config = stage.proxy.dir().join("config.toml");
     let good = [
         &config,
@@ -118,18 +89,18 @@ fn a_reload_that_fails_says_why_and_changes_nothing() {
         (2, "-----BEGIN", "server.pem"),
     ] {
         fs::write(&good[at].0, content).unwrap();
-        let output = reload(&stage);
+        let output = reload(&stage.proxy);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{content}: {output:?}");
         assert!(
             told.contains("nothing has changed") && told.contains(word),
             "{content}: {told}"
         );
-        assert_eq!(main_pid(&stage), old);
+        assert_eq!(main_pid(&stage.proxy), old);
         assert_eq!(stage.rpc("version", "[]").status, 200);
         fs::write(&good[at].0, &good[at].1).unwrap();
     }
-    assert_ne!(reloaded(&stage), old);
+    assert_ne!(reloaded(&stage.proxy), old);
     assert_eq!(stage.rpc("version", "[]").status, 200);
 }
 
@@ -144,8 +115,8 @@ fn a_demotion_reaches_a_request_in_the_old_process() {
     stage.proxy.wait_for("it is open", |p| {
         p.metric("noded_proxy_connections_open") == 1.0
     });
-    let old = main_pid(&stage);
-    reloaded(&stage);
+    let old = main_pid(&stage.proxy);
+    reloaded(&stage.proxy);
     stage
         .proxy
         .write_map(&[("uuid-2", &stage.pki.client("node2"))]);
@@ -166,7 +137,7 @@ fn a_socket_of_systemd_is_handed_over() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let stage = Stage::built(StubNoded::usual(), |proxy| proxy.inheriting(&socket));
     for _ in 0..2 {
-        reloaded(&stage);
+        reloaded(&stage.proxy);
         assert_eq!(stage.rpc("version", "[]").status, 200);
     }
     assert_eq!(stage.stub.accepted(), 2);
@@ -178,7 +149,7 @@ fn a_killed_successor_leaves_the_rpcs_of_the_old_process_alone() {
     let mut stream = stage.connect();
     send(&mut stream, request("version", "[]"));
     stage.stub.wait_holding(1);
-    kill(reloaded(&stage));
+    kill(reloaded(&stage.proxy));
     stage.stub.release_all();
     assert_eq!(read_response(&mut stream).status, 200);
     assert_eq!(stage.stub.accepted(), 1);
@@ -190,7 +161,7 @@ fn a_stop_ends_the_old_process_too() {
     let mut stream = stage.connect();
     send(&mut stream, request("version", "[]"));
     stage.stub.wait_holding(1);
-    let new = Pid::from_raw(reloaded(&stage)).unwrap();
+    let new = Pid::from_raw(reloaded(&stage.proxy)).unwrap();
     kill_process(new, Signal::TERM).unwrap();
     wait_until("the old one is told", || {
         stage
@@ -209,9 +180,118 @@ fn a_connection_that_the_old_process_accepted_may_still_bring_its_request() {
     stage.proxy.wait_for("it is open", |p| {
         p.metric("noded_proxy_connections_open") == 1.0
     });
-    reloaded(&stage);
+    reloaded(&stage.proxy);
     assert_eq!(stage.rpc("version", "[]").status, 200);
     send(&mut early, request("node_info", "[]"));
     assert_eq!(read_response(&mut early).status, 200);
     assert_eq!(stage.stub.procedures(), ["version", "node_info"]);
+}
+
+/// Two writers would take turns for ever, and spoil each other's files.
+#[test]
+fn a_replaced_process_leaves_the_state_directory_alone() {
+    let stage = Stage::new(StubNoded::holding());
+    let mut stream = stage.connect();
+    send(&mut stream, request("version", "[]"));
+    stage.stub.wait_holding(1);
+    let kept = || fs::read_to_string(stage.proxy.state_path()).unwrap();
+    let before = kept();
+    kill(reloaded(&stage.proxy));
+    let other = stage.pki.client("node2");
+    let two = [("uuid-1", &stage.client), ("uuid-2", &other)];
+    let other_two = [("uuid-2", &other), ("uuid-3", &stage.client)];
+    for (map, read) in [(two, 3), (other_two, 4)] {
+        stage.proxy.write_map(&map);
+        // The next one is read when the one before is kept, if it is.
+        stage.proxy.wait_for("it is in force", |p| {
+            p.lines_with("candidate map in force").len() >= read
+        });
+    }
+    assert_eq!(kept(), before);
+    stage.stub.release_all();
+    assert_eq!(read_response(&mut stream).status, 200);
+}
+
+#[test]
+fn the_new_process_keeps_what_it_learns() {
+    let stage = Stage::new(StubNoded::usual());
+    let learned = |client: &Identity| {
+        let name = format!("state/learned/{}.pem", client.digest);
+        stage.proxy.dir().join(name).exists()
+    };
+    assert_eq!(stage.rpc("version", "[]").status, 200);
+    stage
+        .proxy
+        .wait_for("it is learned", |_| learned(&stage.client));
+    reloaded(&stage.proxy);
+    let known = stage.proxy.get("/certs").text();
+    assert!(known.contains("\"learned\""), "{known}");
+    let other = stage.pki.client("node2");
+    stage
+        .proxy
+        .write_map(&[("uuid-1", &stage.client), ("uuid-2", &other)]);
+    stage
+        .proxy
+        .wait_for("it is admitted", |p| admitted(p.addr(), &other));
+    stage.proxy.wait_for("it is learned", |_| learned(&other));
+    let kept = fs::read_to_string(stage.proxy.state_path()).unwrap();
+    assert!(kept.contains(&other.digest), "{kept}");
+}
+
+/// The new configuration has no policy, so nobody would need the name of the master.
+#[test]
+fn a_reload_that_fails_leaves_the_state_directory_alone() {
+    let stage = Stage::configured(
+        StubNoded::usual(),
+        "policy.allow_from_master_only = ['dangerous']",
+    );
+    let ssconf = stage.proxy.dir().join("ganeti/ssconf_master_node");
+    fs::write(ssconf, "node1.example.com\n").unwrap();
+    let seat = stage.proxy.dir().join("state/master");
+    stage.proxy.wait_for("it is kept", |_| seat.exists());
+    let inode = || fs::metadata(&seat).unwrap().ino();
+    let before = inode();
+    fs::write(stage.proxy.dir().join("config.toml"), "").unwrap();
+    let map = fs::read(stage.proxy.map_path()).unwrap();
+    fs::write(stage.proxy.map_path(), "uuid=").unwrap();
+    assert_eq!(reload(&stage.proxy).status.code(), Some(1));
+    assert_eq!(inode(), before);
+    fs::write(stage.proxy.map_path(), map).unwrap();
+    reloaded(&stage.proxy);
+    stage.proxy.wait_for("it is forgotten", |_| !seat.exists());
+}
+
+#[test]
+fn a_reload_may_change_the_addresses() {
+    let mut stage = Stage::built(StubNoded::usual(), |proxy| {
+        proxy.ports_in_file("listen = ['127.0.0.1:0']\nadmin = '127.0.0.1:0'")
+    });
+    let (public, admin) = (stage.proxy.addr(), stage.proxy.admin());
+    let config = stage.proxy.dir().join("config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("127.0.0.1:0", "127.0.0.2:0")).unwrap();
+    assert!(reload(&stage.proxy).status.success());
+    stage.proxy.find_admin();
+    wait_until("the old ports are closed", || {
+        [public, admin]
+            .map(TcpStream::connect)
+            .iter()
+            .all(Result::is_err)
+    });
+    assert!(stage.proxy.admin().ip().to_string() == "127.0.0.2");
+    assert!(stage.proxy.addr().ip().to_string() == "127.0.0.2");
+    assert_eq!(stage.rpc("version", "[]").status, 200);
+    reloaded(&stage.proxy);
+    assert_eq!(stage.rpc("version", "[]").status, 200);
+}
+
+#[test]
+fn nobody_answers_a_reload_where_no_proxy_runs() {
+    let mut stage = Stage::new(StubNoded::usual());
+    stage.proxy.terminate();
+    stage.proxy.wait_exit();
+    let output = reload(&stage.proxy);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("no proxy answers at"), "{told}");
 }

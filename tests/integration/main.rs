@@ -44,6 +44,7 @@ mod access;
 mod admin;
 mod check;
 mod cli;
+mod crash;
 mod demotion;
 mod drain;
 mod flood;

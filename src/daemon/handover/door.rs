@@ -127,7 +127,10 @@ fn ask(path: &Path) -> Option<Predecessor> {
     match told.and_then(|()| read::<Holds>(&link)) {
         Ok(Some(holds)) => {
             let Holds { pid, slots } = holds;
-            info!(pid, slots, "found a process that was replaced and still serves");
+            info!(
+                pid,
+                slots, "found a process that was replaced and still serves"
+            );
             Some(Predecessor::new(holds, link))
         }
         Ok(None) => None,

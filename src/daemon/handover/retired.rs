@@ -83,7 +83,10 @@ impl Retired {
             let Some(door) = self.door else { return };
             self = Self::found(link, self.slots, door);
             let pid = self.successor;
-            info!(pid, "the new process has crashed; this one passes its slots on to the next one");
+            info!(
+                pid,
+                "the new process has crashed; this one passes its slots on to the next one"
+            );
         }
     }
 

@@ -7,8 +7,10 @@
 
 pub(crate) mod client;
 pub(crate) mod der;
+pub(crate) mod handing;
 pub(crate) mod impostor;
 pub(crate) mod lab;
+pub(crate) mod manager;
 pub(crate) mod piped;
 pub(crate) mod pki;
 pub(crate) mod proxy;

@@ -26,6 +26,7 @@ pub(crate) struct Builder {
     args: Vec<String>,
     wrapper: Vec<String>,
     stdin: Option<TcpListener>,
+    ports_in_file: bool,
 }
 
 /// A running proxy. It is killed when this is dropped; if the test failed, its log is printed.
@@ -35,6 +36,8 @@ pub(crate) struct Proxy {
     stdin: Option<TcpListener>,
     runs: usize,
     child: Child,
+    /// Processes of earlier runs, which may still serve.
+    earlier: Vec<Child>,
     admin: SocketAddr,
     /// Where nobody said who is upstream.
     _noded: StubNoded,
@@ -52,6 +55,7 @@ impl Proxy {
             args: Vec::new(),
             wrapper: Vec::new(),
             stdin: None,
+            ports_in_file: false,
         }
     }
 }
@@ -79,6 +83,13 @@ impl Builder {
     pub(crate) fn config(mut self, toml: &str) -> Self {
         self.config += toml;
         self.config.push('\n');
+        self
+    }
+
+    /// Lines of the configuration file that say where it listens, in place of flags.
+    pub(crate) fn ports_in_file(mut self, toml: &str) -> Self {
+        self.ports_in_file = true;
+        self.config = format!("{toml}\n{}", self.config);
         self
     }
 
@@ -159,11 +170,10 @@ impl Builder {
         ];
         let mut command = self.wrapper;
         command.extend([env!("CARGO_BIN_EXE_noded-proxy").into(), "run".into()]);
-        command.extend(
-            flags
-                .into_iter()
-                .flat_map(|(flag, value)| [flag.into(), value]),
-        );
+        let asked = flags
+            .into_iter()
+            .filter(|(flag, _)| !(self.ports_in_file && ["--listen", "--admin"].contains(flag)));
+        command.extend(asked.flat_map(|(flag, value)| [flag.into(), value]));
         if !self.args.iter().any(|arg| arg == "--guard") {
             command.extend(["--guard", "off"].map(String::from));
         }
@@ -176,6 +186,7 @@ impl Builder {
             stdin: self.stdin,
             runs: 1,
             child,
+            earlier: Vec::new(),
             admin,
             _noded: noded,
         };
@@ -391,6 +402,39 @@ impl Proxy {
         status.unwrap()
     }
 
+    /// Kills the main process. Those that it replaced go on, and another one is started in the same
+    /// directory, on the same ports, as a service manager does it.
+    pub(crate) fn crash(&mut self) {
+        let (main, public, admin) = (self.pid(), self.addr(), self.admin);
+        kill_process(main, Signal::KILL).unwrap();
+        wait_until("the main process is dead", || has_ended(main));
+        self.start_again(public, admin);
+    }
+
+    /// Starts another process in the same directory, on these ports.
+    pub(crate) fn start_again(&mut self, public: SocketAddr, admin: SocketAddr) {
+        for (flag, value) in [("--listen", public), ("--admin", admin)] {
+            let at = self.command.iter().position(|word| word == flag).unwrap();
+            self.command[at + 1] = value.to_string();
+        }
+        self.runs += 1;
+        let (command, dir) = (&self.command, self.dir.path());
+        let child = spawn(command, self.stdin.as_ref(), dir, self.runs);
+        self.earlier.push(std::mem::replace(&mut self.child, child));
+        self.wait_for_start();
+    }
+
+    /// Whether all processes of earlier runs have ended.
+    pub(crate) fn earlier_ended(&mut self) -> bool {
+        let mut earlier = self.earlier.iter_mut();
+        earlier.all(|child| child.try_wait().unwrap().is_some())
+    }
+
+    /// Looks up where the admin listener is now.
+    pub(crate) fn find_admin(&mut self) {
+        self.admin = self.address_in_log("admin listener open").unwrap();
+    }
+
     /// Ends it, lets `meanwhile` change the files, and starts it again in the same directory.
     pub(crate) fn restart(&mut self, meanwhile: impl FnOnce(&Self)) {
         self.terminate();
@@ -412,8 +456,10 @@ impl Drop for Proxy {
         for pid in self.successors() {
             let _ = kill_process(pid, Signal::KILL);
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in self.earlier.iter_mut().chain([&mut self.child]) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
         if std::thread::panicking() {
             eprintln!("log of the proxy:\n{}", self.log());
         }
@@ -421,7 +467,7 @@ impl Drop for Proxy {
 }
 
 /// Whether it is gone, or nobody has asked yet how it ended.
-fn has_ended(pid: Pid) -> bool {
+pub(crate) fn has_ended(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
     stat.map_or(true, |stat| stat.contains(") Z "))
 }
