@@ -3,12 +3,15 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::client::{admitted, read_response, request, send};
+use crate::support::client::{admitted, read_response, request, rpc, send};
 use crate::support::handing::{kill, main_pid, predecessors, reload, reloaded, wait_kept};
-use crate::support::pki::Identity;
+use crate::support::pki::{Identity, Pki};
+use crate::support::proxy::Proxy;
 use crate::support::stage::Stage;
 use crate::support::stub::StubNoded;
 use crate::support::wait_until;
@@ -294,4 +297,37 @@ fn nobody_answers_a_reload_where_no_proxy_runs() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("no proxy answers at"), "{told}");
+}
+
+/// Callers on many connections, connections in advance, and one reload after the other.
+#[test]
+fn under_load_no_call_is_lost_and_all_processes_together_keep_to_the_limit() {
+    let pki = Pki::new();
+    let client = pki.client("node1.example.com");
+    let stub = StubNoded::usual();
+    let proxy = Proxy::with(&pki)
+        .candidates(&[("uuid-1", &client)])
+        .upstream(stub.address())
+        .config("upstream.max_clients = 3\nupstream.fast_slots = 1")
+        .start();
+    let (public, end) = (proxy.addr(), AtomicBool::new(false));
+    let call = || {
+        while !end.load(Ordering::Relaxed) {
+            let answer = rpc(public, &client, "version", "[]");
+            assert_eq!(answer.unwrap().status, 200);
+        }
+    };
+    thread::scope(|scope| {
+        let callers: Vec<_> = (0..5).map(|_| scope.spawn(call)).collect();
+        for _ in 0..5 {
+            let before = stub.accepted();
+            reloaded(&proxy);
+            wait_until("calls go on", || stub.accepted() > before + 20);
+        }
+        end.store(true, Ordering::Relaxed);
+        callers
+            .into_iter()
+            .for_each(|caller| caller.join().unwrap());
+    });
+    assert_eq!(stub.most_at_once(), 3);
 }
