@@ -49,8 +49,12 @@ pub(super) async fn finish(
     shared.tasks.close();
     let settling = async {
         let slots = shared.upstream.slots();
-        // Each task that is left has a slot, so no request can come.
-        while shared.tasks.len() > slots.load().in_use {
+        // When each task that is left has a slot, no request can come. A warm connection has none.
+        let requests = || {
+            let load = slots.load();
+            load.in_use - load.warm
+        };
+        while shared.tasks.len() > requests() {
             tokio::time::sleep(SETTLING).await;
         }
         slots.settle();

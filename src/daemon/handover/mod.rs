@@ -135,21 +135,21 @@ impl Estate {
         listening: &mut JoinSet<()>,
     ) -> Result<Retired, String> {
         self.attempts += 1;
-        let handed = match self.try_start().await {
-            Ok(ready) => self.retire(ready, listening).await,
-            Err(why) => Err(why),
-        };
-        match (&handed, self.spawner.take()) {
-            (Ok(_), Some(spawner)) => {
-                let _ = spawner.leave(); // it ends by itself, too
+        match self.try_start().await {
+            Ok(ready) => {
+                if let Some(spawner) = self.spawner.take() {
+                    // The service manager takes only a child of its own for the main process.
+                    let _ = spawner.leave(); // it ends by itself, too
+                }
+                self.retire(ready, listening).await
             }
-            (Err(_), Some(mut spawner)) => {
-                let _ = spawner.end_it(); // then it can start nothing more, and the next says so
-                self.spawner = Some(spawner);
+            Err(why) => {
+                if let Some(spawner) = &mut self.spawner {
+                    let _ = spawner.end_it(); // then it can start nothing more, and the next says so
+                }
+                Err(why)
             }
-            (_, None) => {}
         }
-        handed
     }
 
     /// Gives everything to a successor that is ready.
@@ -208,7 +208,7 @@ impl Estate {
     /// Has a process started and offers it everything.
     fn offer(&self) -> io::Result<UnixStream> {
         let spawner = self.spawner.as_ref();
-        let spawner = spawner.ok_or_else(|| io::Error::other("there is no spawner"))?;
+        let spawner = spawner.ok_or_else(|| io::Error::other("this process can start no other one any more: restart it"))?;
         let (link, theirs) = UnixStream::pair()?;
         spawner.spawn(&theirs)?;
         drop(theirs);
