@@ -270,7 +270,10 @@ async fn hand_over_when_asked(
         let asked = tokio::select! {
             Some(()) = hangup.recv() => None,
             wish = estate.wish() => match wish {
-                Wish::Main(retired) => return replaced(retired),
+                Wish::Main(retired) => {
+                    estate.give_up().await;
+                    return replaced(retired);
+                }
                 Wish::Reload(asked) => Some(asked),
             },
         };

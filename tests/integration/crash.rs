@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::client::{Tls, connect, read_response, request, rpc, send, try_read_response};
-use crate::support::handing::{command, predecessors, reloaded, wait_kept};
+use crate::support::handing::{command, main_pid, predecessors, reload, reloaded, wait_kept};
 use crate::support::manager::Manager;
 use crate::support::pki::Identity;
 use crate::support::proxy::{Proxy, has_ended};
@@ -132,6 +132,69 @@ fn a_stop_of_the_fresh_process_ends_the_replaced_one_too() {
     stage.proxy.wait_exit();
     wait_until("the old one has ended", || stage.proxy.earlier_ended());
     assert_eq!(stage.stub.accepted(), 1);
+}
+
+#[test]
+fn a_program_on_disk_that_cannot_serve_changes_nothing() {
+    let stage = Stage::built(StubNoded::usual(), |proxy| proxy.own_program());
+    let old = main_pid(&stage.proxy);
+    for (program, why) in [
+        ("#!/bin/sh\nexit 0\n", "ended before it was ready"),
+        ("no program", "cannot start"),
+        ("#!/nonexistent\n", "cannot start"),
+        (
+            "#!/bin/sh\nread offer; echo hello >&0\n",
+            "nothing that is understood",
+        ),
+    ] {
+        stage.proxy.install(Some(program));
+        let output = reload(&stage.proxy);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{program}: {told}");
+        let unchanged = told.contains("nothing has changed");
+        assert!(unchanged && told.contains(why), "{program}: {told}");
+        assert_eq!(main_pid(&stage.proxy), old);
+        assert_eq!(stage.rpc("version", "[]").status, 200);
+    }
+    stage.proxy.install(None);
+    assert_ne!(reloaded(&stage.proxy), old);
+    assert_eq!(stage.rpc("version", "[]").status, 200);
+}
+
+/// Nobody can know whether the service manager took it for the main process in between.
+#[test]
+fn a_successor_that_ends_at_the_last_moment_leaves_the_old_process_serving() {
+    let mut stage = Stage::built(StubNoded::holding(), |proxy| proxy.own_program());
+    let (public, admin) = (stage.proxy.addr(), stage.proxy.admin());
+    let ready = "#!/bin/sh\nread offer; echo '{\"Ready\":{\"pid\":'$$'}}' >&0\n";
+    stage.proxy.install(Some(ready));
+    let mut early = stage.connect();
+    send(&mut early, request("version", "[1]"));
+    stage.stub.wait_holding(1);
+    let output = reload(&stage.proxy);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    // It serves with all its slots, and keeps what it learns.
+    let mut more: Vec<_> = (0..3).map(|_| stage.connect()).collect();
+    for stream in &mut more {
+        send(stream, request("version", "[2]"));
+    }
+    stage.stub.wait_holding(4);
+    let other = stage.pki.client("node2");
+    let two = [("uuid-1", &stage.client), ("uuid-2", &other)];
+    stage.proxy.write_map(&two);
+    stage.proxy.wait_for("it is kept", |p| {
+        fs::read_to_string(p.state_path()).is_ok_and(|kept| kept.contains(&other.digest))
+    });
+    // If the service manager has started another one, that one takes over.
+    stage.proxy.install(None);
+    stage.proxy.start_again(public, admin);
+    wait_kept(&stage.proxy, 4);
+    stage.stub.release_all();
+    for stream in more.iter_mut().chain([&mut early]) {
+        assert_eq!(read_response(stream).status, 200);
+    }
+    assert_eq!(stage.rpc("version", "[]").status, 200);
+    reloaded(&stage.proxy);
 }
 
 /// Calls with a number of its own each, until it is told to end. Returns how many were answered.

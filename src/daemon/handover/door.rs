@@ -106,23 +106,31 @@ pub(in crate::daemon) fn left_behind(state_dir: &Path) -> Vec<Predecessor> {
         name.to_string_lossy().starts_with(REPLACED)
     };
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let found = paths.filter(is_door).filter_map(|path| ask(&path));
-    found.collect()
+    let found = paths.filter(is_door).filter_map(connected);
+    let found: Vec<_> = found.collect(); // all of them before the first is waited for
+    let known = found
+        .into_iter()
+        .filter_map(|(path, link)| ask(&path, link));
+    known.collect()
 }
 
-/// What the process behind this one holds; nothing if it has ended.
-fn ask(path: &Path) -> Option<Predecessor> {
-    let link = match UnixStream::connect(path) {
-        Ok(link) => link,
+/// A link to the process behind this one; none if it has ended.
+fn connected(path: PathBuf) -> Option<(PathBuf, UnixStream)> {
+    match UnixStream::connect(&path) {
+        Ok(link) => Some((path, link)),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            let _ = gone(path); // it only looks untidy
-            return None;
+            let _ = gone(&path); // it only looks untidy
+            None
         }
         Err(error) => {
             warn!(%error, path = %path.display(), "a replaced process cannot be asked");
-            return None;
+            None
         }
-    };
+    }
+}
+
+/// What that process holds.
+fn ask(path: &Path, link: UnixStream) -> Option<Predecessor> {
     let told = link.set_read_timeout(Some(ANSWERS));
     match told.and_then(|()| read::<Holds>(&link)) {
         Ok(Some(holds)) => {

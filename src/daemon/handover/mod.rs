@@ -48,6 +48,8 @@ pub use spawner::{Spawner, main as spawner_main};
 /// Longest wait for a new process to get ready.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+const ENDED: &str = "the new process ended before it was ready; see the log";
+
 /// The open admin socket, for whoever takes it over.
 pub(in crate::daemon) type AdminSocket = Arc<Mutex<Option<OwnedFd>>>;
 
@@ -178,10 +180,21 @@ impl Estate {
             *listening = self.listen();
             return Err(format!("the new process ended when it was ready: {error}"));
         }
+        self.let_go();
+        Ok(retired.with(door.ok()))
+    }
+
+    /// Another main process is there already: gives it what it has not got yet.
+    pub(in crate::daemon) async fn give_up(&self) {
+        self.reloads.leave_state().await;
+        self.let_go();
+    }
+
+    /// Closes what another process has now.
+    fn let_go(&self) {
         let admin = &self.admin_socket;
         admin.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.predecessors.leave();
-        Ok(retired.with(door.ok()))
     }
 
     async fn try_start(&self) -> Result<(UnixStream, u32), String> {
@@ -194,7 +207,8 @@ impl Estate {
         match answer.map_err(io::Error::other).and_then(|answer| answer) {
             Ok((Some(Verdict::Ready { pid }), link)) => Ok((link, pid)),
             Ok((Some(Verdict::Failed(why)), _)) => Err(why),
-            Ok((None, _)) => Err("the new process ended before it was ready; see the log".into()),
+            Ok((None, _)) => Err(ENDED.into()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(ENDED.into()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(format!(
                 "the new process was not ready within {} s",
                 PATIENCE.as_secs()
@@ -208,7 +222,9 @@ impl Estate {
     /// Has a process started and offers it everything.
     fn offer(&self) -> io::Result<UnixStream> {
         let spawner = self.spawner.as_ref();
-        let spawner = spawner.ok_or_else(|| io::Error::other("this process can start no other one any more: restart it"))?;
+        let spawner = spawner.ok_or_else(|| {
+            io::Error::other("this process can start no other one any more: restart it")
+        })?;
         let (link, theirs) = UnixStream::pair()?;
         spawner.spawn(&theirs)?;
         drop(theirs);

@@ -27,6 +27,7 @@ pub(crate) struct Builder {
     wrapper: Vec<String>,
     stdin: Option<TcpListener>,
     ports_in_file: bool,
+    own_program: bool,
 }
 
 /// A running proxy. It is killed when this is dropped; if the test failed, its log is printed.
@@ -56,6 +57,7 @@ impl Proxy {
             wrapper: Vec::new(),
             stdin: None,
             ports_in_file: false,
+            own_program: false,
         }
     }
 }
@@ -90,6 +92,12 @@ impl Builder {
     pub(crate) fn ports_in_file(mut self, toml: &str) -> Self {
         self.ports_in_file = true;
         self.config = format!("{toml}\n{}", self.config);
+        self
+    }
+
+    /// Started from a copy of the program in its directory, [`Proxy::program`].
+    pub(crate) fn own_program(mut self) -> Self {
+        self.own_program = true;
         self
     }
 
@@ -169,7 +177,12 @@ impl Builder {
             ("--log-format", "json".into()),
         ];
         let mut command = self.wrapper;
-        command.extend([env!("CARGO_BIN_EXE_noded-proxy").into(), "run".into()]);
+        let mut program = PROGRAM.to_owned();
+        if self.own_program {
+            program = path("noded-proxy");
+            fs::copy(PROGRAM, &program).unwrap();
+        }
+        command.extend([program, "run".into()]);
         let asked = flags
             .into_iter()
             .filter(|(flag, _)| !(self.ports_in_file && ["--listen", "--admin"].contains(flag)));
@@ -194,6 +207,9 @@ impl Builder {
         proxy
     }
 }
+
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_noded-proxy");
 
 /// The candidate map's name in the ssconf directory.
 const MAP: &str = "ssconf_master_candidates_certs";
@@ -428,6 +444,18 @@ impl Proxy {
     pub(crate) fn earlier_ended(&mut self) -> bool {
         let mut earlier = self.earlier.iter_mut();
         earlier.all(|child| child.try_wait().unwrap().is_some())
+    }
+
+    /// Puts a program in place of its own copy; its own again without one.
+    pub(crate) fn install(&self, program: Option<&str>) {
+        let path = self.dir().join("noded-proxy");
+        let new = path.with_extension("new");
+        match program {
+            Some(text) => fs::write(&new, text).unwrap(),
+            None => fs::copy(PROGRAM, &new).map(drop).unwrap(),
+        }
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(&new, &path).unwrap();
     }
 
     /// Looks up where the admin listener is now.
