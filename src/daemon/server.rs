@@ -233,6 +233,7 @@ impl Server {
             () = &mut stop => None,
             retired = hand_over_when_asked(hangup, reloads.clone(), admin, &mut estate) => Some(retired),
         };
+        estate.close();
         systemd::stopping();
         metrics.draining.set(1);
         shared.drain.cancel();

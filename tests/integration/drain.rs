@@ -234,9 +234,23 @@ fn a_manager_with_an_abstract_socket_is_told_too() {
 fn the_watchdog_is_fed() {
     let manager = Manager::new();
     let path = manager.path();
-    let wrapper = ["env", &path, "WATCHDOG_USEC=300000"];
-    let _stage = Stage::built(StubNoded::usual(), |proxy| proxy.through(&wrapper));
+    let script = "export WATCHDOG_PID=$$; exec \"$@\"";
+    let wrapper = [
+        "env",
+        &path,
+        "WATCHDOG_USEC=300000",
+        "sh",
+        "-c",
+        script,
+        "sh",
+    ];
+    let stage = Stage::built(StubNoded::usual(), |proxy| proxy.through(&wrapper));
     for _ in 0..3 {
         manager.wait_for("WATCHDOG=1");
+    }
+    stage.proxy.signal(Signal::HUP);
+    manager.wait_for("MAINPID=");
+    for _ in 0..3 {
+        manager.wait_for("WATCHDOG=1"); // of the new one
     }
 }

@@ -3,13 +3,14 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::client::{admitted, read_response, request, rpc, send};
-use crate::support::handing::{kill, main_pid, predecessors, reload, reloaded, wait_kept};
+use crate::support::handing::{command, kill, main_pid, predecessors, reload, reloaded, wait_kept};
 use crate::support::pki::{Identity, Pki};
 use crate::support::proxy::Proxy;
 use crate::support::stage::Stage;
@@ -274,15 +275,15 @@ fn a_reload_may_change_the_addresses() {
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("127.0.0.1:0", "127.0.0.2:0")).unwrap();
     assert!(reload(&stage.proxy).status.success());
-    stage.proxy.find_admin();
-    wait_until("the old ports are closed", || {
-        [public, admin]
-            .map(TcpStream::connect)
-            .iter()
-            .all(Result::is_err)
+    wait_until("the new ports are open", || {
+        stage.proxy.find_admin();
+        let new = [stage.proxy.addr(), stage.proxy.admin()];
+        new.iter().all(|at| at.ip().to_string() == "127.0.0.2")
     });
-    assert!(stage.proxy.admin().ip().to_string() == "127.0.0.2");
-    assert!(stage.proxy.addr().ip().to_string() == "127.0.0.2");
+    wait_until("the old ports are closed", || {
+        let old = [public, admin].map(TcpStream::connect);
+        old.iter().all(Result::is_err)
+    });
     assert_eq!(stage.rpc("version", "[]").status, 200);
     reloaded(&stage.proxy);
     assert_eq!(stage.rpc("version", "[]").status, 200);
@@ -330,4 +331,48 @@ fn under_load_no_call_is_lost_and_all_processes_together_keep_to_the_limit() {
             .for_each(|caller| caller.join().unwrap());
     });
     assert_eq!(stub.most_at_once(), 3);
+}
+
+#[test]
+fn two_who_ask_at_a_time_are_both_told_of_a_new_process() {
+    let stage = Stage::new(StubNoded::usual());
+    let old = main_pid(&stage.proxy);
+    let asked: Vec<_> = (0..2)
+        .map(|_| {
+            let mut asks = command(&stage.proxy);
+            asks.stdout(Stdio::piped()).stderr(Stdio::piped());
+            asks.spawn().unwrap()
+        })
+        .collect();
+    let told = asked.into_iter().map(|asks| {
+        let output = asks.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    });
+    let told: Vec<_> = told.collect();
+    assert_ne!(told[0], told[1], "each has its own");
+    assert!(
+        !told.contains(&format!("process {old} serves\n")),
+        "{told:?}"
+    );
+    assert_eq!(stage.rpc("version", "[]").status, 200);
+}
+
+#[test]
+fn a_proxy_that_drains_tells_who_asks_for_a_reload_at_once() {
+    let mut stage = Stage::new(StubNoded::holding());
+    let mut stream = stage.connect();
+    send(&mut stream, request("version", "[]"));
+    stage.stub.wait_holding(1);
+    stage.proxy.terminate();
+    stage.proxy.wait_for("the drain begins", |p| {
+        p.metric("noded_proxy_draining") == 1.0
+    });
+    let output = reload(&stage.proxy);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("no proxy answers at"), "{told}");
+    stage.stub.release_all();
+    assert_eq!(read_response(&mut stream).status, 200);
+    stage.proxy.wait_exit();
 }

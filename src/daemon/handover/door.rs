@@ -26,6 +26,9 @@ const REPLACED: &str = "replaced-";
 const ANSWERS: Duration = Duration::from_secs(5);
 /// Longest wait for a verdict; the proxy waits 30 s for the new process.
 const VERDICT: Duration = Duration::from_secs(60);
+/// How often a reload is asked for, and the pause after a process that has ended or was replaced.
+const TRIES: usize = 5;
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// An open one.
 #[derive(Debug)]
@@ -152,13 +155,20 @@ fn ask(path: &Path, link: UnixStream) -> Option<Predecessor> {
 /// Asks the main process to hand over. The process ID of the new one, or why there is none.
 pub fn ask_for_handover(state_dir: &Path) -> Result<u32, String> {
     let path = state_dir.join(CONTROL);
-    let link = UnixStream::connect(&path)
-        .map_err(|error| format!("no proxy answers at {}: {error}", path.display()))?;
-    let told = link.set_read_timeout(Some(VERDICT));
-    match told.and_then(|()| read(&link)) {
-        Ok(Some(Verdict::Ready { pid })) => Ok(pid),
-        Ok(Some(Verdict::Failed(why))) => Err(format!("nothing has changed: {why}")),
-        Ok(None) => Err("the proxy ended before it said how it went".into()),
-        Err(error) => Err(format!("no verdict came: {error}")),
+    for _ in 0..TRIES {
+        let link = UnixStream::connect(&path);
+        let link =
+            link.map_err(|error| format!("no proxy answers at {}: {error}", path.display()))?;
+        let told = link.set_read_timeout(Some(VERDICT));
+        match told.and_then(|()| read(&link)) {
+            Ok(Some(Verdict::Ready { pid })) => return Ok(pid),
+            Ok(Some(Verdict::Failed(why))) => return Err(format!("nothing has changed: {why}")),
+            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => {
+                return Err(format!("no verdict came: {error}"));
+            }
+            // It was replaced just now, for somebody else: the new one is asked.
+            Ok(None) | Err(_) => std::thread::sleep(AGAIN),
+        }
     }
+    Err("the proxy ended before it said how it went".into())
 }

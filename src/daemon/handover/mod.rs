@@ -119,6 +119,11 @@ impl Estate {
         self.doors.control = door.ok();
     }
 
+    /// Nobody can ask for a reload any more.
+    pub(in crate::daemon) fn close(&mut self) {
+        self.doors = Doors::default();
+    }
+
     /// Waits until somebody wants another process to serve.
     pub(in crate::daemon) async fn wish(&mut self) -> Wish {
         tokio::select! {
