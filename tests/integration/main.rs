@@ -9,6 +9,7 @@
 //! | `demotion` | a candidate that is demoted, whatever it is doing at that moment |
 //! | `session` | what TLS never does here: resume, renegotiate, HTTP/2, old versions |
 //! | `handover` | a fresh process takes over, and the old one finishes what it has |
+//! | `crash` | the main process is killed while processes that it replaced serve |
 //! | `identity` | certificates: the client CA list, learning, renewal, audit mode, `bind_peer` |
 //! | `key_exchange` | which group the keys of a connection are agreed on with |
 //! | `limits` | connections that come to nothing: pings, silence, slowness, too many |
