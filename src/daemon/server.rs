@@ -237,9 +237,6 @@ impl Server {
         systemd::stopping();
         metrics.draining.set(1);
         shared.drain.cancel();
-        if retired.is_none() {
-            shared.stopped.cancel();
-        }
         let _ = accepting.await; // closes the listening sockets
         let outcome = match retired {
             None => {
@@ -247,8 +244,10 @@ impl Server {
                 let _listening = estate.listen();
                 drain(&shared, &estate.predecessors, drain_timeout).await
             }
-            Some(retired) => {
+            Some((retired, asked)) => {
                 answering.abort();
+                let _ = answering.await; // from now on the new one answers everywhere
+                asked.inspect(|asked: &Asked| asked.tell(Ok(retired.successor())));
                 finish(&shared, retired, stop, drain_timeout).await
             }
         };
@@ -259,13 +258,14 @@ impl Server {
 }
 
 /// At each SIGHUP, and when somebody asks for it, reads the files again and starts a fresh process
-/// from what is on disk. Returns when that one has taken over. systemd is told in either case.
+/// from what is on disk. Returns when that one has taken over, and who is to be told. systemd is told
+/// in either case.
 async fn hand_over_when_asked(
     mut hangup: Signal,
     reloads: Reloads,
     admin: Arc<Admin>,
     estate: &mut Estate,
-) -> Retired {
+) -> (Retired, Option<Asked>) {
     let mut listening = estate.listen();
     loop {
         let asked = tokio::select! {
@@ -273,7 +273,7 @@ async fn hand_over_when_asked(
             wish = estate.wish() => match wish {
                 Wish::Main(retired) => {
                     estate.give_up().await;
-                    return replaced(retired);
+                    return (replaced(retired), None);
                 }
                 Wish::Reload(asked) => Some(asked),
             },
@@ -282,11 +282,10 @@ async fn hand_over_when_asked(
         info!(by, "reading candidate map and server.pem again");
         systemd::reloading();
         reloads.now().await;
-        let handed = estate.hand_over(&mut listening).await;
-        asked.inspect(|asked: &Asked| asked.tell(&handed));
-        match handed {
-            Ok(retired) => return replaced(retired),
+        match estate.hand_over(&mut listening).await {
+            Ok(retired) => return (replaced(retired), asked),
             Err(why) => {
+                asked.inspect(|asked| asked.tell(Err(&why)));
                 error!(why, "no handover: this process goes on as before");
                 admin.set_handovers(estate.attempts, Some(why));
                 systemd::ready(&admin.summary());

@@ -166,7 +166,9 @@ fn a_program_on_disk_that_cannot_serve_changes_nothing() {
 fn a_successor_that_ends_at_the_last_moment_leaves_the_old_process_serving() {
     let mut stage = Stage::built(StubNoded::holding(), |proxy| proxy.own_program());
     let (public, admin) = (stage.proxy.addr(), stage.proxy.admin());
-    let ready = "#!/bin/sh\nread offer; echo '{\"Ready\":{\"pid\":'$$'}}' >&0\n";
+    // It hears nothing any more when it says that it is ready.
+    let ready = "#!/usr/bin/perl\n<STDIN>; shutdown(STDIN, 0); open(my $link, '+<&=', 0);\n\
+                 syswrite($link, qq({\"Ready\":{\"pid\":$$}}\\n));\n";
     stage.proxy.install(Some(ready));
     let mut early = stage.connect();
     send(&mut early, request("version", "[1]"));

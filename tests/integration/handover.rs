@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -305,7 +306,11 @@ fn nobody_answers_a_reload_where_no_proxy_runs() {
 fn under_load_no_call_is_lost_and_all_processes_together_keep_to_the_limit() {
     let pki = Pki::new();
     let client = pki.client("node1.example.com");
-    let stub = StubNoded::usual();
+    // Long enough that all slots are taken when the next process comes.
+    let stub = StubNoded::start(|call| {
+        thread::sleep(Duration::from_millis(50));
+        call.answer_as_noded();
+    });
     let proxy = Proxy::with(&pki)
         .candidates(&[("uuid-1", &client)])
         .upstream(stub.address())

@@ -93,12 +93,10 @@ pub(in crate::daemon) struct Asked(UnixStream);
 
 impl Asked {
     /// Says how it went.
-    pub(in crate::daemon) fn tell(&self, handed: &Result<Retired, String>) {
+    pub(in crate::daemon) fn tell(&self, handed: Result<u32, &str>) {
         let verdict = match handed {
-            Ok(retired) => Verdict::Ready {
-                pid: retired.successor(),
-            },
-            Err(why) => Verdict::Failed(why.clone()),
+            Ok(pid) => Verdict::Ready { pid },
+            Err(why) => Verdict::Failed(why.into()),
         };
         let _ = write(&self.0, &verdict); // nobody waits for it any more
     }
