@@ -174,7 +174,7 @@ fn systemd_is_told_everything() {
     assert!(ready.contains("STATUS=1 candidates admitted"), "{ready}");
     for handovers in 1..=2 {
         proxy.signal(Signal::HUP);
-        let reloading = manager.wait_for("RELOADING=1");
+        let reloading = manager.wait_for_before("RELOADING=1", "STOPPING=1");
         let clock = reloading
             .lines()
             .find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
@@ -183,7 +183,7 @@ fn systemd_is_told_everything() {
             "{reloading}"
         );
         manager.wait_for("MAINPID=");
-        manager.wait_for("READY=1");
+        manager.wait_for_before("READY=1", "STOPPING=1");
         proxy.wait_for("the old process says whom to signal next", |p| {
             p.lines_with("a new process serves; this one finishes what it has")
                 .len()
@@ -194,7 +194,8 @@ fn systemd_is_told_everything() {
         ("uuid-1", &stage.client),
         ("uuid-2", &stage.pki.client("node2")),
     ]);
-    manager.wait_for("STATUS=2 candidates admitted");
+    // The replaced ones say nothing to it.
+    manager.wait_for_before("STATUS=2 candidates admitted", "STOPPING=1");
     proxy.terminate();
     manager.wait_for("STOPPING=1");
     assert_eq!(proxy.wait_exit().code(), Some(0));

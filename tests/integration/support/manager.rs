@@ -30,6 +30,11 @@ impl Manager {
 
     /// Reads messages until one has a line that begins so.
     pub(crate) fn wait_for(&self, line: &str) -> String {
+        self.wait_for_before(line, "nothing")
+    }
+
+    /// The same; no line that comes before may begin like the second one.
+    pub(crate) fn wait_for_before(&self, line: &str, never: &str) -> String {
         let mut buffer = [0; 4096];
         loop {
             let length = self
@@ -37,6 +42,8 @@ impl Manager {
                 .recv(&mut buffer)
                 .unwrap_or_else(|e| panic!("no {line}: {e}"));
             let message = String::from_utf8(buffer[..length].to_vec()).unwrap();
+            let spoken = message.lines().any(|found| found.starts_with(never));
+            assert!(!spoken, "{message}");
             if message.lines().any(|found| found.starts_with(line)) {
                 return message;
             }
