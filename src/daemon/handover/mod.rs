@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Until `TakeOver` nothing has changed, whatever happens to the new process. When it crashes later,
-//! the service manager starts another one, which finds the old ones ([`door`]). This room never
+//! the service manager starts another one, which finds the old ones (`door`). This room never
 //! decides about a peer, and no key goes over the link.
 
 mod descriptors;
