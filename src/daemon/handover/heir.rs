@@ -77,12 +77,19 @@ impl Heir {
         write(&self.link, &Verdict::Ready { pid })?;
         let take_over: TakeOver = read(&self.link)?.ok_or_else(gone)?;
         let first = self.offer.listeners + usize::from(self.offer.admin.is_some());
-        let links = self.sockets.iter().skip(first);
-        let links = links.map(|fd| fd.try_clone().map(UnixStream::from));
-        let links = links.chain([self.link.try_clone()]);
-        let predecessors = take_over.predecessors.into_iter().zip(links);
-        let known = predecessors.map(|(holds, link)| Ok(Predecessor::new(holds, link?)));
-        known.collect()
+        let links = self.sockets.into_iter().skip(first).map(UnixStream::from);
+        let mut links: Vec<_> = self.offer.links.into_iter().zip(links).collect();
+        let mut known = Vec::new();
+        // By process ID: one of them may have ended since the offer.
+        for holds in take_over.predecessors {
+            let link = links.iter().position(|(pid, _)| *pid == holds.pid);
+            let link = match link {
+                Some(at) => links.swap_remove(at).1,
+                None => self.link.try_clone()?, // the sender's
+            };
+            known.push(Predecessor::new(holds, link));
+        }
+        Ok(known)
     }
 
     /// Handovers that were tried until now.

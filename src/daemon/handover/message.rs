@@ -29,6 +29,8 @@ pub(super) struct Offer {
     pub(super) of_systemd: bool,
     /// The configured address of the admin socket, if it is there.
     pub(super) admin: Option<SocketAddr>,
+    /// To which of its predecessors each link leads: their process IDs.
+    pub(super) links: Vec<u32>,
     /// Handovers that were tried until now, this one among them.
     pub(super) attempt: u64,
 }
@@ -48,7 +50,7 @@ pub(super) enum Verdict {
 /// From the old process: the new one serves from now on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TakeOver {
-    /// Who still holds slots, in the order of the links; the sender is the last.
+    /// Who still holds slots, the sender among them. One that has ended since the offer is missing.
     pub(super) predecessors: Vec<Holds>,
 }
 

@@ -245,6 +245,7 @@ impl Estate {
             listen: self.listen.clone(),
             of_systemd: self.of_systemd,
             admin: admin.as_ref().map(|_| self.admin),
+            links: links.iter().map(|(pid, _)| *pid).collect(),
             attempt: self.attempts,
         };
         let line = serde_json::to_string(&offer).map_err(io::Error::other)?;
