@@ -5,13 +5,16 @@ CARGO ?= cargo
 # Seconds for each fuzz target in `make fuzz`.
 FUZZ_SECONDS ?= 20
 SHELL_SCRIPTS = tests/lab/setup tests/lab/noded tests/lab/node tests/lab/cluster tests/lab/check-units \
-	tests/stages tests/docs-on-node tests/e2e/run tests/integration/guard.sh .ci/run $(wildcard benches/install)
+	tests/stages tests/docs-on-node tests/e2e/run tests/integration/guard.sh \
+	.ci/run hooks/cluster-verify-post.d/noded-proxy $(wildcard benches/install) \
+	$(addprefix package/,build deb dist install pack rustc) $(wildcard package/debian/p*) \
+	$(addprefix tests/package/,archive reproducible run)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test e2e bench bench-noded fuzz lint ci
+.PHONY: help setup build deb deb-reproducible dist demo test test-deb e2e bench bench-noded fuzz lint ci
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## installs the Debian packages for building and testing (as root; quick when all is there)
 	@tests/lab/setup
@@ -19,14 +22,32 @@ setup: ## installs the Debian packages for building and testing (as root; quick 
 build: setup ## target/release/noded-proxy
 	$(CARGO) build --release --locked
 
+deb: setup ## target/debian/noded-proxy_VERSION_ARCH.deb, and its debug symbols; lintian must find nothing
+	@tests/lab/setup --deb
+	tests/package/texts
+	CARGO=$(CARGO) package/deb
+	lintian --fail-on error,warning target/debian/*.deb
+
+deb-reproducible: setup ## the package of the last commit, built in two directories: same bytes? Two release builds
+	@tests/lab/setup --deb
+	CARGO=$(CARGO) tests/package/reproducible
+
+dist: deb ## target/dist/noded-proxy-VERSION-ARCH.tar.gz for other distributions, with an install script
+	package/dist
+	tests/package/archive
+
 demo: setup ## the proxy at work in a minute, with throwaway certificates and a stand-in for noded
 	$(CARGO) run --release --locked -- demo
 
 test: setup ## all tests stage by stage, those with the real node daemon too
 	@NODED_PROXY_REQUIRE_LAB=1 CARGO=$(CARGO) tests/stages
 
-e2e: setup ## a real three-node cluster under systemd, as root; about ten minutes
+test-deb: setup ## the package installed, upgraded, removed on Debian 12 and 13, as root; `make deb` before
 	@tests/lab/setup --e2e
+	tests/package/run
+
+e2e: setup ## a real three-node cluster under systemd, as root; about ten minutes
+	@tests/lab/setup --e2e --deb
 	tests/e2e/run
 
 bench: setup ## the numbers of docs/measured.md

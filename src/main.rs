@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use noded_proxy::commands::cli::{CertsCommand, Cli, Command};
 use noded_proxy::commands::{
-    as_nobody, certs, check, demo, digest, exit, explain, guard, manual, reload, reset, run,
+    as_nobody, certs, check, demo, digest, exit, explain, guard, hook, manual, reload, reset, run,
     spawner, status,
 };
 
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         } => certs::list(&args),
         Command::Reset(args) => reset::main(&args),
         Command::Guard(args) => guard::main(&args),
+        Command::Hook(args) => hook::main(&args),
         Command::Demo(args) => demo::main(&args),
         Command::Probe { address } => as_nobody::probe(address),
         Command::Man(args) => manual::man(&args),

@@ -54,6 +54,9 @@ pub enum Missing {
     /// It says nothing.
     #[error("it does not run")]
     Silent,
+    /// It could not do its work, and said why before it ended.
+    #[error("it has failed: {0}")]
+    Failed(String),
     /// What it says cannot be read.
     #[error("what it says of itself cannot be read: {0}")]
     Unreadable(String),
@@ -68,9 +71,15 @@ pub enum Missing {
     Away(Duration),
 }
 
-/// Whether the guard of `port` holds at this moment. `text`: what it says of itself, if anything.
-pub fn judge(text: Option<&str>, port: u16, now: Duration) -> Result<Said, Missing> {
-    let text = text.ok_or(Missing::Silent)?;
+/// Why a guard that says nothing of itself is missing. `why`: what it said last, if anything.
+pub fn absent(why: Option<&str>) -> Missing {
+    let why = why.map(|text| text.trim().replace(char::is_control, " "));
+    why.filter(|why| !why.is_empty())
+        .map_or(Missing::Silent, Missing::Failed)
+}
+
+/// Whether the guard of `port` holds at this moment. `text`: what it says of itself.
+pub fn judge(text: &str, port: u16, now: Duration) -> Result<Said, Missing> {
     let said = Said::parse(text).ok_or_else(|| Missing::Unreadable("not its words".into()))?;
     let age = now.saturating_sub(said.renewed);
     match said.port == port {
@@ -99,21 +108,17 @@ mod tests {
     fn what_the_guard_says_as_a_table() {
         let fresh = said(298, 999);
         let table = [
-            (Some(fresh.to_string()), Ok(fresh)),
-            (Some(said(298, 1001).to_string()), Ok(said(298, 1001))),
-            (Some(said(298, 990).to_string()), Ok(said(298, 990))),
+            (fresh.to_string(), Ok(fresh)),
+            (said(298, 1001).to_string(), Ok(said(298, 1001))),
+            (said(298, 990).to_string(), Ok(said(298, 990))),
             (
-                Some(said(298, 980).to_string()),
+                said(298, 980).to_string(),
                 Err(Missing::Old(Duration::from_secs(20))),
             ),
-            (
-                Some(said(11811, 999).to_string()),
-                Err(Missing::OtherPort(11811)),
-            ),
-            (None, Err(Missing::Silent)),
+            (said(11811, 999).to_string(), Err(Missing::OtherPort(11811))),
         ];
         for (text, expected) in table {
-            assert_eq!(judge(text.as_deref(), 298, NOW), expected, "{text:?}");
+            assert_eq!(judge(&text, 298, NOW), expected, "{text:?}");
         }
     }
 
@@ -121,10 +126,18 @@ mod tests {
     fn what_is_not_whole_is_no_word_of_the_guard() {
         let whole = said(298, 999).to_string();
         for text in ["", "port 298", "yes", &whole.replace("owned true\n", "")] {
-            let found = judge(Some(text), 298, NOW);
+            let found = judge(text, 298, NOW);
             assert!(matches!(found, Err(Missing::Unreadable(_))), "{text}");
         }
         let newer = format!("{whole}more 1\n");
-        assert_eq!(judge(Some(&newer), 298, NOW), Ok(said(298, 999)));
+        assert_eq!(judge(&newer, 298, NOW), Ok(said(298, 999)));
+    }
+
+    #[test]
+    fn a_guard_that_failed_left_the_reason() {
+        assert_eq!(absent(None), Missing::Silent);
+        assert_eq!(absent(Some(" \n")), Missing::Silent);
+        let told = absent(Some("nft: no\u{1b}[2J such file\n")).to_string();
+        assert_eq!(told, "it has failed: nft: no [2J such file");
     }
 }

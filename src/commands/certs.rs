@@ -9,7 +9,8 @@ use super::table::{Table, terminal_width};
 use crate::commands::cli::CertsListArgs;
 use crate::commands::exit;
 use crate::config::Config;
-use crate::daemon::report::{Certificate, Certificates, KnownCandidate, Name, times};
+use crate::daemon::report::words::count;
+use crate::daemon::report::{Certificate, Certificates, KnownCandidate, Name, Phase, times};
 use crate::trust::sightings::Sighting;
 use crate::trust::{now, snapshot_from_files};
 use rules::Named;
@@ -23,7 +24,7 @@ pub fn list(args: &CertsListArgs) -> ExitCode {
         Err(problems) => return exit::wrong_configuration(&problems),
     };
     let mut stranger = false;
-    let certificates = match args.files {
+    let certificates = match args.of_files() {
         true => of_files(&config),
         false => of_proxy(&config).unwrap_or_else(|error| {
             errln!("noded-proxy: {}", why_files(&config, &error));
@@ -46,7 +47,7 @@ pub fn list(args: &CertsListArgs) -> ExitCode {
 }
 
 fn of_proxy(config: &Config) -> Result<Certificates, Error> {
-    admin_client::get(config.admin, &config.state_dir, "/certs")?.read()
+    admin_client::get(&config.admin_to_ask(), &config.state_dir, "/certs")?.read()
 }
 
 fn of_files(config: &Config) -> Certificates {
@@ -61,7 +62,7 @@ fn why_files(config: &Config, error: &Error) -> String {
     let files = "this is what the files say";
     match error {
         Error::NoAnswer { .. } | Error::NotAProxy { .. } => {
-            format!("no proxy answers at {}: {files}", config.admin)
+            format!("no proxy answers at {}: {files}", config.admin_to_ask())
         }
         Error::Stranger { .. } | Error::OtherVersion { .. } => format!("{error}: {files}"),
     }
@@ -70,7 +71,11 @@ fn why_files(config: &Config, error: &Error) -> String {
 /// The document as text, `width` columns wide if that is given.
 fn render(certificates: &Certificates, now: i64, width: Option<u16>) -> String {
     let mut table = Table::new();
-    table.row(["admission:", certificates.phase.name()]);
+    let phase = certificates.phase.name();
+    match certificates.phase {
+        Phase::Nobody { why } => table.row(["admission:", &format!("{phase}: {why}")]),
+        Phase::Listed | Phase::Bootstrap => table.row(["admission:", phase]),
+    }
     if let Some(list) = &certificates.client_ca_list {
         let empty = match list.names.is_empty() {
             true => ", empty: any client may offer its certificate",
@@ -113,7 +118,11 @@ fn add(table: &mut Table, candidate: &KnownCandidate, now: i64) {
 
 fn calls(table: &mut Table, seen: &Sighting, now: i64) {
     let (when, from) = (moment(seen.last_seen, now), seen.address);
-    let text = format!("{when} from {from}, {} connections", seen.connections);
+    let connections = count(
+        usize::try_from(seen.connections).unwrap_or(usize::MAX),
+        "connection",
+    );
+    let text = format!("{when} from {from}, {connections}");
     table.row(["last seen:", &text]);
     if seen.nodes.len() > 1 {
         let nodes: Vec<&str> = seen.nodes.iter().map(|node| &**node).collect();

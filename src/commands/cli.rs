@@ -52,7 +52,8 @@ pub enum Command {
     Digest(DigestArgs),
     /// Show the status of a running proxy.
     ///
-    /// Exit status: 0 it is ready and not degraded, 1 otherwise.
+    /// The configuration says where it is. Exit status: 0 it is ready and not degraded, 1
+    /// otherwise, 64 wrong configuration.
     Status(StatusArgs),
     /// Have a fresh process take over from a running proxy.
     ///
@@ -100,6 +101,12 @@ pub enum Command {
     ///
     /// Exit status: 0 after SIGTERM, 1 the rules cannot be loaded or are gone.
     Guard(GuardArgs),
+    /// Say in one line what is wrong, as a hook of `gnt-cluster verify`.
+    ///
+    /// It asks the running proxy, and tries noded's port as an ordinary user would.
+    ///
+    /// Exit status: 0 all is well, 1 something is wrong.
+    Hook(HookArgs),
     /// Exit with 0 if a TCP connection to ADDR:PORT is accepted (`check` runs it as another user).
     #[command(hide = true)]
     Probe {
@@ -228,12 +235,18 @@ pub struct DigestArgs {
 /// Options of `status`.
 #[derive(Debug, Clone, Args)]
 pub struct StatusArgs {
-    /// Admin listener of the running proxy
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9811")]
-    pub admin: SocketAddr,
+    /// Where the configuration file is.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// The running proxy to ask.
+    #[command(flatten)]
+    pub admin: AdminArgs,
     /// Print the JSON document of the proxy instead of text
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     pub json: bool,
+    /// Look again every 2 s, with rates, slots and the last refusals; Ctrl-C ends it
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// Options of `reload`.
@@ -259,7 +272,7 @@ pub struct DemoArgs {
 #[derive(Debug, Clone, Args)]
 pub struct ExplainArgs {
     /// PEM file; its first certificate counts, keys are skipped
-    #[arg(value_name = "CERT", required_unless_present = "peer")]
+    #[arg(value_name = "CERT")]
     pub certificate: Option<PathBuf>,
     /// Address from which the certificate is shown; alone: explain the last refusals of this
     /// address
@@ -294,7 +307,8 @@ pub enum CertsCommand {
 /// Options of `certs list`.
 #[derive(Debug, Clone, Args)]
 pub struct CertsListArgs {
-    /// Read the files and the state directory, do not ask the running proxy
+    /// Read the files and the state directory, do not ask the running proxy; so does a flag that
+    /// names a file or directory to read
     #[arg(long)]
     pub files: bool,
     /// Print one JSON document instead of text
@@ -310,6 +324,12 @@ impl CertsListArgs {
     pub fn overrides(&self) -> Vec<&dyn Overrides> {
         self.admission.overrides(&[])
     }
+
+    /// Whether the files are asked for: the running proxy knows nothing of other ones.
+    pub fn of_files(&self) -> bool {
+        let AdmissionArgs { trust, bundle, .. } = &self.admission;
+        self.files || *trust != TrustArgs::default() || *bundle != BundleArgs::default()
+    }
 }
 
 /// Options of `reset`.
@@ -321,7 +341,7 @@ pub struct ResetArgs {
     /// The directory to clear.
     #[command(flatten)]
     pub state: StateArgs,
-    /// Do it even while a proxy uses the directory; restart that proxy afterwards
+    /// Do it even while a proxy uses the directory; that proxy writes it again
     #[arg(long)]
     pub force: bool,
 }
@@ -343,6 +363,30 @@ pub struct GuardArgs {
         default_value = "/run/noded-proxy-guard/state"
     )]
     pub state: PathBuf,
+}
+
+/// Options of `hook`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct HookArgs {
+    /// Where the configuration file is.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// By its owner the proxy's user is known.
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// The running proxy to ask.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Where noded is.
+    #[command(flatten)]
+    pub upstream: UpstreamArgs,
+}
+
+impl HookArgs {
+    /// All groups that override keys.
+    pub fn overrides(&self) -> Vec<&dyn Overrides> {
+        vec![&self.state, &self.admin, &self.upstream]
+    }
 }
 
 /// Options of `man`.

@@ -30,6 +30,9 @@ pub fn main(args: &ResetArgs) -> ExitCode {
                  admitted, and every node of the cluster holds that. Until each candidate has \
                  called once, the client CA list is empty."
             );
+            if forgotten.sightings {
+                outln!("It also forgot which certificate was seen from which node.");
+            }
             if forgotten.master {
                 outln!(
                     "It also forgot who is master: the node will believe the first master that \
@@ -38,15 +41,15 @@ pub fn main(args: &ResetArgs) -> ExitCode {
             }
             if args.force {
                 outln!(
-                    "A proxy that runs still has all of it in memory, and may write it again: \
-                     restart it."
+                    "A proxy that runs still has all of it in memory, and writes it again within \
+                     seconds: to forget, stop the proxy and reset once more."
                 );
             }
             ExitCode::SUCCESS
         }
         Ok(None) => exit::failure(format_args!(
             "{directory}: a proxy uses it and has it in memory too. Stop the proxy first \
-             (systemctl stop noded-proxy), or give --force and restart it afterwards."
+             (systemctl stop noded-proxy): it writes again what --force removes."
         )),
         Err(error) => exit::failure(format_args!("{directory}: {error}")),
     }

@@ -6,17 +6,28 @@ use std::process::ExitCode;
 
 use super::admin_client::{self, Error};
 use super::table::{Table, terminal_width};
+use super::watch;
 use crate::commands::cli::StatusArgs;
+use crate::commands::exit;
 use crate::config::Config;
-use crate::daemon::report::{Report, times};
+use crate::daemon::report::words::count;
+use crate::daemon::report::{Phase, Report, times};
 use crate::proxy::refusals::RefusalRecord;
 use crate::trust::now;
 use rules::Named;
 use rules::authz::Mode;
 
-/// Exit status 0 when the proxy is ready and nobody needs to look after it, 1 otherwise.
+/// Exit status 0 when the proxy is ready and nobody needs to look after it, 1 otherwise, 64 for a
+/// wrong configuration.
 pub fn main(args: &StatusArgs) -> ExitCode {
-    match show(args) {
+    let config = match Config::load(&args.file, &[&args.admin]) {
+        Ok(config) => config,
+        Err(problems) => return exit::wrong_configuration(&problems),
+    };
+    if args.watch {
+        return watch::main(&config);
+    }
+    match show(&config, args.json) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -27,16 +38,16 @@ pub fn main(args: &StatusArgs) -> ExitCode {
 }
 
 /// Prints the report; true if all is well.
-fn show(args: &StatusArgs) -> Result<bool, Error> {
-    let answer = admin_client::get(args.admin, &Config::default().state_dir, "/status")?;
+fn show(config: &Config, json: bool) -> Result<bool, Error> {
+    let answer = admin_client::get(&config.admin_to_ask(), &config.state_dir, "/status")?;
     let report: Report = match answer.read() {
-        Err(error @ Error::OtherVersion { .. }) if args.json => {
+        Err(error @ Error::OtherVersion { .. }) if json => {
             out!("{}", answer.text()); // programs may understand what this one does not
             return Err(error);
         }
         read => read?,
     };
-    if args.json {
+    if json {
         out!("{}", answer.text());
     } else {
         out!("{}", render(&report, now(), terminal_width()));
@@ -78,10 +89,14 @@ fn health(table: &mut Table, report: &Report) {
 /// Who is admitted, by which certificates, and what clients are told.
 fn admission(table: &mut Table, report: &Report, now: i64) {
     let admission = &report.admission;
+    let why = match admission.phase {
+        Phase::Nobody { why } => format!(": {why}"),
+        Phase::Listed | Phase::Bootstrap => String::new(),
+    };
     let phase = format!(
-        "{}, {} entries, map file {}, read {}",
+        "{}{why}, {}, map file {}, read {}",
         admission.phase.name(),
-        admission.entries,
+        count(admission.entries, "entry"),
         admission.map_file.name(),
         times::ago(admission.map_age_seconds)
     );
@@ -91,9 +106,12 @@ fn admission(table: &mut Table, report: &Report, now: i64) {
         Mode::Enforce => "enforce",
     };
     table.row(["mode:", mode]);
+    if let Some(policy) = report.policy {
+        table.row(["policy:", &policy.line()]);
+    }
     if let Some(names) = &report.client_ca_list {
-        let (state, missing) = (names.state.name(), names.certificates_not_known);
-        let text = format!("{state}, {missing} candidates' certificates not known");
+        let missing = count(names.certificates_not_known, "certificate");
+        let text = format!("{}, {missing} of candidates not known", names.state.name());
         table.row(["CA list:", &text]);
     }
     let server = match &report.server_pem {
@@ -158,6 +176,7 @@ fn list(items: impl Iterator<Item = String>) -> String {
 mod tests {
     use super::*;
     use crate::daemon::report::example;
+    use rules::admission::Nobody;
 
     #[test]
     fn a_report_as_text() {
@@ -168,7 +187,8 @@ degraded:    true
 reason:      AUDIT MODE: every certificate of this cluster is admitted
 admission:   listed, 3 entries, map file listed, read 7 s ago
 mode:        AUDIT: every certificate of this cluster is admitted
-CA list:     incomplete, 1 candidates' certificates not known
+policy:      enforce, rules: 1 for nobody, 2 for the master alone; refused: 5
+CA list:     incomplete, 1 certificate of candidates not known
 server.pem:  01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01:01, \
 expires 2031-11-25 (in 5 years), clients are shown ecdsa
 connections: 4 open, 1 in handshake
@@ -194,6 +214,17 @@ refused: 3 min ago 192.0.2.9:40000 unknown_digest node9 \
             !text.contains("null") && !text.contains("CA list"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn who_admits_nobody_says_why() {
+        let mut report = example::report();
+        let why = Nobody::NoGoodMap;
+        report.admission.phase = Phase::Nobody { why };
+        report.policy = None; // an older proxy
+        let text = render(&report, example::NOW, None);
+        let line = "admission:   nobody: the candidate map is faulty and no good one is known, ";
+        assert!(text.contains(line) && !text.contains("policy:"), "{text}");
     }
 
     #[test]

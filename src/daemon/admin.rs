@@ -1,4 +1,4 @@
-//! The admin listener: plain HTTP for operators, on loopback by default.
+//! The admin listener: plain HTTP for operators, on loopback by default, and at a socket.
 //!
 //! | endpoint | answer |
 //! | --- | --- |
@@ -14,6 +14,8 @@
 //! short time.
 
 use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +28,8 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
@@ -115,32 +118,49 @@ impl Admin {
 
     /// Serves for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
-        let places = Overload::new(Bounds {
-            connections: CONNECTIONS,
-            handshakes: 1, // there are none
-            handshakes_per_source: 1,
-            reserved: 0,
-        });
+        let places = places();
         loop {
-            match listener.accept().await {
-                Ok((stream, address)) => {
-                    let caller = Caller::new(address.ip(), false);
-                    if let Some(place) = places.enter(caller) {
-                        tokio::spawn(Arc::clone(&self).serve_one(stream, place));
-                    }
-                    // So that it is looked at before the next ones can take its place.
-                    tokio::task::yield_now().await;
+            let accepted = listener.accept().await;
+            let accepted = accepted.map(|(stream, address)| (stream, address.ip()));
+            self.take(&places, accepted).await;
+        }
+    }
+
+    /// The same at the socket. All its callers are one source: no address tells them apart.
+    pub(super) async fn serve_socket(self: Arc<Self>, listener: UnixListener) {
+        let places = places();
+        loop {
+            let accepted = listener.accept().await;
+            let accepted = accepted.map(|(stream, _)| (stream, IpAddr::from([127, 0, 0, 1])));
+            self.take(&places, accepted).await;
+        }
+    }
+
+    /// Gives a caller his place and answers him in a task of his own.
+    async fn take<S>(self: &Arc<Self>, places: &Arc<Overload>, caller: io::Result<(S, IpAddr)>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        match caller {
+            Ok((stream, address)) => {
+                if let Some(place) = places.enter(Caller::new(address, false)) {
+                    tokio::spawn(Arc::clone(self).serve_one(stream, place));
                 }
-                Err(error) => {
-                    debug!(%error, "admin accept");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+                // So that it is looked at before the next ones can take its place.
+                tokio::task::yield_now().await;
+            }
+            Err(error) => {
+                debug!(%error, "admin accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 
     /// Answers one request, within its time, unless it has to give way before.
-    async fn serve_one(self: Arc<Self>, stream: TcpStream, place: Place) {
+    async fn serve_one<S>(self: Arc<Self>, stream: S, place: Place)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let service = service_fn(move |request| {
             let admin = Arc::clone(&self);
             async move { Ok::<_, Infallible>(admin.answer(&request)) }
@@ -190,7 +210,8 @@ impl Admin {
             "/healthz/live" => text(StatusCode::OK, "live\n".into()),
             "/status" => json(StatusCode::OK, &self.report()),
             "/certs" => {
-                let (snapshot, sightings) = (self.shared.store.snapshot(), &self.shared.sightings);
+                let (snapshot, sightings) =
+                    (self.shared.store.snapshot(), self.shared.store.sightings());
                 json(
                     StatusCode::OK,
                     &Certificates::of(&snapshot, Some(sightings)),
@@ -226,6 +247,16 @@ impl Admin {
             predecessors: predecessors.map_or_else(Vec::new, |known| known.list()),
         }
     }
+}
+
+/// Places of their own for the callers of one listener.
+fn places() -> Arc<Overload> {
+    Overload::new(Bounds {
+        connections: CONNECTIONS,
+        handshakes: 1, // there are none
+        handshakes_per_source: 1,
+        reserved: 0,
+    })
 }
 
 fn text(status: StatusCode, text: String) -> Response<Full<Bytes>> {

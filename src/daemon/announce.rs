@@ -7,10 +7,12 @@ use tracing::{error, info, warn};
 
 use crate::daemon::admin::Admin;
 use crate::daemon::metrics::Metrics;
+use crate::daemon::report::RpcPolicy;
 use crate::daemon::systemd;
 use crate::proxy::listener::State;
 use rules::Named;
 use rules::authz::Mode;
+use rules::policy::{self, Policy};
 
 /// Tells how the public listener stands.
 pub(super) struct Announcer {
@@ -66,5 +68,16 @@ pub(super) fn announce_mode(mode: Mode, metrics: &Metrics) {
             "AUDIT MODE: any certificate of this cluster is admitted; what enforce would refuse \
              is only counted"
         ),
+    }
+}
+
+/// Tells how the RPC policy stands.
+pub(super) fn announce_policy(rules: &Policy, metrics: &Metrics) {
+    metrics.policy.only(Some(rules.state()));
+    match rules.state() {
+        policy::State::None => {}
+        policy::State::Audit | policy::State::Enforce => {
+            info!("RPC policy: {}", RpcPolicy::started(rules).line());
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::daemon::admin::CONNECTIONS;
 use crate::proxy::overload::Bounds;
 
 /// Files that are open beside connections: admin clients; listeners, watches, runtime, log.
-const OTHER_FILES: usize = CONNECTIONS + 64;
+const OTHER_FILES: usize = 2 * CONNECTIONS + 64;
 
 /// The bounds on connections for a process that may open `files` files: what was asked for, or
 /// less.
@@ -50,7 +50,7 @@ mod tests {
         for (files, connections, reserved) in [
             (u64::MAX, 4096, 64),
             (65_536, 4096, 64),
-            (1024, 908, 64),
+            (1024, 876, 64),
             (64, 16, 4),
             (1, 1, 0),
         ] {

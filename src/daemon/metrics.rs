@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rules::Named;
 use rules::authz::Mode;
+use rules::policy;
 
 use crate::daemon::handover::Holds;
 use crate::daemon::report::{Health, Kind};
@@ -30,6 +31,7 @@ pub struct Metrics {
     /// For the exchanges with noded.
     pub upstream: Arc<upstream::Metrics>,
     pub(super) mode: Gauges<Mode>,
+    pub(super) policy: Gauges<policy::State>,
     pub(super) draining: Gauge,
     pub(super) sandbox: Gauges<Layer>,
     pub(super) legacy: Gauge,
@@ -72,6 +74,7 @@ impl Metrics {
             ),
             trust: Arc::new(trust),
             mode: make.gauges("mode", "1 for the mode in effect", "mode"),
+            policy: make.gauges("policy", "1 for how the RPC policy stands", "state"),
             draining: make.gauge("draining", "1 while the proxy drains"),
             sandbox: make.gauges(
                 "sandbox",

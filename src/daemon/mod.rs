@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod admin_port;
+mod admin_socket;
 mod announce;
 mod bounds;
 mod ending;

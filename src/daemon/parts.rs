@@ -23,7 +23,6 @@ use crate::proxy::overload::{Bounds, Overload};
 use crate::proxy::refusals::Refusals;
 use crate::proxy::shared::Shared;
 use crate::proxy::upstream::{Handles, Upstream};
-use crate::trust::sightings::Sightings;
 use crate::trust::{Fault, Reloads, Snapshot, Store};
 
 /// Says what in the configuration deserves a second look.
@@ -131,7 +130,6 @@ pub(super) fn share(
         stopped: CancellationToken::new(),
         tasks,
         refusals: Refusals::default(),
-        sightings: Sightings::default(),
         reloads,
         started: Instant::now(),
     })

@@ -5,26 +5,28 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::daemon::admin::Admin;
 use crate::daemon::admin_port::AdminPort;
-use crate::daemon::announce::{Announcer, announce_mode};
+use crate::daemon::announce::{Announcer, announce_mode, announce_policy};
 use crate::daemon::bounds::fitting;
 use crate::daemon::ending::{drain, finish};
 use crate::daemon::handover::{
-    AdminSocket, Asked, Doors, Estate, Heir, Predecessors, Retired, Spawner, Wish, left_behind,
+    AdminFd, Asked, Doors, Estate, Heir, Predecessors, Retired, Spawner, Wish, left_behind,
 };
 use crate::daemon::logging::Log;
 use crate::daemon::metrics::Metrics;
 use crate::daemon::parts::{admin_port, listener, share, warn_of, without_faults};
-use crate::daemon::{sandbox, systemd};
+use crate::daemon::{admin_socket, sandbox, systemd};
 
 pub use crate::daemon::start_error::{Outcome, StartError};
 use crate::node::sockets::Holders;
@@ -92,6 +94,7 @@ pub struct Server {
     metrics: Arc<Metrics>,
     admin: Arc<Admin>,
     admin_port: AdminPort,
+    admin_socket: Option<PathBuf>,
     listener: Listener,
     reloads: Reloads,
     workers: Arc<Workers>,
@@ -112,6 +115,7 @@ impl Server {
         warn_of(config, &metrics);
         let store = Store::new(config.access());
         announce_mode(config.admission.mode, &metrics);
+        announce_policy(&config.policy, &metrics);
         let handles = (Arc::clone(&store), Arc::clone(&metrics.trust));
         let (paths, mut settings) = (config.paths(), config.reload_settings());
         settings.keeps_state = heir.is_none(); // until it takes over, it is another process's
@@ -137,7 +141,7 @@ impl Server {
             of_systemd: listener.is_inherited(),
             opened: listener.opened(),
             admin: config.admin,
-            admin_socket: AdminSocket::default(),
+            admin_fd: AdminFd::default(),
             predecessors: Predecessors::new(alive, Arc::clone(&slots)),
             slots,
             attempts: 0,
@@ -150,6 +154,7 @@ impl Server {
             metrics,
             admin,
             admin_port,
+            admin_socket: admin_socket::path(config),
             listener,
             reloads,
             workers: Arc::new(workers),
@@ -201,6 +206,7 @@ impl Server {
             metrics,
             admin,
             admin_port,
+            admin_socket,
             listener,
             reloads,
             workers,
@@ -211,13 +217,7 @@ impl Server {
         estate.open();
         admin_port.tell();
         admin.set_predecessors(&estate.predecessors);
-        let (answering, keep) = (Arc::clone(&admin), Arc::clone(&estate.admin_socket));
-        let answering = tokio::spawn(async move {
-            let socket = admin_port.opened().await;
-            let copy = socket.as_fd().try_clone_to_owned().ok();
-            *keep.lock().unwrap_or_else(PoisonError::into_inner) = copy;
-            answering.serve(socket).await;
-        });
+        let mut answering = answer(&admin, admin_port, &estate.admin_fd, admin_socket);
         info!(workers = workers.count(), "workers");
         let turning = Arc::clone(&workers);
         tokio::spawn(systemd::watchdog(async move || turning.all_turn().await));
@@ -245,8 +245,7 @@ impl Server {
                 drain(&shared, &estate.predecessors, drain_timeout).await
             }
             Some((retired, asked)) => {
-                answering.abort();
-                let _ = answering.await; // from now on the new one answers everywhere
+                answering.shutdown().await; // from now on the new one answers everywhere
                 asked.inspect(|asked: &Asked| asked.tell(Ok(retired.successor())));
                 finish(&shared, retired, stop, drain_timeout).await
             }
@@ -255,6 +254,27 @@ impl Server {
         shared.refusals.tell_now();
         Ok(outcome)
     }
+}
+
+/// Answers at the admin port and at the admin socket, until the set is dropped.
+fn answer(
+    admin: &Arc<Admin>,
+    port: AdminPort,
+    kept: &AdminFd,
+    path: Option<PathBuf>,
+) -> JoinSet<()> {
+    let mut answering = JoinSet::new();
+    let (at_port, kept) = (Arc::clone(admin), Arc::clone(kept));
+    answering.spawn(async move {
+        let socket = port.opened().await;
+        let copy = socket.as_fd().try_clone_to_owned().ok();
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = copy;
+        at_port.serve(socket).await;
+    });
+    if let Some(socket) = path.and_then(|path| admin_socket::open(&path)) {
+        answering.spawn(Arc::clone(admin).serve_socket(socket));
+    }
+    answering
 }
 
 /// At each SIGHUP, and when somebody asks for it, reads the files again and starts a fresh process

@@ -18,17 +18,17 @@ use rules::master::announced;
 const MAX_BYTES: usize = 1 << 20;
 
 /// Primary addresses of the master candidates, one a line.
-const CANDIDATES: &str = "ssconf_master_candidates_ips";
+pub(crate) const CANDIDATES: &str = "ssconf_master_candidates_ips";
 /// Primary addresses of all nodes, `NAME ADDRESS` a line.
-const NODES: &str = "ssconf_node_primary_ips";
+pub(crate) const NODES: &str = "ssconf_node_primary_ips";
 /// Name of the master.
-const MASTER: &str = "ssconf_master_node";
+pub(crate) const MASTER: &str = "ssconf_master_node";
 /// The cluster's own address, which the master holds.
-const MASTER_IP: &str = "ssconf_master_ip";
+pub(crate) const MASTER_IP: &str = "ssconf_master_ip";
 /// The tags of the cluster, one a line.
-const TAGS: &str = "ssconf_cluster_tags";
+pub(crate) const TAGS: &str = "ssconf_cluster_tags";
 /// Name of the cluster.
-const CLUSTER: &str = "ssconf_cluster_name";
+pub(crate) const CLUSTER: &str = "ssconf_cluster_name";
 
 /// The files' names in the ssconf directory.
 pub(crate) const FILES: [&str; 6] = [CANDIDATES, NODES, MASTER, MASTER_IP, TAGS, CLUSTER];

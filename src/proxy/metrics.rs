@@ -4,9 +4,9 @@
 //! It must never decide anything: nothing reads a counter back but the admin listener.
 
 use rules::authz::Denied;
-use rules::named;
 use rules::policy::List;
 use rules::procedures::Label;
+use rules::{Named, named};
 
 use crate::metrics::{
     ByCode, Counter, Counters, FloatGauge, Gauge, Histogram, Histograms, Maker, Pairs,
@@ -87,6 +87,15 @@ pub(super) struct Requests {
 }
 
 impl Metrics {
+    /// Calls that the RPC policy refused, and those that it only counted.
+    pub(crate) fn forbidden(&self) -> (u64, u64) {
+        let of = |outcome: Forbidden| {
+            let pair = |list| self.requests.policy_forbidden.of(list, outcome).get();
+            List::all().map(pair).sum()
+        };
+        (of(Forbidden::Refused), of(Forbidden::Audit))
+    }
+
     pub(crate) fn new(make: &mut Maker, trust: &trust::Metrics) -> Self {
         Self {
             connections: make.counters(
@@ -147,6 +156,11 @@ impl Metrics {
     pub(crate) fn count_rpc(&self, procedure: Label, code: u16, seconds: f64) {
         self.requests.rpcs.of(procedure, code).inc();
         self.requests.rpc_duration.of(procedure).observe(seconds);
+    }
+
+    /// How many connections were refused for this reason, for reports.
+    pub(crate) fn rejections(&self, reason: Reason) -> u64 {
+        self.rejected.of(reason).get()
     }
 
     /// Counts a connection that was refused before any request.

@@ -12,7 +12,6 @@ use crate::proxy::overload::Overload;
 use crate::proxy::refusals::Refusals;
 use crate::proxy::settings::Settings;
 use crate::proxy::upstream::Upstream;
-use crate::trust::sightings::Sightings;
 use crate::trust::{Reloads, Store};
 use rules::policy::Policy;
 
@@ -45,8 +44,6 @@ pub struct Shared {
     pub tasks: TaskTracker,
     /// The last refusals.
     pub refusals: Refusals,
-    /// Which certificate was seen from which node.
-    pub sightings: Sightings,
     /// Where learned certificates go.
     pub reloads: Reloads,
     /// When the process started.

@@ -13,7 +13,7 @@ use super::reset::InUse;
 use super::state::{Remembered, State};
 use crate::node::directory::Directory;
 use crate::node::flaw::Flaw;
-use rules::admission::{BootstrapPolicy, Memory};
+use rules::admission::{BootstrapPolicy, Latch, Memory};
 
 /// Every so many looks at a directory that seems good, something is written to make sure.
 const LOOKS_TO_A_TRIAL: u32 = 12;
@@ -29,6 +29,8 @@ pub(super) struct Keeper {
     in_use: Option<InUse>,
     trouble: Option<Fault>,
     looks: u32,
+    /// Whether the directory could not be written at the start, so perhaps not before either.
+    is_blind: bool,
 }
 
 impl Keeper {
@@ -48,8 +50,10 @@ impl Keeper {
             in_use: None,
             trouble: None,
             looks: 0,
+            is_blind: false,
         };
         keeper.look();
+        keeper.is_blind = keeper.trouble.is_some();
         keeper
     }
 
@@ -78,6 +82,17 @@ impl Keeper {
         self.memory.clone()
     }
 
+    /// Whether a map was ever seen, if that is known.
+    pub(super) fn had_map(&self) -> Option<bool> {
+        let had_map = self.memory.latch != Latch::default();
+        (had_map || !self.is_blind).then_some(had_map)
+    }
+
+    /// Whether not all that was kept could be read back, and nothing better is known yet.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.is_some()
+    }
+
     /// The policy for the bootstrap phase, which a damaged file keeps closed.
     pub(super) fn policy(&self, asked: BootstrapPolicy) -> BootstrapPolicy {
         match self.damaged {
@@ -93,7 +108,7 @@ impl Keeper {
             return; // the damaged file still shows that there once was a map
         }
         self.damaged = None;
-        let touched = self.state.is_touched();
+        let touched = self.state.is_touched(&self.memory);
         if let Err(error) = self.state.keep(&self.memory) {
             self.trouble = Some(self.unwritable(&error));
         } else if self.trouble.is_some() {
@@ -124,7 +139,7 @@ impl Keeper {
             Ok(())
         });
         self.trouble = tried.err().map(|error| self.unwritable(&error));
-        let is_news = self.damaged.is_none() && self.state.is_touched();
+        let is_news = self.damaged.is_none() && self.state.is_touched(&self.memory);
         before.is_some() || self.trouble.is_some() || is_news
     }
 
@@ -170,6 +185,25 @@ mod tests {
         fs::remove_dir_all(&path).unwrap();
         assert!(keeper.look());
         assert_eq!(keeper.faults().len(), 1, "removed while it runs");
+    }
+
+    #[test]
+    fn two_processes_in_a_restart_do_not_write_against_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let new = || Keeper::new(dir.path(), true);
+        let (mut old, mut new) = (new(), new());
+        for n in 1..4 {
+            let digest = rules::identity::Digest::from_bytes([n; 20]);
+            let memory = Memory {
+                latch: [digest].into_iter().collect(),
+                last_good: None,
+            };
+            old.remember(memory.clone());
+            new.remember(memory);
+            assert!(!old.look() && !new.look(), "both say the same");
+        }
+        fs::write(dir.path().join("latch"), "x").unwrap();
+        assert!(old.look() && new.look(), "somebody else");
     }
 
     #[test]

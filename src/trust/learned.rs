@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 
 use super::fault::Fault;
 use super::known::{KnownCertificate, Source, lists};
+use super::tell::expires;
 use crate::node::directory::Directory;
 use crate::node::files::{self, FileContent};
 use crate::tls::{CertificateInfo, certificate, certificates, pem};
@@ -85,7 +86,11 @@ impl Learned {
         if !wanted || self.certificates.len() >= MOST || self.certificates.contains_key(&digest) {
             return false;
         }
-        info!(cn = info.common_name.as_deref().unwrap_or("-"), %digest, "certificate learned");
+        let (cn, expires) = (
+            info.common_name.as_deref().unwrap_or("-"),
+            expires(info.not_after),
+        );
+        info!(cn, %digest, %expires, "certificate learned");
         if self.writes {
             self.unsaved.insert(digest);
         }

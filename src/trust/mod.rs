@@ -16,9 +16,11 @@ mod reload;
 mod reset;
 mod seat;
 mod server_pem;
+mod sighted;
 pub mod sightings;
 mod sources;
 mod state;
+mod store;
 mod tell;
 mod watch;
 
@@ -26,9 +28,6 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-use arc_swap::{ArcSwap, Guard};
-use tokio::sync::watch as notice;
 
 use crate::node::ssconf::Ssconf;
 use crate::tls::{
@@ -51,6 +50,7 @@ pub use seat::Leadership;
 pub(crate) use sources::MAX_PEM;
 pub use sources::Sources;
 pub(crate) use state::{Remembered, State};
+pub use store::Store;
 pub use watch::{Reloads, spawn as watch};
 
 /// One consistent state of trust.
@@ -66,6 +66,9 @@ pub struct Snapshot {
     pub tls: Option<Tls>,
     /// State of the map file at its last reading.
     pub map_state: MapState,
+    /// Whether there ever was a map, under whichever `server.pem`; none if that is not known,
+    /// because the state directory could not be written at the start.
+    pub had_map: Option<bool>,
     /// When the map in force was read.
     pub map_loaded: Option<SystemTime>,
     /// Addresses of the master candidates (`ssconf_master_candidates_ips`). They admit nobody.
@@ -103,6 +106,7 @@ impl Snapshot {
             known: Arc::default(),
             tls: None,
             map_state: MapState::Absent,
+            had_map: None,
             map_loaded: None,
             candidate_addresses: Arc::default(),
             primary_addresses: Arc::default(),
@@ -189,60 +193,6 @@ impl Snapshot {
         kinds
             .map(|known| known.info.kind)
             .find(|kind| !kind.is_asked_for())
-    }
-}
-
-/// The current snapshot, shared by all.
-#[derive(Debug)]
-pub struct Store {
-    current: ArcSwap<Snapshot>,
-    changed: notice::Sender<u64>,
-    policy: Policy,
-}
-
-impl Store {
-    /// A store that admits nobody until the first snapshot is published.
-    pub fn new(policy: Policy) -> Arc<Self> {
-        let current = ArcSwap::from_pointee(Snapshot::before_the_first_load());
-        Arc::new(Self {
-            current,
-            changed: notice::Sender::new(0),
-            policy,
-        })
-    }
-
-    /// The snapshot of this moment. Do not hold it across an await; clone the `Arc` for that.
-    pub fn current(&self) -> Guard<Arc<Snapshot>> {
-        self.current.load()
-    }
-
-    /// The snapshot of this moment, to keep.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.current.load_full()
-    }
-
-    /// Receives the generation of each snapshot after it was published.
-    pub fn subscribe(&self) -> notice::Receiver<u64> {
-        self.changed.subscribe()
-    }
-
-    /// May this peer command noded now?
-    pub fn authorise(&self, peer: &PeerIdentity) -> Result<Permit, Denied> {
-        self.current().authorise(peer, self.policy, now())
-    }
-
-    /// What the administrator decided.
-    pub fn policy(&self) -> Policy {
-        self.policy
-    }
-
-    fn publish(&self, mut snapshot: Snapshot) -> Arc<Snapshot> {
-        snapshot.generation = self.current().generation + 1;
-        let generation = snapshot.generation;
-        let snapshot = Arc::new(snapshot);
-        self.current.store(Arc::clone(&snapshot));
-        self.changed.send_replace(generation);
-        snapshot
     }
 }
 

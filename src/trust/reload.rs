@@ -14,6 +14,7 @@ use super::metrics::{Cause, Metrics};
 use super::paths::{Paths, ReloadSettings, Stamps};
 use super::seat::{Cluster, Leadership, SeatFile};
 use super::server_pem::{Identity, IdentityBuilder};
+use super::sighted::SightingsFile;
 use super::sources::Files;
 use super::tell::Teller;
 use super::{Snapshot, Store, Tls, seat};
@@ -41,6 +42,7 @@ pub struct Reloader {
     learned: Learned,
     ssconf: Ssconf,
     seats: SeatFile,
+    sighted: SightingsFile,
     teller: Teller,
     /// Files that somebody is writing. What was read of them before still counts.
     held: BTreeSet<PathBuf>,
@@ -52,6 +54,7 @@ pub struct Reloader {
 /// What one reload found, to be published together.
 struct Reading {
     map_state: MapState,
+    had_map: Option<bool>,
     known: Known,
     faults: Vec<Fault>,
     leadership: Leadership,
@@ -70,6 +73,7 @@ impl Reloader {
         let (state_dir, writes) = (&*paths.state_dir, settings.keeps_state);
         Self {
             identities: IdentityBuilder::new(&store, settings.profile, settings.shown),
+            sighted: SightingsFile::load(state_dir, writes, store.sightings()),
             store,
             teller: Teller::new(Arc::clone(&metrics)),
             metrics,
@@ -120,6 +124,7 @@ impl Reloader {
         self.keeper.own();
         self.learned = Learned::load(directory, true);
         self.seats = SeatFile::new(directory, true, self.settings.pins_master);
+        self.sighted = SightingsFile::load(directory, true, self.store.sightings());
     }
 
     /// From now on the state directory is another process's.
@@ -127,11 +132,22 @@ impl Reloader {
         self.keeper.leave();
         self.learned.leave();
         self.seats.leave();
+        let (store, mode) = (&self.store, self.store.policy().mode);
+        self.sighted
+            .leave(store.sightings(), &store.current().admission, mode);
     }
 
     /// Looks at the state directory. Returns whether there is news of it.
     pub(super) fn look_at_state(&mut self) -> bool {
-        self.keeper.look()
+        self.keeper.look() || self.sighted.fault().is_some()
+    }
+
+    /// Keeps which certificate was seen from which node. What cannot be written is a fault of the
+    /// next reading.
+    pub(super) fn keep_sightings(&mut self) {
+        let (store, mode) = (&self.store, self.store.policy().mode);
+        self.sighted
+            .keep(store.sightings(), &store.current().admission, mode);
     }
 
     /// Reads everything again for this reason.
@@ -158,15 +174,18 @@ impl Reloader {
         let known = self.gather_known(&resolved.admission, &mut faults);
         faults.append(&mut of_ssconf);
         self.renew_client_cas(&resolved.admission, &known, &mut faults);
-        let cluster = Cluster::of(server, &self.keeper.memory().latch);
+        let (latch, is_damaged) = (self.keeper.memory().latch, self.keeper.is_damaged());
+        let cluster = Cluster::of(server, &latch, is_damaged);
         let (ssconf, admission) = (&self.ssconf, &resolved.admission);
         let leadership = self
             .seats
             .lead(cluster, ssconf, admission, &known, &mut faults);
         self.learned.save(&mut faults);
+        faults.extend(self.sighted.fault());
         faults.extend(self.unwatched.clone());
         let reading = Reading {
             map_state,
+            had_map: self.keeper.had_map(),
             known,
             leadership,
             rule_changed: identity_changed || self.store.current().admission != resolved.admission,
@@ -187,6 +206,7 @@ impl Reloader {
         let admission = resolved.admission;
         let of_the_files = reading.faults.clone();
         reading.faults = distinct(of_the_files.clone(), self.keeper.faults());
+        self.teller.server(self.identity.as_ref().map(|i| &i.tls));
         self.teller.admission(&admission, server);
         let list = self.identity.as_ref().map(|i| &i.tls.client_cas);
         self.teller.list(list);
@@ -332,6 +352,7 @@ impl Reloader {
             known: Arc::new(reading.known),
             tls,
             map_state: reading.map_state,
+            had_map: reading.had_map,
             map_loaded,
             candidate_addresses: Arc::clone(&self.ssconf.candidate_addresses),
             primary_addresses: Arc::clone(&self.ssconf.primary_addresses),

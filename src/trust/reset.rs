@@ -10,7 +10,7 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{learned, seat, state};
+use super::{learned, seat, sighted, state};
 use crate::node::directory::Directory;
 
 /// The lock's name in the state directory.
@@ -55,12 +55,14 @@ pub(crate) struct Forgotten {
     pub(crate) map: bool,
     /// How many learned certificates there were.
     pub(crate) learned: usize,
+    /// Whether it was kept which certificate was seen from which node.
+    pub(crate) sightings: bool,
     /// Whether the name of the master was kept (with rules in `[policy]`).
     pub(crate) master: bool,
 }
 
-/// Deletes the last good map with its latch, the learned certificates and the name of the master.
-/// Returns `None`, and deletes nothing, if a proxy uses the directory and `force` is not given.
+/// Deletes the last good map with its latch, the learned certificates, the sightings and the name
+/// of the master. Nothing and `None`, if a proxy uses the directory and `force` is not given.
 pub(crate) fn forget(state_dir: &Path, force: bool) -> io::Result<Option<Forgotten>> {
     let directory = Directory::open(state_dir)?;
     let lock = directory.open_or_create(LOCK);
@@ -72,6 +74,7 @@ pub(crate) fn forget(state_dir: &Path, force: bool) -> io::Result<Option<Forgott
         Err(error) => return Err(error.into()),
     }
     let learned = learned::forget_all(&directory)?;
+    let sightings = directory.remove(sighted::NAME.as_ref())?;
     let master = directory.remove(seat::NAME.as_ref())?;
     // The latch last: if one of the others fails, nothing opens.
     let map = directory.remove(state::MAP.as_ref())?;
@@ -79,6 +82,7 @@ pub(crate) fn forget(state_dir: &Path, force: bool) -> io::Result<Option<Forgott
     Ok(Some(Forgotten {
         map: map || latch,
         learned,
+        sightings,
         master,
     }))
 }
@@ -99,6 +103,7 @@ mod tests {
         let files = [state::MAP, state::LATCH].map(|name| dir.path().join(name));
         files.iter().for_each(|file| fs::write(file, "x").unwrap());
         fs::write(dir.path().join(seat::NAME), "n1\n").unwrap();
+        fs::write(dir.path().join(sighted::NAME), "x").unwrap();
         fs::create_dir(dir.path().join("learned")).unwrap();
         fs::write(dir.path().join("learned/AA.pem"), "x").unwrap();
         let (one, two) = (InUse::mark(dir.path()), InUse::mark(dir.path()));
@@ -108,6 +113,7 @@ mod tests {
         let all = Forgotten {
             map: true,
             learned: 1,
+            sightings: true,
             master: true,
         };
         assert_eq!(forget(dir.path(), true).unwrap(), Some(all));

@@ -93,18 +93,19 @@ pub(super) enum Cluster {
     None,
     /// `server.pem` does not tell: it is faulty.
     Unknown,
-    /// That of a `server.pem` under which there was a candidate map.
+    /// That of a `server.pem` under which there was a candidate map, or may have been.
     Old,
     /// That of another one.
     New,
 }
 
 impl Cluster {
-    pub(super) fn of(server: ServerPem, latch: &Latch) -> Self {
+    /// A damaged latch makes no cluster new.
+    pub(super) fn of(server: ServerPem, latch: &Latch, is_damaged: bool) -> Self {
         match server {
             ServerPem::Absent => Self::None,
             ServerPem::Faulty => Self::Unknown,
-            ServerPem::Known(digest) if latch.holds(&digest) => Self::Old,
+            ServerPem::Known(digest) if is_damaged || latch.holds(&digest) => Self::Old,
             ServerPem::Known(_) => Self::New,
         }
     }

@@ -2,8 +2,10 @@
 //! and then; here it is checked on every admitted connection. A certificate that two nodes use was
 //! copied from one to the other. A sighting never admits or refuses anybody.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,7 +15,10 @@ use rules::identity::{Digest, PeerIdentity};
 use rules::shown::CommonName;
 
 /// Most certificates that are remembered. One more displaces the one that was not seen for longest.
-const MOST: usize = 4096;
+pub(super) const MOST: usize = 4096;
+
+/// Most nodes that are remembered of one certificate.
+pub(super) const MOST_NODES: usize = 64;
 
 /// One certificate's sightings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,9 +35,16 @@ pub struct Sighting {
     pub nodes: BTreeSet<Box<str>>,
 }
 
-/// All sightings since the start.
+/// All sightings, by digest.
+pub(super) type All = BTreeMap<Digest, Sighting>;
+
+/// All sightings, also those of earlier runs.
 #[derive(Debug, Default)]
-pub struct Sightings(Mutex<BTreeMap<Digest, Sighting>>);
+pub struct Sightings {
+    all: Mutex<All>,
+    /// There is something to write.
+    unwritten: AtomicBool,
+}
 
 impl Sightings {
     /// Remembers an admitted connection, and the node that has the peer's address. If the
@@ -53,11 +65,15 @@ impl Sightings {
             nodes: BTreeSet::new(),
         });
         (seen.address, seen.last_seen) = (peer.address, now);
-        seen.connections += 1;
+        seen.connections = seen.connections.saturating_add(1);
+        let room = seen.nodes.len() < MOST_NODES;
         let more = node.is_some_and(|node| {
             // First without a copy of the name: nearly always it is known.
-            !seen.nodes.contains(node) && seen.nodes.insert(node.into())
+            !seen.nodes.contains(node) && room && seen.nodes.insert(node.into())
         });
+        if more {
+            self.unwritten.store(true, Ordering::Release);
+        }
         (more && seen.nodes.len() > 1).then(|| seen.nodes.clone())
     }
 
@@ -75,8 +91,41 @@ impl Sightings {
             .collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Digest, Sighting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether there is something to write, which the caller then does.
+    pub(super) fn take_unwritten(&self) -> bool {
+        self.unwritten.swap(false, Ordering::AcqRel)
+    }
+
+    /// Forgets all others.
+    pub(super) fn retain(&self, stays: impl Fn(&Digest) -> bool) {
+        let mut all = self.lock();
+        let before = all.len();
+        all.retain(|digest, _| stays(digest));
+        if all.len() < before {
+            self.unwritten.store(true, Ordering::Release);
+        }
+    }
+
+    /// A copy of all of them.
+    pub(super) fn all(&self) -> All {
+        self.lock().clone()
+    }
+
+    /// Adds those of earlier runs. What is known already is never older.
+    pub(super) fn restore(&self, kept: All) {
+        let mut all = self.lock();
+        for (digest, seen) in kept {
+            match all.entry(digest) {
+                Entry::Vacant(entry) => {
+                    entry.insert(seen);
+                }
+                Entry::Occupied(mut entry) => entry.get_mut().nodes.extend(seen.nodes),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -121,5 +170,10 @@ mod tests {
         }
         assert_eq!(sightings.lock().len(), MOST);
         assert!(sightings.of(&peer(4100, 1).digest).is_some());
+        for n in 0..MOST_NODES + 10 {
+            sightings.saw(&peer(4100, 1), Some(&format!("n{n}")));
+        }
+        let nodes = sightings.of(&peer(4100, 1).digest).unwrap().nodes;
+        assert_eq!(nodes.len(), MOST_NODES);
     }
 }

@@ -99,23 +99,44 @@ impl State {
 
     /// Writes what is to be remembered. Does nothing if the files are up to date.
     pub(super) fn keep(&mut self, memory: &Memory) -> io::Result<()> {
-        if !self.writes || (self.written == *memory && self.stamps == self.stamps()) {
+        if !self.writes || (self.written == *memory && !self.is_touched(memory)) {
             return Ok(());
         }
         // The latch first: if the second write fails, the bootstrap phase is closed.
-        let latch = (memory.latch != Latch::default()).then(|| encode_latch(&memory.latch));
+        let [latch, map] = contents(memory);
         self.put(LATCH, latch)?;
-        let map = memory.last_good.as_ref();
-        let map = map.map(|good| format!("{MAP_HEAD}{}\n{}", good.server, good.map));
         self.put(MAP, map)?;
         self.written = memory.clone();
         self.stamps = self.stamps();
         Ok(())
     }
 
-    /// Whether somebody else has changed or removed the files.
-    pub(super) fn is_touched(&self) -> bool {
-        self.writes && self.stamps != self.stamps()
+    /// Whether somebody else has changed or removed the files. In a restart another process may
+    /// have written them: then they say what this one has written, or is to write.
+    pub(super) fn is_touched(&mut self, memory: &Memory) -> bool {
+        let stamps = self.stamps();
+        if !self.writes || self.stamps == stamps {
+            return false;
+        }
+        let is_own = self.say(&self.written);
+        if is_own {
+            self.stamps = stamps;
+        }
+        !is_own && !self.say(memory)
+    }
+
+    /// Whether the files say this.
+    fn say(&self, memory: &Memory) -> bool {
+        let [latch, map] = contents(memory);
+        let says = |path: &Path, content: Option<String>| match (
+            files::read(path, MAX_BYTES + 1024),
+            content,
+        ) {
+            (FileContent::Content(found), Some(content)) => **found == *content.as_bytes(),
+            (FileContent::Absent, None) => true,
+            _ => false,
+        };
+        says(&self.latch_path(), latch) && says(&self.map_path(), map)
     }
 
     fn put(&self, name: &str, content: Option<String>) -> io::Result<()> {
@@ -143,6 +164,14 @@ impl State {
 
 /// What is said of a file with other content.
 const ALIEN: &str = "it is not a state file of this program";
+
+/// What the two files say; none where there is to be no file.
+fn contents(memory: &Memory) -> [Option<String>; 2] {
+    let latch = (memory.latch != Latch::default()).then(|| encode_latch(&memory.latch));
+    let map = memory.last_good.as_ref();
+    let map = map.map(|good| format!("{MAP_HEAD}{}\n{}", good.server, good.map));
+    [latch, map]
+}
 
 fn encode_latch(latch: &Latch) -> String {
     let digests = latch.iter().map(|digest| format!("{digest}\n"));

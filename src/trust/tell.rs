@@ -2,7 +2,9 @@
 //!
 //! It must never decide anything, and it tells nothing twice.
 
+use std::fmt::Display;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tracing::{error, info, warn};
 
@@ -10,15 +12,27 @@ use super::Tls;
 use super::fault::Fault;
 use super::known::{CaList, Known, Source};
 use super::metrics::{Certificate, File, Metrics};
+use super::now;
 use rules::Named;
 use rules::admission::{Admission, ServerPem};
 use rules::candidates::MapState;
+use rules::identity::Digest;
+
+/// The last second of the year 9999, beyond which a date has no usual form.
+const LAST: u64 = 253_402_300_799;
+
+/// The end of a certificate, as the log has it.
+pub(super) fn expires(not_after: i64) -> impl Display {
+    let since = Duration::from_secs(u64::try_from(not_after).unwrap_or(0).min(LAST));
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since)
+}
 
 /// Remembers what was told.
 pub(super) struct Teller {
     metrics: Arc<Metrics>,
     admission: Option<(Admission, ServerPem)>,
     list: Option<CaList>,
+    server: Option<Digest>,
     faults: Vec<Fault>,
 }
 
@@ -28,6 +42,7 @@ impl Teller {
             metrics,
             admission: None,
             list: None,
+            server: None,
             faults: Vec::new(),
         }
     }
@@ -55,6 +70,22 @@ impl Teller {
         let not_after = tls.map_or(0, |tls| tls.server.not_after);
         let gauge = metrics.not_after.of(Certificate::ServerPem);
         gauge.set(not_after as f64);
+    }
+
+    /// The certificate of `server.pem`, with the end of its validity.
+    pub(super) fn server(&mut self, tls: Option<&Tls>) {
+        let digest = tls.map(|tls| tls.server.digest);
+        if self.server == digest {
+            return;
+        }
+        if let Some(tls) = tls {
+            let (server, until) = (&tls.server, tls.server.not_after);
+            let expires = expires(until);
+            let days = until.saturating_sub(now()).div_euclid(86_400);
+            let shown = tls.shown.name();
+            info!(digest = %server.digest, %expires, days, shown, "server.pem in force");
+        }
+        self.server = digest;
     }
 
     /// Who is admitted.

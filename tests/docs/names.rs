@@ -178,6 +178,18 @@ fn the_readme_is_short() {
     assert!(lines < README_LINES, "README.md has {lines} lines");
 }
 
+/// What `cat` shows on a node.
+#[test]
+fn lines_of_the_sample_configurations_are_not_long() {
+    let samples = ["config/noded-proxy.toml", "config/policy-strict.toml"];
+    for name in samples {
+        for (number, line) in Text::read(name).content.lines().enumerate() {
+            let number = number + 1;
+            assert!(line.chars().count() <= COLUMNS, "{name}:{number}: {line}");
+        }
+    }
+}
+
 #[test]
 fn lines_are_not_long() {
     let mut long = Vec::new();
@@ -200,7 +212,15 @@ fn lines_are_not_long() {
 /// Files and folders of the repository that a text names between backticks, and that do not exist.
 fn lost_paths(text: &Text) -> Vec<String> {
     let folders = [
-        "src/", "rules/", "tests/", "benches/", "config/", "systemd/", "docs/", "fuzz/",
+        "src/",
+        "rules/",
+        "tests/",
+        "benches/",
+        "config/",
+        "systemd/",
+        "docs/",
+        "fuzz/",
+        "prometheus/",
     ];
     let is_path = |name: &&str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);

@@ -84,6 +84,10 @@ fn with_an_empty_map_server_pem_alone_is_admitted() {
         let pki = Pki::new();
         let node = pki.client(NAME);
         let proxy = Proxy::with(&pki).map_text(text).start();
+        proxy.wait_for("it is shown", |p| {
+            let fault = &p.health().1["faults"][0];
+            fault["kind"] == "bootstrap_phase" && fault["before"] == "empty"
+        });
         assert_bootstrap(&proxy, &pki, &node);
         assert_eq!(
             proxy.metric("noded_proxy_candidate_map_state{state=\"empty\"}"),
@@ -101,6 +105,26 @@ fn the_first_map_ends_the_bootstrap_phase() {
     proxy.write_map(&[("uuid-1", &node)]);
     wait_until("the map is in force", || admitted(proxy.addr(), &node));
     assert_listed(&proxy, &pki, &node);
+}
+
+/// Normal before the first map, and not normal where somebody is refused for lack of it.
+#[test]
+fn a_bootstrap_phase_that_refuses_certificates_is_shown() {
+    let pki = Pki::new();
+    let node = pki.client(NAME);
+    let proxy = Proxy::with(&pki).start();
+    assert!(admitted(proxy.addr(), pki.server()));
+    proxy.wait_for("health is good", |p| p.health().1["degraded"] == false);
+    assert_bootstrap(&proxy, &pki, &node);
+    proxy.wait_for("it is shown", |p| {
+        let (status, health) = p.health();
+        status == 200 && health["faults"][0]["kind"] == "bootstrap_phase"
+    });
+    let degraded = "noded_proxy_degraded{reason=\"bootstrap_phase\"}";
+    assert_eq!(proxy.metric(degraded), 1.0);
+    proxy.write_map(&[("uuid-1", &node)]);
+    proxy.wait_for("health is good", |p| p.health().1["degraded"] == false);
+    assert_eq!(proxy.metric(degraded), 0.0);
 }
 
 #[test]
@@ -418,6 +442,12 @@ fn another_server_pem_starts_afresh() {
         "a candidate of the old cluster"
     );
     assert!(!admitted(proxy.addr(), pki.server()), "the old server.pem");
+    let why = |p: &Proxy| p.health().1["reasons"].to_string();
+    proxy.wait_for("the phase is shown", |p| {
+        why(p).contains("there was one under another server.pem")
+    });
+    proxy.wait_for("it is logged", |p| p.logged("all files are good again"));
+    proxy.write_map(&[("uuid-1", &node)]);
     assert_recovered(&proxy);
 }
 

@@ -318,7 +318,7 @@ fn the_bundle_of_candidates_is_looked_at() {
     node.check(&flag).assert(
         "candidate_bundle",
         "ok",
-        &["1 certificates of the candidate map"],
+        &["1 certificate of the candidate map"],
     );
     let report = node.check(&flag);
     report.assert("server_pem_issuer", "ok", &["1 of 1"]);
@@ -338,7 +338,7 @@ fn audit_mode_is_a_warning() {
         &["audit mode", "every node can command"],
     );
     node.offline()
-        .assert("admission", "ok", &["candidates of the map"]);
+        .assert("admission", "ok", &["1 candidate is admitted, of the map"]);
 }
 
 #[test]
@@ -353,4 +353,42 @@ fn noded_args_are_compared_with_the_configuration() {
         .assert("noded_max_clients", "error", &["= 20", "5"]);
     fs::remove_file(node.path("defaults")).unwrap();
     node.offline().assert("noded_args", "warning", &["absent"]);
+}
+
+#[test]
+fn a_malformed_list_is_named_with_its_line_and_what_follows() {
+    let node = Node::new(nowhere());
+    node.offline().assert("ssconf", "ok", &[]);
+    let nodes = "ganeti/ssconf_node_primary_ips";
+    node.write(nodes, "node1.example.com 192.0.2.1\nnode2\n", 0o444);
+    let wrong = "ssconf_node_primary_ips: line 2: not NAME ADDRESS";
+    node.offline()
+        .assert("ssconf", "warning", &[wrong, "copied certificate"]);
+    node.write("config.toml", "admission.bind_peer = \"enforce\"\n", 0o644);
+    node.offline()
+        .assert("ssconf", "error", &[wrong, "refuses every candidate"]);
+    assert_eq!(node.offline().finding("node_offline"), None);
+    node.write("ganeti/ssconf_offline_nodes", &host(), 0o444);
+    node.offline()
+        .assert("node_offline", "warning", &["gnt-node modify -O no"]);
+}
+
+#[test]
+fn what_the_unit_forbids_is_told_with_the_drop_in_that_allows_it() {
+    let node = Node::new(nowhere());
+    assert_eq!(node.offline().finding("unit_sandbox"), None); // there is no unit
+    let unit = "TimeoutStopUSec=1min 15s\nProtectSystem=strict\nStateDirectory=noded-proxy\n\
+                ReadWritePaths=\nInaccessiblePaths=-/srv\nLoadState=loaded\n";
+    node.write("unit", unit, 0o644);
+    let state = node.path("state").display().to_string();
+    let drop_in = format!("ReadWritePaths={state}");
+    let report = node.offline();
+    report.assert("unit_sandbox", "error", &[&state, &drop_in]);
+    report.assert("unit_timeout", "ok", &["1m"]);
+    node.write("config.toml", "drain_timeout = \"2m\"\n", 0o644);
+    let allowed = unit.replace("ReadWritePaths=", &drop_in);
+    node.write("unit", &allowed, 0o644);
+    let report = node.offline();
+    report.assert("unit_sandbox", "ok", &[]);
+    report.assert("unit_timeout", "warning", &["1m 15s", "TimeoutStopSec=135"]);
 }

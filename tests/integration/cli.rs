@@ -365,7 +365,7 @@ fn status_shows_a_running_proxy() {
     let admin = stage.proxy.admin().to_string();
     let text = stdout(&["status", "--admin", &admin]);
     assert!(
-        text.contains("ready:       true") && text.contains("1 entries"),
+        text.contains("ready:       true") && text.contains("1 entry,"),
         "{text}"
     );
     let document: serde_json::Value =

@@ -171,7 +171,7 @@ fn systemd_is_told_everything() {
     let stage = Stage::built(StubNoded::usual(), |proxy| proxy.through(&["env", &path]));
     let mut proxy = stage.proxy;
     let ready = manager.wait_for("READY=1");
-    assert!(ready.contains("STATUS=1 candidates admitted"), "{ready}");
+    assert!(ready.contains("STATUS=1 candidate admitted"), "{ready}");
     for handovers in 1..=2 {
         proxy.signal(Signal::HUP);
         let reloading = manager.wait_for_before("RELOADING=1", "STOPPING=1");
@@ -226,7 +226,7 @@ fn a_manager_with_an_abstract_socket_is_told_too() {
     let wrapper = ["env", &variable];
     let stage = Stage::built(StubNoded::usual(), |proxy| proxy.through(&wrapper));
     let ready = manager.wait_for("READY=1");
-    assert!(ready.contains("STATUS=1 candidates admitted"), "{ready}");
+    assert!(ready.contains("STATUS=1 candidate admitted"), "{ready}");
     stage.proxy.terminate();
     manager.wait_for("STOPPING=1");
 }

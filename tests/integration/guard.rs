@@ -100,7 +100,71 @@ fn rules_with_a_hole_where_noded_listens_are_a_fault_as_soon_as_it_does() {
     let Some(said) = part("hole") else { return };
     let each = "state: there\nguard ended: 1\nstate: absent\ntable: absent\n\
                 guard ended: 1\nstate: absent\ntable: absent\n";
+    assert_eq!(said, each.repeat(4));
+}
+
+#[test]
+fn a_guard_that_fails_leaves_the_reason_until_one_holds() {
+    let Some(said) = part("why") else { return };
+    let expected = "guard ended: 1\nstate: absent\n\
+                    ./faulty.nft: no line `define noded_port = NUMBER` in it\n\
+                    guard ended: 0\nthe reason is gone\n";
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_guard_that_is_killed_again_and_again_does_not_use_up_its_starts() {
+    let Some(said) = part("crash") else { return };
+    let each = "guard ended: 137\na second between: 1\n";
     assert_eq!(said, each.repeat(2));
+}
+
+/// What a unit says, key by key.
+fn settings<'a>(unit: &'a str, keys: &[&str]) -> Vec<&'a str> {
+    let is_one = |line: &&str| {
+        let key = line.split_once('=').map(|(key, _)| key);
+        key.is_some_and(|key| keys.contains(&key))
+    };
+    unit.lines().filter(is_one).collect()
+}
+
+/// Each of these was chosen: when a unit comes back, and when it gives up.
+#[test]
+fn the_units_come_back_and_give_up_as_it_was_chosen() {
+    let keys = [
+        "StartLimitIntervalSec",
+        "StartLimitBurst",
+        "Type",
+        "Restart",
+        "RestartSec",
+        "RestartPreventExitStatus",
+        "TimeoutStartSec",
+        "TimeoutStopSec",
+        "WatchdogSec",
+    ];
+    let guard = include_str!("../../systemd/noded-proxy-guard.service");
+    // 20 starts, one a second, and then it is a failed unit. A guard that was killed is back in a
+    // tenth of a second, for noded's port is open meanwhile.
+    let expected = [
+        "StartLimitIntervalSec=60",
+        "StartLimitBurst=20",
+        "Type=notify",
+        "TimeoutStartSec=20",
+        "Restart=always",
+        "RestartSec=100ms",
+    ];
+    assert_eq!(settings(guard, &keys), expected);
+    let proxy = include_str!("../../systemd/noded-proxy.service");
+    // 64 is a wrong configuration, which does not heal. Running RPCs get the drain timeout.
+    let expected = [
+        "Type=notify",
+        "WatchdogSec=30",
+        "Restart=on-failure",
+        "RestartPreventExitStatus=64",
+        "RestartSec=1",
+        "TimeoutStopSec=75",
+    ];
+    assert_eq!(settings(proxy, &keys), expected);
 }
 
 /// The unit has no way to be skipped in silence.
@@ -119,7 +183,10 @@ fn the_unit_loads_the_rules_where_the_texts_put_them() {
         .unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let rules = "/etc/noded-proxy/noded-proxy-guard.nft";
-    for text in ["README.md", "tests/e2e/run"] {
+    let placed = "[\"systemd/noded-proxy-guard.nft\", \"etc/noded-proxy/\", \"644\"]";
+    let package = std::fs::read_to_string(format!("{root}/Cargo.toml")).unwrap();
+    assert!(package.contains(placed), "{package}");
+    for text in ["docs/operations.md", "docs/security.md", "tests/e2e/run"] {
         let text = std::fs::read_to_string(format!("{root}/{text}")).unwrap();
         assert!(text.contains(rules) && help.contains(rules), "{help}");
     }

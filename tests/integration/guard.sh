@@ -162,9 +162,34 @@ part_faulty() {   # rules that do not load, and rules that do not help
   said 'define noded_port'
 }
 
+part_why() {   # a guard that fails leaves the reason, until one holds
+  sed '/^define/d' "$work/guard.nft" > "$work/faulty.nft"
+  "$program" guard --rules "$work/faulty.nft" --state "$state" 2> /dev/null & guard=$!
+  end_guard; state_file
+  sed "s|$work|.|" "$state.why"; echo
+  start_guard; wait_guard
+  until [[ ! -e $state.why ]]; do sleep 0.02; done
+  kill "$guard"; end_guard
+  [[ -e $state.why ]] || echo "the reason is gone"
+}
+
+part_crash() {   # kill -9 again and again: no more than one start a second
+  local last next
+  start_guard; wait_guard
+  for _ in 1 2; do
+    last=$(cat "$state.begun"); kill -9 "$guard"; end_guard; rm -f "$state"
+    start_guard; wait_guard; next=$(cat "$state.begun")
+    echo "a second between: $((next - last >= 1000))"
+  done
+}
+
 part_hole() {   # rules that let everybody through where noded listens, and nowhere else
   local hole
-  for hole in 'ip daddr 127.0.0.1' 'ip6 daddr ::1'; do
+  ip link add guard0 type veth peer name guard1
+  ip addr add 192.0.2.1/24 dev guard0
+  ip addr add 2001:db8::1/64 dev guard0 nodad
+  ip link set guard0 up; ip link set guard1 up
+  for hole in 'ip daddr 127.0.0.1' 'ip6 daddr ::1' 'ip daddr 192.0.2.1' 'ip6 daddr 2001:db8::1'; do
     sed "s/\(oifname \"lo\" tcp dport .noded_port\) jump/$hole accept\n\t\t\1 jump/" "$work/guard.nft" > "$work/hole.nft"
     "$program" guard --rules "$work/hole.nft" --state "$state" 2> "$work/said" & guard=$!
     wait_guard; state_file         # nobody listens yet

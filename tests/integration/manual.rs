@@ -64,7 +64,7 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
         "quiet",
         "json",
     ];
-    let table: [(&[&str], Vec<&str>); 8] = [
+    let table: [(&[&str], Vec<&str>); 9] = [
         (&["run"], [&TRUST[..], &run].concat()),
         (&["check"], [&TRUST[..], &check].concat()),
         (
@@ -75,8 +75,20 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
             &["certs", "list"],
             [&TRUST[..], &["files", "json", "admin"]].concat(),
         ),
-        (&["status"], vec!["admin", "json"]),
+        (&["status"], vec!["admin", "config", "json", "watch"]),
         (&["reset"], vec!["config", "state-dir", "force"]),
+        (
+            &["hook"],
+            vec![
+                "config",
+                "state-dir",
+                "admin",
+                "upstream",
+                "upstream-tls",
+                "guard",
+                "max-clients",
+            ],
+        ),
         (&["demo"], vec!["keep"]),
         (&["digest"], vec![]),
     ];

@@ -224,6 +224,27 @@ fn a_server_pem_that_is_away_for_a_while_gives_the_seat_to_nobody_else() {
     assert_eq!(may, [true, false]);
 }
 
+/// Nobody knows then whether it is the same one that comes back.
+#[test]
+fn a_damaged_latch_gives_the_seat_to_nobody_else_either() {
+    let pki = Pki::new();
+    let nodes = both(&pki);
+    let mut proxy = proxy(&pki, &nodes, &strict(""));
+    assert_eq!(call(&proxy, &nodes[0], "run_oob").0, 502);
+    ssconf(&proxy, "master_node", "node2.example.com\n");
+    let (kept, away) = (proxy.dir().join("state"), proxy.dir().join("away"));
+    std::fs::rename(proxy.server_pem_path(), &away).unwrap();
+    proxy.wait_for("the map is dropped", |_| {
+        !kept.join("last-good-map").exists()
+    });
+    proxy.restart(|_| std::fs::write(kept.join("latch"), "damaged").unwrap());
+    proxy.wait_for("it is seen", |p| p.metric("noded_proxy_ready") == 0.0);
+    std::fs::rename(&away, proxy.server_pem_path()).unwrap();
+    proxy.wait_for("it is back", |p| p.metric("noded_proxy_ready") == 1.0);
+    let may = [0, 1].map(|node| call(&proxy, &nodes[node], "run_oob").0 == 502);
+    assert_eq!(may, [true, false]);
+}
+
 /// The old master is dead: root says so on each node.
 #[test]
 fn an_administrator_can_name_the_new_master() {

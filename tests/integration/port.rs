@@ -213,6 +213,25 @@ fn a_missing_guard_is_a_fault_and_one_that_comes_is_seen() {
     assert_eq!(proxy.metric("noded_proxy_guard_losses_total"), 3.0);
 }
 
+/// A guard that could not load its rules has left the reason.
+#[test]
+fn why_a_guard_is_missing_is_told() {
+    let guard = GuardFile::new();
+    let (proxy, noded) = watching(&guard.path);
+    let reason = |proxy: &Proxy, words: &str| {
+        let (_, health) = proxy.health();
+        health["reasons"].to_string().contains(words)
+    };
+    assert!(reason(&proxy, "is missing (it does not run)"));
+    let why = guard.path.with_extension("why");
+    replace(&why, b"nft: syntax error", 0o644);
+    let failed = "is missing (it has failed: nft: syntax error)";
+    proxy.wait_for("the reason is shown", |proxy| reason(proxy, failed));
+    // What it says while it holds counts more than an old reason.
+    guard.say(holds(noded.local_addr().unwrap().port()));
+    proxy.wait_for("the guard holds", |proxy| guard_is(proxy, "holds"));
+}
+
 /// `kill -9` of the guard: systemd loads it anew before the next look.
 #[test]
 fn a_guard_that_was_away_for_a_moment_is_seen() {

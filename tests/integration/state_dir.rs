@@ -77,6 +77,32 @@ fn a_state_directory_that_is_removed_is_told_until_it_is_back() {
     proxy.wait_for("the state is kept", |p| p.state_path().exists());
 }
 
+/// A restart forgets the latch then, so an absent map opens the phase: that is no beginning.
+#[test]
+fn a_bootstrap_phase_of_a_node_that_can_keep_nothing_is_shown() {
+    let pki = Pki::new();
+    let node = pki.client("node1");
+    let mut proxy = proxy_for(&pki, &node).config("sandbox = 'off'").start();
+    let state = proxy.dir().join("state");
+    proxy.restart(|_| fs::remove_dir_all(&state).unwrap());
+    proxy.wait_for("the map is in force", |p| {
+        p.status()["admission"]["phase"] == "listed"
+    });
+    proxy.restart(|p| fs::remove_file(p.map_path()).unwrap());
+    let shown = |p: &Proxy| {
+        let faults = p.health().1["faults"].clone();
+        let mut faults = faults.as_array().cloned().unwrap_or_default().into_iter();
+        let phase = faults.find(|fault| fault["kind"] == "bootstrap_phase");
+        phase.map(|phase| phase["before"].clone())
+    };
+    proxy.wait_for("it is shown", |p| shown(p) == Some("unknown".into()));
+    fs::create_dir(&state).unwrap();
+    proxy.wait_for("the state is good", |p| p.metric(FAULTY) == 0.0);
+    assert_eq!(shown(&proxy), Some("unknown".into()), "nobody knows yet");
+    proxy.write_map(&[("uuid-1", &node)]);
+    assert_over(&proxy);
+}
+
 #[test]
 fn what_is_kept_and_removed_by_somebody_is_written_anew() {
     let pki = Pki::new();

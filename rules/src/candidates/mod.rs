@@ -147,6 +147,7 @@ impl fmt::Display for MapFile {
         match self {
             Self::Absent => f.write_str("the file is absent"),
             Self::Empty => f.write_str("the file is empty"),
+            Self::Listed(map) if map.entries() == 1 => f.write_str("1 candidate"),
             Self::Listed(map) => write!(f, "{} candidates", map.entries()),
             Self::Unreadable(why) => write!(f, "the file cannot be read: {why}"),
             Self::Malformed(error) => error.fmt(f),

@@ -16,6 +16,7 @@ use crate::arguments::Value;
 use crate::master::Role;
 use crate::named;
 use crate::names::Named;
+use crate::serde_by_name;
 
 pub use rule::Rule;
 
@@ -89,7 +90,31 @@ impl fmt::Display for List {
     }
 }
 
+// The label of `noded_proxy_policy`.
+named! {
+    /// Whether the policy is in force.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum State {
+        /// There is no rule.
+        None = "none",
+        /// Forbidden calls are counted, and forwarded.
+        Audit = "audit",
+        /// Forbidden calls are refused.
+        Enforce = "enforce",
+    }
+}
+serde_by_name!(State);
+
 impl Policy {
+    /// Whether it is in force.
+    pub fn state(&self) -> State {
+        match self.audit {
+            _ if self.is_empty() => State::None,
+            true => State::Audit,
+            false => State::Enforce,
+        }
+    }
+
     /// Whether there is a rule at all.
     pub fn is_empty(&self) -> bool {
         self.deny.is_empty() && self.allow_from_master_only.is_empty()

@@ -10,7 +10,9 @@ use super::certificates::{self, Pem, Role};
 use super::finding::Finding;
 use super::loopback;
 use super::map::{self, Map};
+use super::ssconf::Lists;
 use crate::config::Config;
+use crate::daemon::report::words::count;
 use crate::node::directory::Directory;
 use crate::node::files::{FileContent, read};
 use crate::node::sockets::unprivileged_ports;
@@ -31,6 +33,8 @@ pub(super) struct Files {
     map: Map,
     role: Role,
     candidates: Option<Vec<String>>,
+    lists: Lists,
+    offline: Option<Finding>,
     state_file: PathBuf,
     remembered: Remembered,
     state_dir: Finding,
@@ -71,6 +75,8 @@ impl Files {
             client_signed,
             role: certificates::role(&host, nodes.as_deref(), candidates.as_deref()),
             candidates,
+            lists: Lists::read(&config.ssconf_dir),
+            offline: Lists::offline(&host, list("ssconf_offline_nodes").as_deref()),
             remembered: state.load(),
             state_file: state.map_path(),
             state_dir: state_dir(&config.state_dir),
@@ -100,6 +106,8 @@ impl Files {
             findings.extend(self.leftover.as_deref().map(certificates::leftover));
         } else {
             findings.extend(map::file(&config.map_path(), &self.map, candidates));
+            findings.extend(self.lists.judge(config));
+            findings.extend(self.offline.clone());
         }
         let remembered = &self.remembered;
         let (state, server) = (&self.state_file, &self.server);
@@ -242,7 +250,9 @@ fn candidate_certs(dir: &Path, map: &Map) -> Finding {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) => {
-            return Finding::error(id, format!("{name}: {error}: mkdir it, or remove the key"));
+            let todo = "mkdir it, or remove the key; then systemctl restart noded-proxy: a running \
+                        one's sandbox does not know a new directory";
+            return Finding::error(id, format!("{name}: {error}: {todo}"));
         }
     };
     let mut tally = Tally::default();
@@ -259,7 +269,9 @@ fn candidate_bundle(file: &Path, map: &Map) -> Finding {
         format!("candidate_bundle = {}", file.display()),
     );
     if let Err(error) = fs::metadata(file) {
-        return Finding::error(id, format!("{name}: {error}: create it, or remove the key"));
+        let todo = "create it, or remove the key; if its directory is new: systemctl restart \
+                    noded-proxy";
+        return Finding::error(id, format!("{name}: {error}: {todo}"));
     }
     let mut tally = Tally::default();
     tally.add(file, map);
@@ -297,7 +309,11 @@ impl Tally {
 
     fn finding(&self, id: &'static str, name: &str) -> Finding {
         let (listed, unlisted) = (self.listed, self.unlisted);
-        let text = format!("{name}: {listed} certificates of the candidate map, {unlisted} others");
+        let listed = count(listed, "certificate");
+        let text = format!(
+            "{name}: {listed} of the candidate map, {}",
+            count(unlisted, "other")
+        );
         match self.faulty.first() {
             None => Finding::ok(id, text),
             Some(first) => Finding::warning(

@@ -91,12 +91,14 @@ pub(super) fn exposure(
             format!("{name}: the kernel shows no sockets: cannot tell"),
         );
     };
-    let public = listeners
-        .iter()
-        .map(|listener| listener.address)
-        .find(|address| address.port() == upstream.port() && !is_loopback(*address));
-    match public {
-        None => Finding::ok(id, format!("{name}: its port is open on loopback alone")),
+    let addresses = listeners.iter().map(|listener| listener.address);
+    let mut on_port = addresses.filter(|address| address.port() == upstream.port());
+    match on_port.clone().find(|address| !is_loopback(*address)) {
+        None if on_port.next().is_none() => {
+            let text = format!("{name}: nobody listens on port {}", upstream.port());
+            Finding::ok(id, format!("{text}, here or for other machines"))
+        }
+        None => Finding::ok(id, format!("{name}: other machines cannot reach its port")),
         Some(public) => {
             let todo = format!(
                 "-b {} in NODED_ARGS, then restart ganeti-noded",
@@ -104,7 +106,7 @@ pub(super) fn exposure(
             );
             Finding::error(
                 id,
-                format!("{name}: also open to others, on {public}: {todo}"),
+                format!("{name}: other machines reach it without the proxy, on {public}: {todo}"),
             )
         }
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::certificates::{Pem, Role};
 use super::finding::Finding;
+use crate::daemon::report::words::count as number;
 use crate::trust::Remembered;
 use rules::admission::{Admission, BootstrapPolicy, Memory, Nobody, ServerPem, resolve};
 use rules::authz::Mode;
@@ -133,7 +134,8 @@ fn count(name: &str, lines: &[(String, String)], candidates: Option<usize>) -> F
         Some(candidates) => {
             let todo =
                 "gnt-cluster verify says which; gnt-cluster copyfile on the master writes it anew";
-            let text = format!("{entries} entries, but {candidates} in ssconf_master_candidates");
+            let entries = number(entries, "entry");
+            let text = format!("{entries}, but {candidates} in ssconf_master_candidates");
             Finding::warning(id, format!("{name}: {text}: {todo}"))
         }
     }
@@ -159,7 +161,7 @@ pub(super) fn admission(
             (Finding::warning(id, text), BootstrapPolicy::Refuse)
         }
         (None, Some(good)) => {
-            let text = format!("{name}: {} candidates", good.map.entries());
+            let text = format!("{name}: {}", number(good.map.entries(), "candidate"));
             (Finding::ok(id, text), policy)
         }
         (None, None) => (Finding::ok(id, format!("{name}: nothing kept yet")), policy),
@@ -185,15 +187,18 @@ fn audit() -> Finding {
     Finding::warning("admission", text)
 }
 
+/// `1 candidate is`, `2 candidates are`.
+fn are(entries: usize) -> String {
+    let verb = if entries == 1 { "is" } else { "are" };
+    format!("{} {verb}", number(entries, "candidate"))
+}
+
 fn outcome(map: &MapFile, server: ServerPem, memory: Memory, policy: BootstrapPolicy) -> Finding {
     let id = "admission";
     let resolved = resolve(map.clone(), server, memory, policy);
     match resolved.admission {
         Admission::Listed(listed) if resolved.stale => {
-            let text = format!(
-                "the {} candidates of the last good map are admitted",
-                listed.entries()
-            );
+            let text = format!("{} admitted, of the last good map", are(listed.entries()));
             Finding::warning(
                 id,
                 format!("{text}, as {map}: gnt-cluster copyfile on the master"),
@@ -201,10 +206,7 @@ fn outcome(map: &MapFile, server: ServerPem, memory: Memory, policy: BootstrapPo
         }
         Admission::Listed(listed) => Finding::ok(
             id,
-            format!(
-                "the {} candidates of the map are admitted",
-                listed.entries()
-            ),
+            format!("{} admitted, of the map", are(listed.entries())),
         ),
         Admission::Bootstrap(_) => {
             let text = "bootstrap phase: whoever holds server.pem, so every node, is admitted";

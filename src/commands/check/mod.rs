@@ -13,6 +13,8 @@ mod loopback;
 mod map;
 mod noded;
 mod ports;
+mod ssconf;
+mod unit;
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,6 +24,7 @@ use crate::commands::as_nobody;
 use crate::commands::cli::CheckArgs;
 use crate::commands::exit;
 use crate::config::{Config, DEFAULT_FILE, Problem};
+use crate::daemon::report::words::count;
 use crate::node::sockets::{self, Listener};
 use crate::proxy::upstream::{GuardWatch, read_guard};
 use files::Files;
@@ -43,6 +46,11 @@ pub fn main(args: &CheckArgs) -> ExitCode {
     let files = Files::read(&config, &args.noded_defaults);
     findings.extend(files.judge(&config, now));
     findings.extend(issuer::check(&config));
+    findings.extend(
+        unit::Unit::loaded()
+            .into_iter()
+            .flat_map(|unit| unit.judge(&config)),
+    );
     if !args.offline {
         match online(&config, &files) {
             Ok(more) => findings.extend(more),
@@ -95,6 +103,29 @@ fn upstream(
     listeners: Option<&[Listener]>,
     runtime: &Runtime,
 ) -> Vec<Finding> {
+    let (mut findings, stranger) = noded_s_port(config, listeners);
+    if stranger {
+        return findings; // he is asked nothing
+    }
+    let (more, reached) = noded::check(config, files, runtime);
+    findings.extend(more);
+    findings.extend(reached.then(|| kept_out(config)).flatten());
+    findings
+}
+
+/// Whether noded can be reached past the proxy, as it is seen from outside of the proxy.
+pub(super) fn past_the_proxy(config: &Config) -> Vec<Finding> {
+    let listeners = sockets::listeners().ok();
+    let (mut findings, stranger) = noded_s_port(config, listeners.as_deref());
+    if !stranger {
+        findings.extend(kept_out(config));
+    }
+    findings
+}
+
+/// From where noded's port is reached, whose it is, and whether its guard says that it holds. And
+/// whether a stranger has it.
+fn noded_s_port(config: &Config, listeners: Option<&[Listener]>) -> (Vec<Finding>, bool) {
     let (address, plain) = (config.upstream.address, !config.upstream.tls);
     let watch = config.guard_watch();
     let mut findings = vec![loopback::exposure(address, plain, listeners)];
@@ -106,22 +137,20 @@ fn upstream(
         GuardWatch::NotNeeded | GuardWatch::Off => Err(Missing::Silent),
     };
     findings.extend(loopback::guard(address, &watch, said));
-    if stranger {
-        return findings; // he is asked nothing
-    }
-    let (more, reached) = noded::check(config, files, runtime);
-    findings.extend(more);
-    if plain && reached {
-        let attempt = as_nobody::connect(address);
-        findings.push(loopback::kept_out(address, &watch, &attempt));
-    }
-    findings
+    (findings, stranger)
+}
+
+/// Tries noded's port as nobody, where noded speaks to whoever can connect.
+fn kept_out(config: &Config) -> Option<Finding> {
+    let address = config.upstream.address;
+    let plain = !config.upstream.tls;
+    plain.then(|| loopback::kept_out(address, &config.guard_watch(), &as_nobody::connect(address)))
 }
 
 fn show(args: &CheckArgs, findings: &[Finding]) {
     let all = findings.len();
-    let count = |verdict| findings.iter().filter(|f| f.verdict == verdict).count();
-    let (errors, warnings) = (count(Verdict::Error), count(Verdict::Warning));
+    let of = |verdict| findings.iter().filter(|f| f.verdict == verdict).count();
+    let (errors, warnings) = (of(Verdict::Error), of(Verdict::Warning));
     if args.json {
         outln!(
             "{:#}",
@@ -133,7 +162,8 @@ fn show(args: &CheckArgs, findings: &[Finding]) {
     let shown: Vec<Finding> = findings.iter().filter(shown).cloned().collect();
     out!("{}", render(&shown, terminal_width()));
     if !args.quiet || !shown.is_empty() {
-        outln!("{all} checks, {errors} errors, {warnings} warnings");
+        let (errors, warnings) = (count(errors, "error"), count(warnings, "warning"));
+        outln!("{}, {errors}, {warnings}", count(all, "check"));
     }
 }
 

@@ -11,10 +11,10 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use super::files::Files;
-use super::finding::Finding;
+use super::finding::{Finding, Verdict};
 use crate::config::Config;
 use crate::node::sockets;
-use crate::proxy::upstream::{Error, call_version};
+use crate::proxy::upstream::{Error, Server, call_version};
 use crate::tls::Connector;
 
 /// Time for noded's answer; a busy node needs some hundred milliseconds.
@@ -34,7 +34,7 @@ enum Call {
     /// No answer that could be read.
     NoAnswer(String),
     /// An answer.
-    Answer(StatusCode, String),
+    Answer(StatusCode, Server, String),
 }
 
 /// Findings on noded, and whether it let us connect.
@@ -90,18 +90,21 @@ async fn version(address: SocketAddr, connector: Option<&Connector>, limit: Dura
         }
     };
     match timeout(PATIENCE, call).await {
-        Ok(Ok((status, body))) => Call::Answer(status, body),
+        Ok(Ok(answer)) => answer,
         Ok(Err(failure)) => failure,
         Err(_) => Call::NoAnswer(format!("no answer within {} s", PATIENCE.as_secs())),
     }
 }
 
-async fn ask<S>(stream: &mut S, address: SocketAddr) -> Result<(StatusCode, String), Call>
+async fn ask<S>(stream: &mut S, address: SocketAddr) -> Result<Call, Call>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     match call_version(stream, address).await {
-        Ok((status, body)) => Ok((status, String::from_utf8_lossy(&body).trim().to_owned())),
+        Ok(told) => {
+            let body = String::from_utf8_lossy(&told.body).trim().to_owned();
+            Ok(Call::Answer(told.status, told.server, body))
+        }
         Err(Error::EmptyReply(why) | Error::CutReply(why)) => Err(Call::NoAnswer(why)),
         Err(error) => Err(Call::NoAnswer(error.to_string())),
     }
@@ -134,7 +137,11 @@ fn judge(upstream: SocketAddr, plain: bool, joined: bool, call: &Call) -> Vec<Fi
             let text = format!("{name}: no answer to `version`: {why}: {todo}");
             vec![there(), Finding::error(answers, text)]
         }
-        Call::Answer(status, body) => vec![there(), answer(&name, *status, body)],
+        Call::Answer(status, server, body) => {
+            let answer = answer(&name, *status, body);
+            let kind = (answer.verdict == Verdict::Ok).then(|| kind(&name, *server));
+            [there(), answer].into_iter().chain(kind).collect()
+        }
     }
 }
 
@@ -150,6 +157,27 @@ fn answer(name: &str, status: StatusCode, body: &str) -> Finding {
             let body: String = body.chars().take(100).collect();
             let text = format!("the answer to `version` is not noded's: {status} {body:?}");
             Finding::error(id, format!("{name}: {text}: what listens there?"))
+        }
+    }
+}
+
+/// Which kind of noded answered.
+fn kind(name: &str, server: Server) -> Finding {
+    let id = "noded_kind";
+    match server {
+        Server::Processes => {
+            let text = "noded starts a process for each connection (Ganeti up to 3.1)";
+            Finding::ok(id, format!("{name}: {text}"))
+        }
+        Server::Threads => {
+            let text = "noded has a pool of threads (Ganeti 3.2), with which the proxy was not \
+                        tested: it answers 413 to a request of more than 10 MiB, and leaves a \
+                        connection after 10 s without a byte";
+            Finding::warning(id, format!("{name}: {text}"))
+        }
+        Server::Unknown => {
+            let text = "noded does not say in `Server` which kind it is";
+            Finding::ok(id, format!("{name}: {text}"))
         }
     }
 }

@@ -7,8 +7,9 @@ fn address() -> SocketAddr {
 
 #[test]
 fn a_call_of_version_as_a_table() {
-    let answer = |status, body: &str| Call::Answer(status, body.into());
-    let table: [(Call, bool, &[Verdict]); 8] = [
+    let by = |server, status, body: &str| Call::Answer(status, server, body.into());
+    let answer = |status, body: &str| by(Server::Processes, status, body);
+    let table: [(Call, bool, &[Verdict]); 10] = [
         (Call::Unreachable("refused".into()), true, &[Error]),
         (Call::Unreachable("refused".into()), false, &[Warning]),
         (Call::NoTls("alert".into()), true, &[Good, Error]),
@@ -16,7 +17,17 @@ fn a_call_of_version_as_a_table() {
         (
             answer(StatusCode::OK, "[true, 3000000]"),
             true,
-            &[Good, Good],
+            &[Good, Good, Good],
+        ),
+        (
+            by(Server::Threads, StatusCode::OK, "[true, 3020000]"),
+            true,
+            &[Good, Good, Warning],
+        ),
+        (
+            by(Server::Unknown, StatusCode::OK, "[true, 3000000]"),
+            true,
+            &[Good, Good, Good],
         ),
         (
             answer(StatusCode::OK, "[false, \"no\"]"),

@@ -26,6 +26,13 @@ pub use remedy::remedy;
 /// Exit status 0 when the certificate is admitted, 1 when it is refused or nothing is known of the
 /// address, 64 for a wrong configuration.
 pub fn main(args: &ExplainArgs) -> ExitCode {
+    if args.certificate.is_none() && args.peer.is_none() {
+        errln!("noded-proxy: explain needs CERT (a PEM file), or --peer ADDRESS, or both");
+        return ExitCode::from(exit::USAGE);
+    }
+    if args.certificate.is_some() && !args.admission.admin.admin.is_empty() {
+        errln!("noded-proxy: --admin is not used: a certificate is judged by the files");
+    }
     let config = match Config::load(&args.admission.file, &args.overrides()) {
         Ok(config) => config,
         Err(problems) => return exit::wrong_configuration(&problems),
@@ -37,7 +44,7 @@ pub fn main(args: &ExplainArgs) -> ExitCode {
             .and_then(|pem| of_pem(&config, &snapshot, &pem, peer))
             .map_err(|why| format!("{}: {why}", file.display())),
         (None, Some(peer)) => of_address(&config, &snapshot, peer),
-        (None, None) => Err("a certificate or --peer ADDRESS is needed".into()),
+        (None, None) => Ok(false), // it was said above
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -66,7 +73,7 @@ fn of_pem(
 
 /// Explains the last refusals of an address, as the running proxy remembers them.
 fn of_address(config: &Config, snapshot: &Snapshot, peer: IpAddr) -> Result<bool, String> {
-    let answer = admin_client::get(config.admin, &config.state_dir, "/status");
+    let answer = admin_client::get(&config.admin_to_ask(), &config.state_dir, "/status");
     let report: Report = answer
         .and_then(|answer| answer.read())
         .map_err(|error| error.to_string())?;

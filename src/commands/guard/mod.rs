@@ -5,6 +5,7 @@
 //! where somebody begins to listen. It never reads the
 //! proxy's configuration: a mistake there must not open noded.
 
+mod begun;
 mod nft;
 mod rules;
 mod trial;
@@ -14,7 +15,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
@@ -23,8 +24,9 @@ use crate::commands::cli::GuardArgs;
 use crate::commands::exit;
 use crate::daemon::systemd;
 use crate::node::files::{self, FileContent};
-use crate::proxy::upstream::now;
+use crate::proxy::upstream::{now, why_file};
 use ::rules::guard::Said;
+use begun::Begun;
 use nft::Loaded;
 use rules::Form;
 use trial::Trial;
@@ -34,8 +36,6 @@ const MOST: usize = 64 << 10;
 /// Time from one look at nft to the next: so long the port may be open before systemd loads the
 /// rules anew.
 const LOOK: Duration = Duration::from_millis(100);
-/// It takes at least so long to fail, so that a unit that starts it again and again fills no log.
-const PAUSE: Duration = Duration::from_secs(1);
 /// Looks from one word that the guard holds to the next.
 const SAY: u32 = 10;
 
@@ -45,16 +45,20 @@ pub fn main(args: &GuardArgs) -> ExitCode {
         rules: args.rules.clone(),
         state: args.state.clone(),
     };
-    let begun = Instant::now();
+    let begun = Begun::note(&guard.state);
     let done = guard.run();
     let _ = fs::remove_file(&guard.state);
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            begun.forget();
+            guard.forget_why();
+            ExitCode::SUCCESS
+        }
         Err(why) => {
-            let why = format!("guard: {why}: noded's port is NOT closed to local users");
-            let failure = exit::failure(why);
-            std::thread::sleep(PAUSE.saturating_sub(begun.elapsed()));
-            failure
+            guard.say_why(&why);
+            exit::failure(format!(
+                "guard: {why}: noded's port is NOT closed to local users"
+            ))
         }
     }
 }
@@ -80,6 +84,7 @@ impl Guard {
             owned: form == Form::Owned,
         };
         self.say(&said)?;
+        self.forget_why();
         errln!("noded-proxy: guard: port {port} is closed to all users but root and the proxy's");
         systemd::ready(&format!("port {port} is closed to local users"));
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -140,6 +145,16 @@ impl Guard {
             }
         }
         Ok(())
+    }
+
+    /// Leaves the reason for whoever asks why there is no guard.
+    fn say_why(&self, why: &str) {
+        let why: String = why.chars().take(1000).collect();
+        let _ = write(&why_file(&self.state), &why, 0o644);
+    }
+
+    fn forget_why(&self) {
+        let _ = fs::remove_file(why_file(&self.state));
     }
 
     fn say(&self, said: &Said) -> Result<(), String> {

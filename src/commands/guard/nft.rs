@@ -84,12 +84,17 @@ fn run(command: &mut Command) -> Result<Output, String> {
     match output.status.success() {
         true => Ok(output),
         false => {
-            let said = String::from_utf8_lossy(&output.stderr)
-                .trim()
-                .replace('\n', "; ");
-            Err(format!("nft: {said}"))
+            let said = String::from_utf8_lossy(&output.stderr);
+            Err(format!("nft: {}", one_line(&said)))
         }
     }
+}
+
+/// What nft says of a rule, without the line that points at a place in it.
+fn one_line(said: &str) -> String {
+    let points = |line: &&str| line.chars().all(|c| matches!(c, '^' | '~' | ' '));
+    let lines = said.lines().map(str::trim).filter(|line| !points(line));
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 impl Loaded {
@@ -129,5 +134,19 @@ impl Drop for Loaded {
                 let _ = run(Command::new("nft").args(["delete", "table"]).args(TABLE));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn what_nft_says_is_a_line() {
+        let said = "f:12:43-49: Error: Could not process rule: No such file or directory\n\
+                    \t\toifname \"lo\" jump nothing\n\t\t             ^^^^^^^\n";
+        let expected = "f:12:43-49: Error: Could not process rule: No such file or directory; \
+                        oifname \"lo\" jump nothing";
+        assert_eq!(one_line(said), expected);
     }
 }

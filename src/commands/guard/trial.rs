@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use crate::commands::as_nobody::{self, Attempt};
-use crate::node::sockets;
+use crate::node::{addresses, sockets};
 
 /// Where it is tried before anybody listens: on a socket of our own.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 11, 8, 11);
@@ -56,7 +56,8 @@ impl Trial {
         };
         let bound = sockets.iter().map(|socket| socket.address);
         let on_port = bound.filter(|address| address.port() == self.port);
-        let now: BTreeSet<SocketAddr> = on_port.flat_map(reached_at).collect();
+        let own = addresses::own(self.port);
+        let now: BTreeSet<SocketAddr> = on_port.flat_map(|at| reached_at(at, &own)).collect();
         if self.looks.is_multiple_of(AFRESH) {
             self.tried.clear();
         }
@@ -70,16 +71,17 @@ impl Trial {
     }
 }
 
-/// Where this machine's users reach a socket that is bound to this address.
-fn reached_at(bound: SocketAddr) -> Vec<SocketAddr> {
-    let (four, six) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
-    let reached: Vec<IpAddr> = match bound.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => vec![four],
-        IpAddr::V6(ip) if ip.is_unspecified() => vec![six, four],
-        ip => vec![ip],
-    };
-    let port = bound.port();
-    reached.into_iter().map(|ip| (ip, port).into()).collect()
+/// Where this machine's users reach a socket that is bound to this address: one on all addresses at
+/// loopback and at each of the machine's `own`.
+fn reached_at(bound: SocketAddr, own: &[SocketAddr]) -> Vec<SocketAddr> {
+    if !bound.ip().is_unspecified() {
+        return vec![bound];
+    }
+    let loopback: [IpAddr; 2] = [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
+    let loopback = loopback.map(|ip| SocketAddr::from((ip, bound.port())));
+    let all = loopback.iter().chain(own).copied();
+    // An IPv6 socket gets IPv4 too, unless it was asked not to; a refusal then proves nothing.
+    all.filter(|at| bound.is_ipv6() || at.is_ipv4()).collect()
 }
 
 fn try_as_nobody(address: SocketAddr) -> Result<(), String> {
@@ -103,10 +105,19 @@ mod tests {
             ("127.0.0.1:298", &["127.0.0.1:298"][..]),
             ("192.0.2.1:298", &["192.0.2.1:298"]),
             ("[::1]:298", &["[::1]:298"]),
-            ("0.0.0.0:298", &["127.0.0.1:298"]),
-            ("[::]:298", &["[::1]:298", "127.0.0.1:298"]),
+            ("0.0.0.0:298", &["127.0.0.1:298", "192.0.2.2:298"]),
+            (
+                "[::]:298",
+                &[
+                    "[::1]:298",
+                    "127.0.0.1:298",
+                    "192.0.2.2:298",
+                    "[2001:db8::2]:298",
+                ],
+            ),
         ] {
-            let found = reached_at(bound.parse().unwrap());
+            let own = ["192.0.2.2:298", "[2001:db8::2]:298"].map(|at| at.parse().unwrap());
+            let found = reached_at(bound.parse().unwrap(), &own);
             let found: Vec<String> = found.iter().map(SocketAddr::to_string).collect();
             assert_eq!(found, reached, "{bound}");
         }

@@ -50,8 +50,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const ENDED: &str = "the new process ended before it was ready; see the log";
 
-/// The open admin socket, for whoever takes it over.
-pub(in crate::daemon) type AdminSocket = Arc<Mutex<Option<OwnedFd>>>;
+/// The open admin port, for whoever takes it over.
+pub(in crate::daemon) type AdminFd = Arc<Mutex<Option<OwnedFd>>>;
 
 /// What this process can hand over.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub(in crate::daemon) struct Estate {
     pub(in crate::daemon) of_systemd: bool,
     pub(in crate::daemon) opened: Opened,
     pub(in crate::daemon) admin: SocketAddr,
-    pub(in crate::daemon) admin_socket: AdminSocket,
+    pub(in crate::daemon) admin_fd: AdminFd,
     pub(in crate::daemon) slots: Arc<Slots<NodedStream>>,
     pub(in crate::daemon) predecessors: Arc<Predecessors>,
     /// Handovers that were tried.
@@ -195,7 +195,7 @@ impl Estate {
 
     /// Closes what another process has now.
     fn let_go(&self) {
-        let admin = &self.admin_socket;
+        let admin = &self.admin_fd;
         admin.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.predecessors.leave();
     }
@@ -232,10 +232,7 @@ impl Estate {
         spawner.spawn(&theirs)?;
         drop(theirs);
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        let admin = self
-            .admin_socket
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let admin = self.admin_fd.lock().unwrap_or_else(PoisonError::into_inner);
         let links = self.predecessors.links();
         let public = opened.iter().map(|socket| socket.as_fd());
         let sockets = public.chain(admin.iter().map(AsFd::as_fd));

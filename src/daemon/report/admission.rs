@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::words::count;
 use crate::trust::Snapshot;
 use rules::admission::{self, Nobody};
 use rules::authz::Mode;
@@ -101,7 +102,10 @@ impl Admission {
             Phase::Bootstrap => {
                 format!("{audit}bootstrap phase: the certificate of server.pem is admitted{fault}")
             }
-            Phase::Listed => format!("{audit}{} candidates admitted{fault}", self.entries),
+            Phase::Listed => {
+                let candidates = count(self.entries, "candidate");
+                format!("{audit}{candidates} admitted{fault}")
+            }
         }
     }
 }

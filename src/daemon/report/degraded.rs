@@ -17,6 +17,13 @@ pub enum Degraded {
     Fault(Fault),
     /// Audit mode protects nobody.
     AuditMode,
+    /// The bootstrap phase is open, and that is not how a cluster begins.
+    BootstrapPhase {
+        /// Connections with other certificates than that of `server.pem` that were refused for it.
+        refused: u64,
+        /// Whether there was a map before.
+        before: MapBefore,
+    },
     /// There is no `server.pem`.
     NoServerPem,
     /// `server.pem` is there, and no good one was read since the start.
@@ -99,6 +106,8 @@ named! {
         Watches = "watches",
         /// [`Degraded::AuditMode`].
         AuditMode = "audit_mode",
+        /// [`Degraded::BootstrapPhase`].
+        BootstrapPhase = "bootstrap_phase",
         /// [`Degraded::NoServerPem`].
         NoServerPem = "no_server_pem",
         /// [`Degraded::ServerPemExpires`].
@@ -142,6 +151,7 @@ impl Degraded {
                 Fault::Watches { .. } => Kind::Watches,
             },
             Self::AuditMode => Kind::AuditMode,
+            Self::BootstrapPhase { .. } => Kind::BootstrapPhase,
             Self::NoServerPem => Kind::NoServerPem,
             Self::ServerPemFaulty => Kind::ServerPem,
             Self::ServerPemExpires { .. } => Kind::ServerPemExpires,
@@ -158,11 +168,44 @@ impl Degraded {
     }
 }
 
+/// What is known of a candidate map before the bootstrap phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MapBefore {
+    /// There was none, as far as this node remembers.
+    None,
+    /// There was one, under another `server.pem`.
+    Other,
+    /// The file is there, and empty.
+    Empty,
+    /// Nobody knows, for the state directory could not be written at the start.
+    Unknown,
+}
+
+fn bootstrap(f: &mut fmt::Formatter<'_>, refused: u64, before: MapBefore) -> fmt::Result {
+    let before = match before {
+        MapBefore::None => "",
+        MapBefore::Other => "there was one under another server.pem; ",
+        MapBefore::Empty => "its file is empty; ",
+        MapBefore::Unknown => {
+            "nobody knows whether there was one, for the state directory could not be written at \
+             the start; "
+        }
+    };
+    write!(
+        f,
+        "bootstrap phase: there is no candidate map, and the certificate of server.pem is admitted, \
+         which every node holds; {before}connections refused for it: {refused}; gnt-cluster \
+         copyfile -n NODE FILE on the master brings the map, by ssh"
+    )
+}
+
 impl fmt::Display for Degraded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Fault(fault) => return fault.fmt(f),
             Self::AuditMode => "AUDIT MODE: every certificate of this cluster is admitted",
+            Self::BootstrapPhase { refused, before } => return bootstrap(f, *refused, *before),
             Self::NoServerPem => "there is no server.pem in force: this node is in no cluster",
             Self::ServerPemFaulty => {
                 "there is no server.pem in force: the file is faulty and no good one is known"

@@ -6,6 +6,7 @@ use crate::proxy::reason::Reason;
 use crate::trust::sightings::Sighting;
 use crate::trust::{CaState, Source};
 use rules::authz::Denied;
+use rules::policy::State;
 
 /// 2026-11-26T10:30:00Z.
 pub(crate) const NOW: i64 = 1_795_689_000;
@@ -33,6 +34,13 @@ pub(crate) fn report() -> Report {
         host: "node1.example.com".into(),
         uptime_seconds: 2 * 86_400,
         mode: Mode::Audit,
+        policy: Some(RpcPolicy {
+            state: State::Enforce,
+            deny: 1,
+            allow_from_master_only: 2,
+            refused: 5,
+            audited: 0,
+        }),
         health: Health::new(true, vec![Degraded::AuditMode]),
         listening: vec!["[::]:1811".parse().unwrap()],
         admission: admission(Phase::Listed, &[]),

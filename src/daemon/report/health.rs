@@ -4,13 +4,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::degraded::{Degraded, Kind};
+use super::degraded::{Degraded, Kind, MapBefore};
 use crate::proxy::listener::State;
+use crate::proxy::reason::Reason;
 use crate::proxy::shared::Shared;
 use crate::proxy::upstream::{Guard, Looked};
 use crate::trust::{Snapshot, now};
 use rules::admission::{Admission, Nobody};
-use rules::authz::Mode;
+use rules::authz::{Denied, Mode};
+use rules::candidates::MapState;
 use rules::noded::Answers;
 
 /// A certificate that ends sooner than this makes the proxy degraded; Ganeti's own threshold
@@ -52,6 +54,8 @@ impl Health {
             let (address, why) = (*address, why.clone());
             faults.push(Degraded::CannotListen { address, why });
         }
+        let refused = Reason::Denied(Denied::BootstrapRefused);
+        faults.extend(of_bootstrap(snapshot, shared.metrics.rejections(refused)));
         faults.extend(of_server_pem(snapshot, now()));
         faults.extend(of_noded(
             shared.upstream.down(),
@@ -109,6 +113,22 @@ fn of_noded(down: Option<String>, looked: Option<&Looked>) -> Vec<Degraded> {
         .collect()
 }
 
+/// A cluster begins without a map. It is another matter if there was one before, or may have been,
+/// or if somebody is refused who would be in it.
+fn of_bootstrap(snapshot: &Snapshot, refused: u64) -> Option<Degraded> {
+    if !matches!(snapshot.admission, Admission::Bootstrap(_)) {
+        return None;
+    }
+    let before = match (snapshot.had_map, snapshot.map_state) {
+        (Some(true), _) => MapBefore::Other,
+        (None, _) => MapBefore::Unknown,
+        (Some(false), MapState::Empty) => MapBefore::Empty,
+        (Some(false), _) => MapBefore::None,
+    };
+    (before != MapBefore::None || refused > 0)
+        .then_some(Degraded::BootstrapPhase { refused, before })
+}
+
 fn of_server_pem(snapshot: &Snapshot, now: i64) -> Option<Degraded> {
     match (&snapshot.tls, &snapshot.admission) {
         (Some(tls), _) => of_validity(tls.server.not_before, tls.server.not_after, now),
@@ -160,6 +180,10 @@ pub(super) mod tests {
                     address: "[::]:1811".parse().unwrap(),
                     why: "taken by x".into(),
                 },
+                Degraded::BootstrapPhase {
+                    refused: 2,
+                    before: MapBefore::Other,
+                },
             ],
         )
     }
@@ -177,7 +201,7 @@ pub(super) mod tests {
         assert_eq!(json["faults"][0], fault);
         let expires = json!({ "kind": "server_pem_expires", "not_after": 7 });
         assert_eq!(json["faults"][4], expires);
-        assert_eq!(json["reasons"].as_array().unwrap().len(), 14);
+        assert_eq!(json["reasons"].as_array().unwrap().len(), 15);
         assert_eq!(
             json["reasons"][13],
             "cannot listen on [::]:1811: taken by x"

@@ -12,7 +12,9 @@ mod admission;
 mod certificates;
 mod degraded;
 mod health;
+mod policy;
 pub mod times;
+pub mod words;
 
 use std::net::SocketAddr;
 
@@ -37,6 +39,7 @@ pub use certificates::{
 };
 pub use degraded::{Degraded, Kind};
 pub use health::Health;
+pub use policy::RpcPolicy;
 
 /// The version of this program, as reports name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -54,6 +57,9 @@ pub struct Report {
     pub uptime_seconds: u64,
     /// Which rule decides.
     pub mode: Mode,
+    /// The RPC policy; an older proxy does not say it.
+    #[serde(default)]
+    pub policy: Option<RpcPolicy>,
     /// Whether it works, and whether somebody should look.
     pub health: Health,
     /// Where the public listener listens; nowhere while there is no `server.pem`.
@@ -147,12 +153,13 @@ impl Report {
             host: shared.host.clone(),
             uptime_seconds: shared.uptime().as_secs(),
             mode: shared.store.policy().mode,
+            policy: Some(RpcPolicy::of(shared)),
             health: Health::of(shared, &snapshot, listening),
             listening: listening.addresses().to_vec(),
             admission: Admission::of(&snapshot),
             server_pem: tls.map(ServerPem::of),
             client_ca_list: tls.map(|tls| ClientCaList::of(&tls.client_cas)),
-            certificates_used_by_another_node: used_by_another(&shared.sightings),
+            certificates_used_by_another_node: used_by_another(shared.store.sightings()),
             connections: Connections::of(shared),
             upstream: Upstream::of(shared),
             sandbox,
@@ -248,8 +255,13 @@ mod tests {
             (
                 &report,
                 "admission certificates_used_by_another_node client_ca_list connections handover \
-                 health host last_refusals listening mode sandbox server_pem tls_library upstream \
+                 health host last_refusals listening mode policy sandbox server_pem tls_library \
+                 upstream \
                  uptime_seconds version",
+            ),
+            (
+                &report["policy"],
+                "allow_from_master_only audited deny refused state",
             ),
             (&report["health"], "degraded faults live ready reasons"),
             (

@@ -151,7 +151,7 @@ pub(super) fn note_oddities(
         return; // every node has this certificate, and in the bootstrap phase the master uses it
     }
     let node = snapshot.node_at(peer.address);
-    if let Some(nodes) = shared.sightings.saw(peer, node) {
+    if let Some(nodes) = shared.store.sightings().saw(peer, node) {
         metrics.used_by_another_node.inc();
         let nodes: Vec<&str> = nodes.iter().map(|node| &**node).collect();
         error!(peer = %address, cn = peer.name(), digest = %peer.digest, nodes = nodes.join(", "),

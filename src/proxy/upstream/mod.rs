@@ -8,7 +8,7 @@
 //! [`Upstream::slot`] and [`Upstream::call`] tell the story. The files, each of which calls only those behind it: `slots`
 //! (a right to connect), `detach` (outlive the client), `warm` (connections in advance), `exchange`
 //! (one request and its answer), `watch` (looks at noded's port), `noded` (connections), `health`
-//! (what is known of noded), `wire` (HTTP).
+//! (what is known of noded), `wire` (HTTP), `server` (which kind of noded).
 
 mod buffer_pool;
 mod detach;
@@ -19,6 +19,7 @@ mod lazy_tcp;
 mod metrics;
 mod noded;
 mod noded_stream;
+mod server;
 mod settings;
 mod slots;
 mod version;
@@ -48,10 +49,11 @@ pub use health::{Guard, Looked};
 pub use metrics::{GuardState, Metrics};
 pub use noded::Handles;
 pub use noded_stream::NodedStream;
+pub use server::Server;
 pub use settings::{GuardWatch, Settings};
 pub use slots::{Lane, Load, Slot, Slots};
 pub use version::call_version;
-pub use watch::{now, read as read_guard};
+pub use watch::{now, read as read_guard, why_file};
 
 /// The local node daemon behind its slots.
 #[derive(Debug)]

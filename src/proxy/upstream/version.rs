@@ -8,18 +8,26 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::Error;
 use super::exchange::PROBE_AGENT;
+use super::server::Server;
 use super::wire;
 use crate::proxy::http::Body;
 
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 64 << 10;
 
-/// Calls `version` on a connection to noded: its status and its body. It has no deadline of its
-/// own.
-pub async fn call_version<S>(
-    stream: &mut S,
-    address: SocketAddr,
-) -> Result<(StatusCode, Bytes), Error>
+/// What noded answered to `version`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The status.
+    pub status: StatusCode,
+    /// Which kind of noded it is.
+    pub server: Server,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Calls `version` on a connection to noded. It has no deadline of its own.
+pub async fn call_version<S>(stream: &mut S, address: SocketAddr) -> Result<Version, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -31,7 +39,11 @@ where
         return Err(Error::BadReply(why));
     }
     let body = rest(stream, received, head.length as usize).await?;
-    Ok((head.status, body))
+    Ok(Version {
+        status: head.status,
+        server: head.server,
+        body,
+    })
 }
 
 /// Reads a body to its end.

@@ -1,7 +1,7 @@
 //! Looks at noded's port every few seconds: who listens there, and does its guard hold? No
 //! connection is opened for it, so noded's log has nothing of it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,12 +61,24 @@ impl Noded {
 /// What the guard of this port says of itself now.
 pub fn read(path: &Path, port: u16) -> Result<Said, Missing> {
     let text = match files::read(path, MOST) {
-        FileContent::Content(text) => Some(String::from_utf8_lossy(&text).into_owned()),
-        FileContent::Absent => None,
+        FileContent::Content(text) => String::from_utf8_lossy(&text).into_owned(),
+        FileContent::Absent => return Err(guard::absent(why(path).as_deref())),
         FileContent::TooLarge => return Err(Missing::Unreadable("too long".into())),
         FileContent::Unreadable(why) => return Err(Missing::Unreadable(why)),
     };
-    guard::judge(text.as_deref(), port, now())
+    guard::judge(&text, port, now())
+}
+
+/// Where a guard that has failed leaves the reason, beside what it says while it holds.
+pub fn why_file(said: &Path) -> PathBuf {
+    said.with_extension("why")
+}
+
+fn why(said: &Path) -> Option<String> {
+    match files::read(&why_file(said), MOST) {
+        FileContent::Content(text) => Some(String::from_utf8_lossy(&text).into_owned()),
+        FileContent::Absent | FileContent::TooLarge | FileContent::Unreadable(_) => None,
+    }
 }
 
 /// The machine's monotonic clock.

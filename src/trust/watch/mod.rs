@@ -159,6 +159,7 @@ struct Watch {
 impl Watch {
     fn run(mut self, wakes: &Receiver<Wake>) {
         loop {
+            self.reloader.keep_sightings(); // last: a write may take its time
             let asked = match wakes.recv_timeout(self.pause()) {
                 Ok(wake) => self.gather(wake, wakes),
                 Err(RecvTimeoutError::Timeout) => self.look(wakes),

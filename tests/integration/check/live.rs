@@ -52,6 +52,7 @@ fn nothing_upstream_is_an_error() {
         .unwrap();
     let report = Node::new(gone).check(&[]);
     report.assert("noded_listens", "error", &[&gone.to_string(), "NODED_ARGS"]);
+    report.assert("noded_exposure", "ok", &["nobody listens"]);
     assert_eq!(report.finding("loopback_guard"), None);
 }
 
@@ -69,7 +70,11 @@ fn noded_on_all_addresses_is_an_error() {
     let upstream = SocketAddr::from(([127, 0, 0, 1], public.local_addr().unwrap().port()));
     std::thread::spawn(move || while public.accept().is_ok() {}); // closes each at once
     let report = Node::new(upstream).check(&[]);
-    report.assert("noded_exposure", "error", &["0.0.0.0", "-b 127.0.0.1"]);
+    report.assert(
+        "noded_exposure",
+        "error",
+        &["other machines reach it", "0.0.0.0", "-b 127.0.0.1"],
+    );
     report.assert("noded_answers", "error", &["--no-ssl"]);
 }
 
@@ -89,6 +94,7 @@ fn the_real_noded_answers_in_clear() {
     };
     let report = beside(&noded).check(&[]);
     report.assert("noded_answers", "ok", &["protocol version"]);
+    report.assert("noded_kind", "ok", &["a process for each connection"]);
     report.assert(
         "loopback_guard",
         "warning",

@@ -88,6 +88,29 @@ impl Drop for Noded {
     }
 }
 
+/// What `check` says of the noded that it met.
+fn kind(port: u16) -> (String, String) {
+    let mut check = Command::new(env!("CARGO_BIN_EXE_noded-proxy"));
+    check.args(["check", "--json", "--config", "/dev/null", "--guard", "off"]);
+    check.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    check.args(["--upstream", &format!("127.0.0.1:{port}")]);
+    let output = check.output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut findings = report["checks"].as_array().unwrap().iter();
+    let found = findings.find(|found| found["id"] == "noded_kind");
+    let found = found.unwrap_or_else(|| panic!("{report:#}"));
+    let text = |key: &str| found[key].as_str().unwrap().to_owned();
+    (text("verdict"), text("message"))
+}
+
+#[test]
+fn check_says_that_it_met_a_noded_with_threads() {
+    let noded = Noded::start("10");
+    let (verdict, message) = kind(noded.port);
+    assert_eq!(verdict, "warning", "{message}");
+    assert!(message.contains("a pool of threads"), "{message}");
+}
+
 #[test]
 fn an_answer_that_comes_before_the_body_was_read_reaches_the_client() {
     let noded = Noded::start("10");

@@ -10,19 +10,32 @@ use crate::support::client::{Tls, admitted, refusal};
 use crate::support::pki::{Identity, Pki};
 use crate::support::proxy::Proxy;
 
+/// Asks the files of this proxy, where the command can read them.
 pub(super) fn run(proxy: &Proxy, arguments: &[&str]) -> (i32, String) {
     let path = |name: &str| proxy.dir().join(name).display().to_string();
     let files = [
-        ("--config", path("config.toml")),
         ("--server-pem", path("ganeti/server.pem")),
         ("--ssconf-dir", path("ganeti")),
+    ];
+    run_with(proxy, arguments, &files)
+}
+
+/// Asks the running proxy.
+fn ask(proxy: &Proxy, arguments: &[&str]) -> (i32, String) {
+    run_with(proxy, arguments, &[])
+}
+
+fn run_with(proxy: &Proxy, arguments: &[&str], files: &[(&str, String)]) -> (i32, String) {
+    let path = |name: &str| proxy.dir().join(name).display().to_string();
+    let place = [
+        ("--config", path("config.toml")),
         ("--state-dir", path("state")),
         ("--admin", proxy.admin().to_string()),
     ];
     let mut command = Command::new(env!("CARGO_BIN_EXE_noded-proxy"));
     command.args(arguments);
-    for (flag, value) in files {
-        command.args([flag, &value]);
+    for (flag, value) in place.iter().chain(files) {
+        command.args([*flag, value]);
     }
     text(&command.output().unwrap())
 }
@@ -180,7 +193,7 @@ fn certs_list_shows_each_candidate_from_the_proxy_and_from_the_files() {
         "known from:  learned",
         "RSA 2048",
     ];
-    let running = run(&proxy, &["certs", "list"]);
+    let running = ask(&proxy, &["certs", "list"]);
     assert_says(&running, 1, &known);
     assert_says(
         &running,
@@ -193,20 +206,18 @@ fn certs_list_shows_each_candidate_from_the_proxy_and_from_the_files() {
         proxy.metric("noded_proxy_unknown_certificates") == 0.0
     });
     assert_says(
-        &run(&proxy, &["certs", "list"]),
+        &ask(&proxy, &["certs", "list"]),
         0,
         &["complete", "CN=node2 ("],
     );
-    let json = run(&proxy, &["certs", "list", "--json"]);
+    let json = ask(&proxy, &["certs", "list", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json.1).unwrap();
     assert_eq!(json["candidates"].as_array().unwrap().len(), 2);
     proxy.terminate();
     proxy.wait_exit();
-    assert_says(
-        &run(&proxy, &["certs", "list"]),
-        0,
-        &["no proxy answers", "CN=node2 ("],
-    );
+    assert_says(&run(&proxy, &["certs", "list"]), 0, &["CN=node2 ("]);
+    let (_, gone) = ask(&proxy, &["certs", "list"]);
+    assert!(gone.contains("no proxy answers"), "{gone}");
 }
 
 #[test]

@@ -195,3 +195,42 @@ fn a_certificate_that_two_nodes_use_is_told() {
     assert_eq!(told["digest"], one.digest.as_str());
     assert_eq!(told["seen"]["nodes"], serde_json::json!(["node1", "node2"]));
 }
+
+#[test]
+fn what_two_nodes_used_is_known_after_a_restart() {
+    let pki = Pki::new();
+    let one = pki.client("node1");
+    let mut proxy = Proxy::with(&pki).candidates(&[("u1", &one)]).start();
+    write_addresses(&proxy, "127.0.0.1\n127.0.0.2\n", NODES);
+    let nodes = |proxy: &Proxy| {
+        proxy.status()["certificates_used_by_another_node"][0]["seen"]["nodes"].clone()
+    };
+    let both = serde_json::json!(["node1", "node2"]);
+    proxy.wait_for("two nodes use it", |proxy| {
+        for from in ["127.0.0.1", "127.0.0.2"] {
+            admitted_from(proxy, &one, from);
+        }
+        nodes(proxy) == both
+    });
+    let file = proxy.dir().join("state/sightings");
+    proxy.wait_for("it is kept", |_| {
+        std::fs::read_to_string(&file).is_ok_and(|text| text.contains(r#"["node1","node2"]"#))
+    });
+    proxy.restart(|_| ());
+    assert_eq!(nodes(&proxy), both);
+    let text = || std::fs::read_to_string(&file).unwrap_or_default();
+    // A damaged one is told, is none, and is written anew.
+    proxy.restart(|_| std::fs::write(&file, "\0not\nours").unwrap());
+    let told = "sightings of earlier runs are left out, and the file is written anew";
+    proxy.wait_for("it is told", |p| p.logged(told));
+    assert_eq!(nodes(&proxy), serde_json::Value::Null);
+    proxy.wait_for("it is written anew", |_| {
+        text() == "noded-proxy sightings, version 1\n"
+    });
+    admitted_from(&proxy, &one, "127.0.0.1");
+    proxy.wait_for("it is kept", |_| text().contains(one.digest.as_str()));
+    proxy.write_map(&[("u2", &pki.client("node2"))]);
+    proxy.wait_for("what has left the map is forgotten", |_| {
+        !text().contains(one.digest.as_str())
+    });
+}

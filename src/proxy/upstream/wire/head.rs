@@ -4,6 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use hyper::StatusCode;
 
 use crate::proxy::upstream::error::Error;
+use crate::proxy::upstream::server::Server;
 
 /// Longest head of an answer, in bytes; noded's have 150.
 const MAX_HEAD: usize = 16 << 10;
@@ -17,6 +18,19 @@ pub(crate) struct Head {
     pub(crate) status: StatusCode,
     /// Length of the body, in bytes.
     pub(crate) length: u64,
+    /// Who answered.
+    pub(crate) server: Server,
+}
+
+impl Head {
+    fn of(status: StatusCode, length: u64) -> Self {
+        let server = Server::default();
+        Self {
+            status,
+            length,
+            server,
+        }
+    }
 }
 
 /// The head of a request, with no more fields than noded needs.
@@ -55,12 +69,15 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Error> {
         .and_then(|code| StatusCode::from_u16(code).ok());
     let status = code.ok_or_else(|| bad("it has no status"))?;
     if status.is_informational() {
-        return Ok(Some((Head { status, length: 0 }, end)));
+        return Ok(Some((Head::of(status, 0), end)));
     }
-    let mut length = None;
+    let (mut length, mut server) = (None, Server::default());
     for field in response.headers {
         if field.name.eq_ignore_ascii_case("Transfer-Encoding") {
             return Err(bad("it has no Content-Length, but Transfer-Encoding"));
+        }
+        if field.name.eq_ignore_ascii_case("Server") {
+            server = server.and(field.value);
         }
         if field.name.eq_ignore_ascii_case("Content-Length") {
             let this =
@@ -72,7 +89,10 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Error> {
         }
     }
     match length {
-        Some(length) => Ok(Some((Head { status, length }, end))),
+        Some(length) => {
+            let head = Head::of(status, length);
+            Ok(Some((Head { server, ..head }, end)))
+        }
         None => Err(bad("it has no Content-Length")),
     }
 }
@@ -94,17 +114,18 @@ mod tests {
     use proptest::prelude::*;
 
     fn head(status: u16, length: u64) -> Head {
-        let status = StatusCode::from_u16(status).unwrap();
-        Head { status, length }
+        Head::of(StatusCode::from_u16(status).unwrap(), length)
     }
 
     #[test]
     fn heads_as_noded_sends_them() {
-        let text = "HTTP/1.1 200 OK\r\nDate: Sun, 01 Mar 2026 00:00:00 GMT\r\nServer: Ganeti\r\n\
+        let text = "HTTP/1.1 200 OK\r\nDate: Sun, 01 Mar 2026 00:00:00 GMT\r\nServer: Ganeti 3.0.2\r\n\
                     Connection: close\r\nContent-Length: 22\r\nContent-Type: application/json\r\n\r\n";
         let whole = format!("{text}[true, [40, 0, 0]]");
         let end = text.len();
-        assert_eq!(parse(whole.as_bytes()), Ok(Some((head(200, 22), end))));
+        let (found, at) = parse(whole.as_bytes()).unwrap().unwrap();
+        assert_eq!((found.status.as_u16(), found.length, at), (200, 22, end));
+        assert_eq!(found.server, Server::Processes);
         for cut in 0..end {
             assert_eq!(parse(&whole.as_bytes()[..cut]), Ok(None), "{cut}");
         }
