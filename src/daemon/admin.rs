@@ -32,6 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::daemon::handover::Predecessors;
@@ -63,6 +64,7 @@ pub struct Admin {
     predecessors: OnceLock<Arc<Predecessors>>,
     /// Handovers that were tried, and why the last one failed.
     handovers: Mutex<(u64, Option<String>)>,
+    answers: TaskTracker,
 }
 
 impl Admin {
@@ -76,6 +78,7 @@ impl Admin {
             log: OnceLock::new(),
             predecessors: OnceLock::new(),
             handovers: Mutex::default(),
+            answers: TaskTracker::new(),
         })
     }
 
@@ -136,6 +139,12 @@ impl Admin {
         }
     }
 
+    /// Waits for the answers to those who came until now: each is bounded in time.
+    pub(super) async fn answered(&self) {
+        self.answers.close();
+        self.answers.wait().await;
+    }
+
     /// Gives a caller his place and answers him in a task of his own.
     async fn take<S>(self: &Arc<Self>, places: &Arc<Overload>, caller: io::Result<(S, IpAddr)>)
     where
@@ -144,7 +153,8 @@ impl Admin {
         match caller {
             Ok((stream, address)) => {
                 if let Some(place) = places.enter(Caller::new(address, false)) {
-                    tokio::spawn(Arc::clone(self).serve_one(stream, place));
+                    self.answers
+                        .spawn(Arc::clone(self).serve_one(stream, place));
                 }
                 // So that it is looked at before the next ones can take its place.
                 tokio::task::yield_now().await;

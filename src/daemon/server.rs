@@ -228,7 +228,7 @@ impl Server {
         let begin = move |tcp, address| connection::begin(&serving, &on, tcp, address);
         let tell = move |state| announcer.tell(state);
         let accepting = tokio::spawn(listener.run(Arc::clone(&shared), begin, tell));
-        let mut stop = pin!(stop);
+        let (mut stop, answers) = (pin!(stop), Arc::clone(&admin));
         let retired = tokio::select! {
             () = &mut stop => None,
             retired = hand_over_when_asked(hangup, reloads.clone(), admin, &mut estate) => Some(retired),
@@ -247,7 +247,8 @@ impl Server {
             Some((retired, asked)) => {
                 answering.shutdown().await; // from now on the new one answers everywhere
                 asked.inspect(|asked: &Asked| asked.tell(Ok(retired.successor())));
-                finish(&shared, retired, stop, drain_timeout).await
+                let finished = finish(&shared, retired, stop, drain_timeout);
+                tokio::join!(finished, answers.answered()).0
             }
         };
         drop(reloads); // the map was watched until now

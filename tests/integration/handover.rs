@@ -1,6 +1,7 @@
 //! A fresh process takes over, and the old one finishes what it has.
 
 use std::fs;
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
@@ -380,4 +381,15 @@ fn a_proxy_that_drains_tells_who_asks_for_a_reload_at_once() {
     stage.stub.release_all();
     assert_eq!(read_response(&mut stream).status, 200);
     stage.proxy.wait_exit();
+}
+
+#[test]
+fn an_admin_request_that_the_old_process_accepted_is_answered() {
+    let stage = Stage::new(StubNoded::usual());
+    let mut early = TcpStream::connect(stage.proxy.admin()).unwrap();
+    write!(early, "GET /metrics HTTP/1.1\r\n").unwrap();
+    stage.proxy.status(); // the one before it is accepted, too
+    reloaded(&stage.proxy);
+    write!(early, "Host: admin\r\n\r\n").unwrap();
+    assert_eq!(read_response(&mut early).status, 200);
 }

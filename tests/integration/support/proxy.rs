@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::client::{Response, try_read_response};
 use super::pki::{Identity, Pki, map_text};
 use super::stub::{Reading, StubNoded};
-use super::{PATIENCE, wait_until};
+use super::{PATIENCE, is_so_in_time, wait_until};
 
 /// A proxy to be started.
 pub(crate) struct Builder {
@@ -378,9 +378,11 @@ impl Proxy {
             .collect()
     }
 
-    /// Waits until a condition holds.
+    /// Waits until a condition holds; a failure shows the log.
+    #[track_caller]
     pub(crate) fn wait_for(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
-        wait_until(what, || is_so(self));
+        let in_time = is_so_in_time(|| is_so(self));
+        assert!(in_time, "waited in vain: {what}; the log:\n{}", self.log());
     }
 
     /// Sends SIGHUP and waits until a new process serves, or the old one says why not.
