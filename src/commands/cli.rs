@@ -92,6 +92,24 @@ pub enum Command {
     ///
     /// Exit status: 0 after SIGTERM, 1 the rules cannot be loaded or are gone.
     Guard(GuardArgs),
+    /// Put the proxy in front of this node's noded.
+    ///
+    /// Without --apply it says what it would do, line by line. It changes NODED_ARGS, starts the
+    /// guard, restarts noded as this node does it, starts the proxy, and proves that all works. If
+    /// anything fails, all is put back as it was. The program, the units, the guard's rules and the
+    /// configuration must be there already.
+    ///
+    /// Exit status: 0 done, shown, or nothing to do; 1 refused or failed, and all is as before; 64
+    /// wrong configuration.
+    Install(InstallArgs),
+    /// Put noded back in the place of the proxy.
+    ///
+    /// Without --apply it says what it would do, line by line. The file that sets NODED_ARGS gets
+    /// its old bytes; if it was edited since, NODED_ARGS alone is changed back. The files of the
+    /// package stay.
+    ///
+    /// Exit status: as of `install`.
+    Uninstall(UninstallArgs),
     /// Exit with 0 if a TCP connection to ADDR:PORT is accepted (`check` runs it as another user).
     #[command(hide = true)]
     Probe {
@@ -325,6 +343,56 @@ pub struct GuardArgs {
         default_value = "/run/noded-proxy-guard/state"
     )]
     pub state: PathBuf,
+}
+
+/// Options of `install` and `uninstall`.
+#[derive(Debug, Clone, Args)]
+pub struct NodeArgs {
+    /// Where the configuration file is; without it, where the unit says.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Do it, and do not only say what would be done
+    #[arg(long)]
+    pub apply: bool,
+    /// Wait until no RPC runs on this node
+    #[arg(long, conflicts_with = "now")]
+    pub wait: bool,
+    /// Do it although RPCs run on this node
+    #[arg(long)]
+    pub now: bool,
+    /// File in which Ganeti's NODED_ARGS are set [default: /etc/default/ganeti, or
+    /// /etc/sysconfig/ganeti]
+    #[arg(long, value_name = "FILE")]
+    pub noded_defaults: Option<PathBuf>,
+    /// Ganeti's daemon-util [default: where Ganeti's packages put it]
+    #[arg(long, value_name = "FILE")]
+    pub daemon_util: Option<PathBuf>,
+    /// Where root keeps what `uninstall` puts back
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/var/lib/noded-proxy-install"
+    )]
+    pub undo_dir: PathBuf,
+}
+
+/// Options of `install`.
+#[derive(Debug, Clone, Args)]
+pub struct InstallArgs {
+    /// How it is done.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Have systemd hold the port, so that callers wait while the proxy is restarted
+    #[arg(long)]
+    pub socket: bool,
+}
+
+/// Options of `uninstall`.
+#[derive(Debug, Clone, Args)]
+pub struct UninstallArgs {
+    /// How it is done.
+    #[command(flatten)]
+    pub node: NodeArgs,
 }
 
 /// Options of `man`.

@@ -9,6 +9,7 @@
 //! | `demotion` | a candidate that is demoted, whatever it is doing at that moment |
 //! | `session` | what TLS never does here: resume, renegotiate, HTTP/2, old versions |
 //! | `identity` | certificates: the client CA list, learning, renewal, audit mode, `bind_peer` |
+//! | `install` | `install` and `uninstall`, with stand-ins for systemctl and daemon-util |
 //! | `key_exchange` | which group the keys of a connection are agreed on with |
 //! | `limits` | connections that come to nothing: pings, silence, slowness, too many |
 //! | `reload` | the map and `server.pem` changing under the running proxy |
@@ -52,6 +53,7 @@ mod ganeti_texts;
 mod guard;
 mod handshake;
 mod identity;
+mod install;
 mod key_exchange;
 mod limits;
 mod manual;
