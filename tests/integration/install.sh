@@ -10,7 +10,7 @@ export STAND=$node/stand PROGRAM=$program NODE=$node
 export PATH=$STAND/bin:$PATH
 defaults=$node/defaults
 mkdir -p "$STAND/bin" "$STAND/enabled" "$STAND/pid" "$STAND/run"
-chown daemon: "$node/state"
+chown daemon: "$node/state"; chown :daemon "$node"/ganeti/*.pem; chmod 440 "$node"/ganeti/*.pem
 ip link set lo up
 sed 's/noded-proxy }/daemon }/' "$repo/systemd/noded-proxy-guard.nft" > "$STAND/guard.nft"
 printf '# Defaults\nRAPI_ARGS="-x"\nNODED_ARGS=\x27-d\x27   # loud\nexport X="\xff"' > "$defaults"
@@ -51,6 +51,10 @@ show() {
   printf '%s\n' LoadState=loaded ActiveState=$active UnitFileState=$enabled "TimeoutStopUSec=1min 15s"
   [[ -z $command ]] || echo "ExecStart={ path=$PROGRAM ; argv[]=$command ; ignore_errors=no ; }"
 }
+also() {   # also UNIT: what is enabled and disabled with it, as its `Also=` says
+  echo "$STAND/enabled/$1"
+  [[ $1 != noded-proxy.service ]] || echo "$STAND/enabled/noded-proxy-guard.service"
+}
 healthy() { curl -fsS -m 2 http://127.0.0.1:9811/healthz; }
 start() {
   case $1 in
@@ -66,8 +70,8 @@ echo "systemctl $verb $*" >> "$STAND/calls"
 told_to_fail before systemctl "$verb" "$@"
 for unit; do
   case $verb in
-    enable) touch "$STAND/enabled/$unit";;
-    disable) rm -f "$STAND/enabled/$unit"; [[ $unit != noded-proxy.service ]] || rm -f "$STAND/enabled/noded-proxy-guard.service";;
+    enable) touch $(also "$unit");;
+    disable) rm -f $(also "$unit");;
     start) start "$unit";;
     stop) if [[ $unit == *.socket ]]; then rm -f "$STAND/pid/$unit"; else end "$unit"; fi;;
   esac
