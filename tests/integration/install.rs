@@ -324,9 +324,9 @@ fn what_is_missing_or_not_safe_is_named() {
         return;
     };
     for word in [
-        "noded-proxy: /etc/systemd/system/noded-proxy.service is missing: copy it there",
-        "noded-proxy: /etc/systemd/system/noded-proxy.socket is missing: copy it there",
-        "guard.nft is missing: copy it there from systemd/noded-proxy-guard.nft",
+        "noded-proxy: systemd knows no noded-proxy.service: install the package",
+        "noded-proxy: systemd knows no noded-proxy.socket: install the package",
+        "guard.nft is missing: install the package",
         "guard.nft must say `define noded_port = 298`",
         "NODED_ARGS cannot be changed safely: its value has a `$` or a backquote. Change it by hand",
         "the shell would read \"\" in it",

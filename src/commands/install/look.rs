@@ -1,24 +1,25 @@
 //! Looks at the node: units, files, ports. What it saw goes to the plan as a value; it changes
 //! nothing.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
+use super::flags::NodeArgs;
 use super::place;
 use super::plan::{Seen, Source};
 use super::record::Record;
 use super::step::{Manager, Unit};
 use super::units::Shown;
-use crate::commands::cli::{InstallArgs, NodeArgs};
-use crate::commands::guard::guarded_port;
 use crate::config::{Config, Problem};
 use crate::node::sockets::{self, taken_by};
 use crate::proxy::upstream::GuardWatch;
 use rules::noded::{Answers, look};
 
 /// Where Ganeti's packages put the file that sets `NODED_ARGS`.
-const DEFAULTS: [&str; 2] = ["/etc/default/ganeti", "/etc/sysconfig/ganeti"];
+const DEFAULTS: [&str; 3] = [
+    "/etc/default/ganeti",
+    "/etc/sysconfig/ganeti",
+    "/usr/local/etc/default/ganeti",
+];
 /// Where they put `daemon-util`.
 const DAEMON_UTIL: [&str; 3] = [
     "/usr/lib/ganeti/daemon-util",
@@ -27,14 +28,12 @@ const DAEMON_UTIL: [&str; 3] = [
 ];
 /// The drop-in for a unit that does not know `NODED_ARGS`.
 const DROP_IN: &str = "/etc/systemd/system/ganeti-noded.service.d/noded-proxy.conf";
-/// The guard's rules, unless its unit names others.
-const RULES: &str = "/etc/noded-proxy/noded-proxy-guard.nft";
 
 /// What systemd has of this package and of Ganeti.
 pub(super) struct Node {
-    guard: Shown,
-    socket: Shown,
-    proxy: Shown,
+    pub(super) guard: Shown,
+    pub(super) socket: Shown,
+    pub(super) proxy: Shown,
     noded: Shown,
     /// Whether Ganeti has native units here.
     native: bool,
@@ -67,74 +66,6 @@ impl Node {
             .find(|path| path.exists());
         let given = args.noded_defaults.clone();
         given.or(there).unwrap_or_else(|| DEFAULTS[0].into())
-    }
-
-    /// What must be there before an installation, and is not.
-    pub(super) fn missing(&self, args: &InstallArgs, config: &Config) -> Vec<String> {
-        let mut missing = Vec::new();
-        let mut units = vec![(Unit::Proxy, &self.proxy)];
-        if needs_guard(config) {
-            units.push((Unit::Guard, &self.guard));
-        }
-        if args.socket {
-            units.push((Unit::Socket, &self.socket));
-        }
-        for (unit, shown) in units {
-            if !shown.is_loaded() {
-                missing.push(format!(
-                    "/etc/systemd/system/{} is missing: copy it there from systemd/, then \
-                     systemctl daemon-reload",
-                    unit.name()
-                ));
-            }
-        }
-        for path in [&self.proxy, &self.guard]
-            .into_iter()
-            .filter_map(|unit| unit.program())
-        {
-            if !path.exists() {
-                missing.push(format!(
-                    "{} is missing: copy the program there",
-                    path.display()
-                ));
-            }
-        }
-        if let Some(path) = self
-            .proxy
-            .argument("--config")
-            .filter(|path| !path.exists())
-        {
-            let from = "copy it there from config/noded-proxy.toml";
-            missing.push(format!("{} is missing: {from}", path.display()));
-        }
-        missing.extend(self.no_user());
-        missing.extend(needs_guard(config).then(|| self.rules(config)).flatten());
-        missing.dedup();
-        missing
-    }
-
-    fn no_user(&self) -> Option<String> {
-        let user = Some(self.proxy.get("User")).filter(|user| !user.is_empty())?;
-        let mut id = Command::new("id");
-        id.args(["-u", user]).stdin(Stdio::null());
-        let known = id.output().is_ok_and(|output| output.status.success());
-        let file = "/usr/lib/sysusers.d/noded-proxy.conf";
-        (!known).then(|| {
-            format!("there is no user {user}: copy systemd/noded-proxy.sysusers to {file}, then systemd-sysusers")
-        })
-    }
-
-    /// What is wrong with the guard's rules.
-    fn rules(&self, config: &Config) -> Option<String> {
-        let path = self.guard.argument("--rules");
-        let path = path.unwrap_or_else(|| RULES.into());
-        let (name, port) = (path.display(), config.upstream.address.port());
-        let Ok(text) = fs::read_to_string(&path) else {
-            let from = "copy it there from systemd/noded-proxy-guard.nft";
-            return Some(format!("{name} is missing: {from}"));
-        };
-        let is = guarded_port(&text);
-        (is != Some(port)).then(|| format!("{name} must say `define noded_port = {port}`"))
     }
 
     /// What is there, as the plan takes it.

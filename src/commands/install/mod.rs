@@ -9,7 +9,9 @@ mod calls;
 mod change;
 mod confirm;
 mod doing;
+pub mod flags;
 mod look;
+mod missing;
 mod place;
 mod plan;
 mod proof;
@@ -21,11 +23,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::commands::check::{self, Verdict};
-use crate::commands::cli::{InstallArgs, NodeArgs, UninstallArgs};
 use crate::commands::exit;
 use crate::config::Config;
 use crate::daemon::report::words::count;
 use doing::{Doer, Signals, say};
+use flags::{InstallArgs, NodeArgs, UninstallArgs};
 use look::Node;
 use plan::{Plan, Seen, Source};
 use record::Keep;
@@ -50,7 +52,7 @@ impl From<String> for Refusal {
 /// Exit status 0 done or shown, 1 refused or failed (all is as before), 64 wrong configuration.
 pub fn install(args: &InstallArgs) -> ExitCode {
     end(run("install", &args.node, |node, config, seen| {
-        let missing = node.missing(args, config);
+        let missing = missing::missing(node, args.socket, config);
         if !missing.is_empty() {
             return Err(Refusal::Because(missing));
         }
