@@ -295,6 +295,13 @@ install --apply: status 0
 uninstall --apply: status 0
 note  nothing was kept of NODE/defaults: the proxy's options are taken out of NODED_ARGS
 NODED_ARGS=\"-d\"   # loud
+install --apply: status 0
+uninstall --apply: status 1
+noded-proxy: `install` has changed NODE/defaults, and noded's arguments are looked for in NODE/other \
+now: give --noded-defaults NODE/defaults, or change it back by hand and remove what --undo-dir keeps \
+of it
+uninstall --apply: status 0
+NODED_ARGS=\"-d\"   # loud
 ";
     assert_eq!(said, expected);
 }

@@ -211,6 +211,8 @@ part_edited() {   # somebody has edited the file since, or the installation was 
   cli uninstall --apply; said | grep note; tail -n 3 "$defaults" | cat -v; grep NODED "$defaults"
   cli install --apply; rm -r "$node/undo"
   cli uninstall --apply; said | grep note; grep NODED "$defaults"
+  cli install --apply; : > "$node/other"; defaults=$node/other cli uninstall --apply; said
+  cli uninstall --apply; grep NODED "$defaults"
 }
 
 part_socket() {   # the socket unit, from the beginning and later

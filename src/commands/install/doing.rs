@@ -166,5 +166,6 @@ fn run(words: &[String]) -> Result<(), String> {
     let text = String::from_utf8_lossy(&text);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text: String = text.chars().take(400).collect();
+    let text = text.trim_end_matches('.'); // a sentence goes on behind it
     Err(format!("{}: {status}: {text}", words.join(" ")))
 }

@@ -104,6 +104,9 @@ fn run(
     let config = node.config(args).map_err(Refusal::Configuration)?;
     let keep = Keep::open(&args.undo_dir)?;
     let seen = node.seen(args, &config, keep.load()?)?;
+    if let Some(record) = &seen.record {
+        record.is_of(&seen.path)?;
+    }
     let plan = plan(&node, &config, &seen)?;
     for note in &plan.notes {
         say("note", note);

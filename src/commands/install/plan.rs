@@ -256,10 +256,7 @@ pub(super) fn uninstall(seen: &Seen) -> Result<Plan, String> {
 /// The way back of the file; nothing if it needs none.
 fn put_back(seen: &Seen, notes: &mut Vec<String>) -> Result<Option<Write>, String> {
     let name = seen.path.display();
-    let record = seen
-        .record
-        .as_ref()
-        .filter(|record| record.path == seen.path);
+    let record = seen.record.as_ref();
     let content = seen.content.as_deref();
     match record {
         Some(record) if content == record.before() => return Ok(None),

@@ -55,6 +55,18 @@ impl Record {
         }
     }
 
+    /// Whether it is of this file: noded's arguments may be looked for elsewhere by now.
+    pub(super) fn is_of(&self, path: &Path) -> Result<(), String> {
+        let (own, other) = (self.path.display(), path.display());
+        (self.path == path).then_some(()).ok_or_else(|| {
+            format!(
+                "`install` has changed {own}, and noded's arguments are looked for in {other} now: \
+                 give --noded-defaults {own}, or change it back by hand and remove what --undo-dir \
+                 keeps of it"
+            )
+        })
+    }
+
     /// The file as it was before; nothing if it was not there.
     pub(super) fn before(&self) -> Option<&[u8]> {
         self.existed.then_some(&*self.before)
