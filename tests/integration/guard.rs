@@ -183,7 +183,7 @@ fn the_unit_loads_the_rules_where_the_texts_put_them() {
         .unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let rules = "/etc/noded-proxy/noded-proxy-guard.nft";
-    for text in ["README.md", "tests/e2e/run"] {
+    for text in ["docs/security.md", "tests/e2e/run"] {
         let text = std::fs::read_to_string(format!("{root}/{text}")).unwrap();
         assert!(text.contains(rules) && help.contains(rules), "{help}");
     }
@@ -194,10 +194,11 @@ fn the_unit_loads_the_rules_where_the_texts_put_them() {
 fn all_texts_name_the_port_that_is_the_default() {
     let root = env!("CARGO_MANIFEST_DIR");
     let read = |text: &str| std::fs::read_to_string(format!("{root}/{text}")).unwrap();
-    let arguments = format!("NODED_ARGS=\"-b 127.0.0.1 -p {NODED_PORT} --no-ssl\"");
+    let moved = format!("\"-b 127.0.0.1 -p {NODED_PORT} --no-ssl\"");
+    let arguments = format!("NODED_ARGS={moved}");
     let address = format!("127.0.0.1:{NODED_PORT}");
     let table = [
-        ("README.md", [&arguments, &address]),
+        ("README.md", [&moved, &address]),
         ("config/noded-proxy.toml", [&arguments, &address]),
         ("tests/e2e/run", [&arguments, &address]),
     ];
