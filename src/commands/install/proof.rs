@@ -171,5 +171,5 @@ fn own_address(config: &Config) -> IpAddr {
     let own = all
         .find(|(name, _)| is_host(name))
         .map(|(_, address)| *address);
-    own.unwrap_or(Ipv4Addr::LOCALHOST.into())
+    own.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
