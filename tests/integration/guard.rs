@@ -183,7 +183,10 @@ fn the_unit_loads_the_rules_where_the_texts_put_them() {
         .unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let rules = "/etc/noded-proxy/noded-proxy-guard.nft";
-    for text in ["docs/security.md", "tests/e2e/run"] {
+    let placed = "[\"systemd/noded-proxy-guard.nft\", \"etc/noded-proxy/\", \"644\"]";
+    let package = std::fs::read_to_string(format!("{root}/Cargo.toml")).unwrap();
+    assert!(package.contains(placed), "{package}");
+    for text in ["docs/operations.md", "docs/security.md", "tests/e2e/run"] {
         let text = std::fs::read_to_string(format!("{root}/{text}")).unwrap();
         assert!(text.contains(rules) && help.contains(rules), "{help}");
     }
