@@ -3,15 +3,15 @@
 //!
 //! Each command takes the flags that it uses and no others. Nothing is read or decided here.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use crate::commands::admission_args::{AdmissionArgs, CertsListArgs, ExplainArgs};
 use crate::commands::install::flags::{InstallArgs, UninstallArgs};
 use crate::config::{
-    AdminArgs, BundleArgs, FileArgs, ListenArgs, ModeArgs, Overrides, ServiceArgs, StateArgs,
-    TrustArgs, UpstreamArgs,
+    AdminArgs, FileArgs, ListenArgs, ModeArgs, Overrides, ServiceArgs, StateArgs, UpstreamArgs,
 };
 
 /// Mutual TLS proxy in front of Ganeti's node daemon.
@@ -126,34 +126,6 @@ pub enum Command {
     },
 }
 
-/// The flags of every command that reads the admission files or asks the running proxy.
-#[derive(Debug, Clone, Default, Args)]
-pub struct AdmissionArgs {
-    /// Where the configuration file is.
-    #[command(flatten)]
-    pub file: FileArgs,
-    /// What decides who is admitted.
-    #[command(flatten)]
-    pub trust: TrustArgs,
-    /// Further certificates.
-    #[command(flatten)]
-    pub bundle: BundleArgs,
-    /// What the proxy remembers.
-    #[command(flatten)]
-    pub state: StateArgs,
-    /// Where operators look.
-    #[command(flatten)]
-    pub admin: AdminArgs,
-}
-
-impl AdmissionArgs {
-    /// All groups that override keys, and further ones.
-    fn overrides<'a>(&'a self, more: &[&'a dyn Overrides]) -> Vec<&'a dyn Overrides> {
-        let own: [&dyn Overrides; 4] = [&self.trust, &self.bundle, &self.state, &self.admin];
-        [&own, more].concat()
-    }
-}
-
 /// Options of `run`: everything that can be overridden.
 #[derive(Debug, Clone, Default, Args)]
 pub struct RunArgs {
@@ -249,31 +221,6 @@ pub struct DemoArgs {
     pub keep: bool,
 }
 
-/// Options of `explain`.
-#[derive(Debug, Clone, Args)]
-pub struct ExplainArgs {
-    /// PEM file; its first certificate counts, keys are skipped
-    #[arg(value_name = "CERT")]
-    pub certificate: Option<PathBuf>,
-    /// Address from which the certificate is shown; alone: explain the last refusals of this
-    /// address
-    #[arg(long, value_name = "ADDRESS")]
-    pub peer: Option<IpAddr>,
-    /// Files, state and the running proxy to ask.
-    #[command(flatten)]
-    pub admission: AdmissionArgs,
-    /// Which rule decides.
-    #[command(flatten)]
-    pub mode: ModeArgs,
-}
-
-impl ExplainArgs {
-    /// All groups that override keys.
-    pub fn overrides(&self) -> Vec<&dyn Overrides> {
-        self.admission.overrides(&[&self.mode])
-    }
-}
-
 /// What `certs` can do.
 #[derive(Debug, Subcommand)]
 pub enum CertsCommand {
@@ -283,34 +230,6 @@ pub enum CertsCommand {
     ///
     /// Exit status: 0 each candidate's certificate is known, 1 some is not, 64 wrong configuration.
     List(CertsListArgs),
-}
-
-/// Options of `certs list`.
-#[derive(Debug, Clone, Args)]
-pub struct CertsListArgs {
-    /// Read the files and the state directory, do not ask the running proxy; so does a flag that
-    /// names a file or directory to read
-    #[arg(long)]
-    pub files: bool,
-    /// Print one JSON document instead of text
-    #[arg(long)]
-    pub json: bool,
-    /// Files, state and the running proxy to ask.
-    #[command(flatten)]
-    pub admission: AdmissionArgs,
-}
-
-impl CertsListArgs {
-    /// All groups that override keys.
-    pub fn overrides(&self) -> Vec<&dyn Overrides> {
-        self.admission.overrides(&[])
-    }
-
-    /// Whether the files are asked for: the running proxy knows nothing of other ones.
-    pub fn of_files(&self) -> bool {
-        let AdmissionArgs { trust, bundle, .. } = &self.admission;
-        self.files || *trust != TrustArgs::default() || *bundle != BundleArgs::default()
-    }
 }
 
 /// Options of `reset`.

@@ -21,6 +21,7 @@ macro_rules! errln {
 }
 
 mod admin_client;
+mod admission_args;
 pub mod as_nobody;
 pub mod certs;
 pub mod check;
