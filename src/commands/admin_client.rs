@@ -7,17 +7,17 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use crate::config::AdminAddress;
 use crate::daemon::report::VERSION;
 use crate::node::sockets;
 use rules::noded::{Stranger, Trusted};
@@ -32,7 +32,7 @@ const HEADERS: usize = 32;
 /// What a running proxy answered.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    admin: SocketAddr,
+    admin: AdminAddress,
     text: String,
 }
 
@@ -43,7 +43,7 @@ pub(crate) enum Error {
     #[error("{admin}: no answer from a running proxy: {why}")]
     NoAnswer {
         /// Where.
-        admin: SocketAddr,
+        admin: AdminAddress,
         /// Why not.
         why: io::Error,
     },
@@ -54,7 +54,7 @@ pub(crate) enum Error {
     )]
     Stranger {
         /// Where.
-        admin: SocketAddr,
+        admin: AdminAddress,
         /// The user.
         uid: u32,
     },
@@ -62,7 +62,7 @@ pub(crate) enum Error {
     #[error("{admin}: the answer is not that of a noded-proxy")]
     NotAProxy {
         /// Where.
-        admin: SocketAddr,
+        admin: AdminAddress,
     },
     /// A proxy answers, and does not say all that is needed, or says it in another way.
     #[error(
@@ -72,7 +72,7 @@ pub(crate) enum Error {
     )]
     OtherVersion {
         /// Where.
-        admin: SocketAddr,
+        admin: AdminAddress,
         /// Version of the running proxy.
         theirs: String,
         /// What is missing or unknown.
@@ -92,7 +92,7 @@ struct Known {
 /// One GET on the admin listener of the proxy with this state directory: whose the directory is, as
 /// that user the proxy runs.
 pub(crate) fn get(
-    admin: SocketAddr,
+    admin: &AdminAddress,
     state_dir: &Path,
     path: &'static str,
 ) -> Result<Answer, Error> {
@@ -101,6 +101,7 @@ pub(crate) fn get(
         ..sockets::trusted()
     };
     let answer = within_time(admin, trusted, path).map_err(|error| error.of(admin))?;
+    let admin = admin.clone();
     match text(&answer) {
         Some(text) => Ok(Answer { admin, text }),
         None => Err(Error::NotAProxy { admin }),
@@ -120,7 +121,8 @@ impl From<io::Error> for Nothing {
 }
 
 impl Nothing {
-    fn of(self, admin: SocketAddr) -> Error {
+    fn of(self, admin: &AdminAddress) -> Error {
+        let admin = admin.clone();
         match self {
             Self::Io(why) => Error::NoAnswer { admin, why },
             Self::Stranger(uid) => Error::Stranger { admin, uid },
@@ -129,7 +131,7 @@ impl Nothing {
 }
 
 fn within_time(
-    admin: SocketAddr,
+    admin: &AdminAddress,
     trusted: Trusted,
     path: &'static str,
 ) -> Result<Vec<u8>, Nothing> {
@@ -143,22 +145,45 @@ fn within_time(
     })
 }
 
-/// The whole of an answer. HTTP/1.0, so it is not chunked and the connection ends with it.
-async fn ask(admin: SocketAddr, trusted: Trusted, path: &'static str) -> Result<Vec<u8>, Nothing> {
-    let mut stream = TcpStream::connect(admin).await?;
-    match sockets::may_send_to(admin, stream.local_addr()?, trusted)? {
-        Ok(()) => {}
-        Err(Stranger::Impostor(uid)) => return Err(Nothing::Stranger(uid)),
-        Err(Stranger::Gone) => return Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
+/// The whole of an answer, of nobody but a proxy's user.
+async fn ask(
+    admin: &AdminAddress,
+    trusted: Trusted,
+    path: &'static str,
+) -> Result<Vec<u8>, Nothing> {
+    match admin {
+        AdminAddress::Tcp(address) => {
+            let stream = TcpStream::connect(address).await?;
+            match sockets::may_send_to(*address, stream.local_addr()?, trusted)? {
+                Ok(()) => Ok(exchange(stream, &address.to_string(), path).await?),
+                Err(Stranger::Impostor(uid)) => Err(Nothing::Stranger(uid)),
+                Err(Stranger::Gone) => Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
+            }
+        }
+        AdminAddress::Socket(socket) => {
+            let stream = UnixStream::connect(socket).await?;
+            match stream.peer_cred()?.uid() {
+                uid if trusted.has(uid) => Ok(exchange(stream, "localhost", path).await?),
+                uid => Err(Nothing::Stranger(uid)),
+            }
+        }
     }
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {admin}\r\n\r\n");
+}
+
+/// One request and its answer. HTTP/1.0, so it is not chunked and the connection ends with it.
+async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    host: &str,
+    path: &'static str,
+) -> io::Result<Vec<u8>> {
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(MOST + 1).read_to_end(&mut answer).await?;
-    if answer.len() as u64 > MOST {
-        return Err(io::Error::other(format!("it has more than {MOST} bytes")).into());
+    match answer.len() as u64 > MOST {
+        true => Err(io::Error::other(format!("it has more than {MOST} bytes"))),
+        false => Ok(answer),
     }
-    Ok(answer)
 }
 
 /// The body of an answer that says 200.
@@ -185,7 +210,7 @@ impl Answer {
     }
 
     fn misunderstood(&self, why: serde_json::Error) -> Error {
-        let admin = self.admin;
+        let admin = self.admin.clone();
         match serde_json::from_str::<Known>(&self.text) {
             Ok(known) if known.tls_library.is_some() || known.client_ca_list.is_some() => {
                 let theirs = known.version.filter(|version| !version.is_empty());
@@ -216,7 +241,7 @@ mod tests {
     }
 
     /// Answers one request with these bytes.
-    fn answering(bytes: Vec<u8>) -> SocketAddr {
+    fn answering(bytes: Vec<u8>) -> AdminAddress {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
@@ -224,7 +249,7 @@ mod tests {
             let _ = stream.read(&mut [0; 1024]);
             let _ = stream.write_all(&bytes);
         });
-        address
+        AdminAddress::Tcp(address)
     }
 
     #[test]
@@ -249,7 +274,7 @@ mod tests {
         let elsewhere =
             answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}".to_vec());
         assert!(matches!(
-            get(elsewhere, Path::new("/nonexistent"), "/status"),
+            get(&elsewhere, Path::new("/nonexistent"), "/status"),
             Err(Error::NotAProxy { .. })
         ));
     }
@@ -259,7 +284,7 @@ mod tests {
         let mut endless = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
         endless.resize(MOST as usize + (1 << 20), b' ');
         let nowhere = Path::new("/nonexistent");
-        let told = get(answering(endless), nowhere, "/status");
+        let told = get(&answering(endless), nowhere, "/status");
         let told = told.unwrap_err().to_string();
         assert!(told.contains("more than 16777216 bytes"), "{told}");
     }

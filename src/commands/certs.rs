@@ -47,7 +47,7 @@ pub fn list(args: &CertsListArgs) -> ExitCode {
 }
 
 fn of_proxy(config: &Config) -> Result<Certificates, Error> {
-    admin_client::get(config.admin, &config.state_dir, "/certs")?.read()
+    admin_client::get(&config.admin_to_ask(), &config.state_dir, "/certs")?.read()
 }
 
 fn of_files(config: &Config) -> Certificates {
@@ -62,7 +62,7 @@ fn why_files(config: &Config, error: &Error) -> String {
     let files = "this is what the files say";
     match error {
         Error::NoAnswer { .. } | Error::NotAProxy { .. } => {
-            format!("no proxy answers at {}: {files}", config.admin)
+            format!("no proxy answers at {}: {files}", config.admin_to_ask())
         }
         Error::Stranger { .. } | Error::OtherVersion { .. } => format!("{error}: {files}"),
     }

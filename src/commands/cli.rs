@@ -32,7 +32,7 @@ pub enum Command {
     /// Run the proxy in the foreground.
     ///
     /// SIGTERM and SIGINT drain the proxy: it takes no new connections, and running RPCs finish.
-    /// SIGHUP reads the candidate map and server.pem again. Each flag wins over its key in the
+    /// SIGHUP has a fresh process take over, as `reload` does. Each flag wins over its key in the
     /// configuration file.
     ///
     /// Exit status: 0 all RPCs finished, 1 the drain timeout passed or a fault, 64 wrong
@@ -56,6 +56,15 @@ pub enum Command {
     /// The configuration says where it is. Exit status: 0 it is ready and not degraded, 1
     /// otherwise, 64 wrong configuration.
     Status(StatusArgs),
+    /// Have a fresh process take over from a running proxy.
+    ///
+    /// It runs program and configuration as they are on disk.
+    /// `systemctl reload` runs it. The old process finishes its RPCs, however long they take, and
+    /// ends then. If the new one cannot serve, nothing changes, and the reason is printed.
+    ///
+    /// Exit status: 0 the new process serves, 1 the old one goes on, 64 wrong
+    /// configuration.
+    Reload(ReloadArgs),
     /// Explain whether a certificate is admitted, why, and what to do.
     ///
     /// With a certificate: what a proxy would decide now, from the files and the state directory.
@@ -111,11 +120,26 @@ pub enum Command {
     ///
     /// Exit status: as of `install`.
     Uninstall(UninstallArgs),
+    /// Say in one line what is wrong, as a hook of `gnt-cluster verify`.
+    ///
+    /// It asks the running proxy, and tries noded's port as an ordinary user would.
+    ///
+    /// Exit status: 0 all is well, 1 something is wrong.
+    Hook(HookArgs),
     /// Exit with 0 if a TCP connection to ADDR:PORT is accepted (`check` runs it as another user).
     #[command(hide = true)]
     Probe {
         /// The address.
         address: SocketAddr,
+    },
+    /// Start PROGRAM when the proxy asks for a successor (the proxy runs it).
+    #[command(hide = true)]
+    Spawner {
+        /// The program.
+        program: PathBuf,
+        /// Its arguments.
+        #[arg(last = true)]
+        arguments: Vec<std::ffi::OsString>,
     },
     /// Print the man pages, or write all of them to a directory.
     Man(ManArgs),
@@ -209,8 +233,22 @@ pub struct StatusArgs {
     #[command(flatten)]
     pub admin: AdminArgs,
     /// Print the JSON document of the proxy instead of text
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     pub json: bool,
+    /// Look again every 2 s, with rates, slots and the last refusals; Ctrl-C ends it
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// Options of `reload`.
+#[derive(Debug, Clone, Args)]
+pub struct ReloadArgs {
+    /// Where the configuration file is.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Where the running proxy is asked.
+    #[command(flatten)]
+    pub state: StateArgs,
 }
 
 /// Options of `demo`.
@@ -263,6 +301,30 @@ pub struct GuardArgs {
         default_value = "/run/noded-proxy-guard/state"
     )]
     pub state: PathBuf,
+}
+
+/// Options of `hook`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct HookArgs {
+    /// Where the configuration file is.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// By its owner the proxy's user is known.
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// The running proxy to ask.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Where noded is.
+    #[command(flatten)]
+    pub upstream: UpstreamArgs,
+}
+
+impl HookArgs {
+    /// All groups that override keys.
+    pub fn overrides(&self) -> Vec<&dyn Overrides> {
+        vec![&self.state, &self.admin, &self.upstream]
+    }
 }
 
 /// Options of `man`.

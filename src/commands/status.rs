@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use super::admin_client::{self, Error};
 use super::table::{Table, terminal_width};
+use super::watch;
 use crate::commands::cli::StatusArgs;
 use crate::commands::exit;
 use crate::config::Config;
@@ -23,6 +24,9 @@ pub fn main(args: &StatusArgs) -> ExitCode {
         Ok(config) => config,
         Err(problems) => return exit::wrong_configuration(&problems),
     };
+    if args.watch {
+        return watch::main(&config);
+    }
     match show(&config, args.json) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -35,7 +39,7 @@ pub fn main(args: &StatusArgs) -> ExitCode {
 
 /// Prints the report; true if all is well.
 fn show(config: &Config, json: bool) -> Result<bool, Error> {
-    let answer = admin_client::get(config.admin, &config.state_dir, "/status")?;
+    let answer = admin_client::get(&config.admin_to_ask(), &config.state_dir, "/status")?;
     let report: Report = match answer.read() {
         Err(error @ Error::OtherVersion { .. }) if json => {
             out!("{}", answer.text()); // programs may understand what this one does not
@@ -73,6 +77,10 @@ fn health(table: &mut Table, report: &Report) {
     let at = list(at.iter().map(ToString::to_string));
     table.row(["ready:", &format!("{} (listening on {at})", health.ready)]);
     table.row(["degraded:", &health.degraded.to_string()]);
+    for old in &report.handover.predecessors {
+        let told = format!("process {} finishes up to {} RPCs", old.pid, old.slots);
+        table.row(["replaced:", &told]);
+    }
     for reason in &health.reasons {
         table.row(["reason:", reason]);
     }

@@ -12,6 +12,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rules::Named;
 use rules::authz::Mode;
 
+use super::admin::AdminAddress;
 use super::keys::Config;
 use super::sections::{LogFormat, LogLevel};
 use super::upstream::{Guard, Warm};
@@ -118,9 +119,10 @@ pub struct ModeArgs {
 /// Where the admin listener is.
 #[derive(Debug, Clone, Default, Args)]
 pub struct AdminArgs {
-    /// Address of the admin listener: /metrics, /healthz, /status [default: 127.0.0.1:9811]
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub admin: Option<SocketAddr>,
+    /// Address of the admin listener (/metrics, /healthz, /status), or unix:PATH for its socket; may
+    /// be given for both [default: 127.0.0.1:9811]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Vec<AdminAddress>,
 }
 
 /// What only a running proxy uses.
@@ -129,7 +131,7 @@ pub struct ServiceArgs {
     /// Whether to open connections to the node daemon in advance while RPCs arrive [default: auto]
     #[arg(long, value_name = "WHEN")]
     pub warm: Option<Warm>,
-    /// Form of the log [default: text]
+    /// Form of the log [default: journald if standard error is systemd's journal, else text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
     /// Least important level that is logged [default: info]
@@ -183,14 +185,14 @@ impl Overrides for ModeArgs {
 
 impl Overrides for AdminArgs {
     fn apply(&self, config: &mut Config) {
-        set(&mut config.admin, &self.admin);
+        self.admin.iter().for_each(|place| config.set_admin(place));
     }
 }
 
 impl Overrides for ServiceArgs {
     fn apply(&self, config: &mut Config) {
         set(&mut config.upstream.warm, &self.warm);
-        set(&mut config.log.format, &self.log_format);
+        set_optional(&mut config.log.format, &self.log_format);
         set(&mut config.log.level, &self.log_level);
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::admin::{AdminAddress, AdminSocket};
 use super::limits::LimitsConfig;
 use super::problem::{Checks, Problem};
 use super::sections::{AdmissionConfig, ClientCaListConfig, LogConfig, SandboxMode, TlsConfig};
@@ -27,6 +28,11 @@ pub struct Config {
     /// Address of the admin listener (`/metrics`, `/healthz`, `/status`): plain HTTP, no
     /// authentication.
     pub admin: SocketAddr,
+    /// Its socket in the file system; by default in the runtime directory of the unit, if it has one.
+    pub admin_socket: Option<AdminSocket>,
+    /// The last `--admin`, which is no key: commands ask there.
+    #[serde(skip)]
+    pub typed_admin: Option<AdminAddress>,
     /// Key and certificate of the cluster, as Ganeti keeps them.
     pub server_pem: PathBuf,
     /// Directory of Ganeti's ssconf files.
@@ -65,6 +71,8 @@ impl Default for Config {
         Self {
             listen: vec![SocketAddr::from(([0u16; 8], 1811))],
             admin: SocketAddr::from(([127, 0, 0, 1], 9811)),
+            admin_socket: None,
+            typed_admin: None,
             server_pem: "/var/lib/ganeti/server.pem".into(),
             ssconf_dir: "/var/lib/ganeti".into(),
             candidate_map: None,
@@ -89,6 +97,25 @@ impl Config {
     pub fn map_path(&self) -> PathBuf {
         let default = || self.ssconf_dir.join("ssconf_master_candidates_certs");
         self.candidate_map.clone().unwrap_or_else(default)
+    }
+
+    /// Where a command asks the running proxy: where `--admin` says, else at the socket that the file
+    /// names, for only the proxy's user can make it.
+    pub fn admin_to_ask(&self) -> AdminAddress {
+        match (&self.typed_admin, &self.admin_socket) {
+            (Some(typed), _) => typed.clone(),
+            (None, Some(AdminSocket::At(path))) => AdminAddress::Socket(path.clone()),
+            (None, Some(AdminSocket::Off) | None) => AdminAddress::Tcp(self.admin),
+        }
+    }
+
+    /// Takes one `--admin` in the place of what the file says.
+    pub(super) fn set_admin(&mut self, place: &AdminAddress) {
+        self.typed_admin = Some(place.clone());
+        match place {
+            AdminAddress::Tcp(address) => self.admin = *address,
+            AdminAddress::Socket(path) => self.admin_socket = Some(AdminSocket::At(path.clone())),
+        }
     }
 
     /// What is wrong with the values, each in one line.

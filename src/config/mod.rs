@@ -7,6 +7,7 @@
 //! key. Every problem is one line that names the key, the value and what was expected, and all
 //! problems of the values are reported together.
 
+mod admin;
 mod file;
 mod flags;
 mod keys;
@@ -18,6 +19,7 @@ mod settings;
 mod upstream;
 mod value;
 
+pub use admin::{AdminAddress, AdminSocket};
 pub use flags::{
     AdminArgs, BundleArgs, FileArgs, ListenArgs, ModeArgs, Overrides, ServiceArgs, StateArgs,
     TrustArgs, UpstreamArgs,

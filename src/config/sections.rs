@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 
+use crate::proxy::rpc::LoggedRpcs;
 use crate::tls::ServerCertificate;
 use crate::trust::WhenIncomplete;
 use rules::admission::BootstrapPolicy;
@@ -46,18 +47,19 @@ pub struct TlsConfig {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
-    /// Where to and in what form.
-    pub format: LogFormat,
+    /// Where to and in what form; by default the journal if standard error leads there, else text.
+    pub format: Option<LogFormat>,
     /// Least important level that is written.
     pub level: LogLevel,
+    /// Which RPCs have a line.
+    pub rpcs: LoggedRpcs,
 }
 
 /// Form of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// One line of text for each event, on standard error
-    #[default]
     Text,
     /// One JSON object for each event, on standard error
     Json,

@@ -73,6 +73,7 @@ impl Config {
             memory: limits.memory,
             spool: limits.spool(),
             spool_directory: self.state_dir.clone(),
+            logged: self.log.rpcs,
         }
     }
 

@@ -32,6 +32,11 @@ fn the_sample_file_equals_the_defaults() {
     let found = all.limits.body_in_memory.take();
     assert_eq!(found, Some(defaults.body_in_memory()));
     assert_eq!(all.limits.spool.take(), Some(defaults.spool()));
+    assert_eq!(
+        all.admin_socket.take(),
+        Some(AdminSocket::At("/run/noded-proxy/admin.sock".into()))
+    );
+    assert_eq!(all.log.format.take(), Some(LogFormat::Text));
     assert_eq!(all, Config::default());
 }
 
@@ -76,6 +81,7 @@ fn the_sample_file_names_every_key() {
                 "upstream",
                 "limits",
                 "log",
+                "typed_admin", // no key
             ];
             !sections.contains(key)
         })
@@ -185,4 +191,21 @@ fn a_key_or_section_that_stands_twice_is_named() {
         let found = file::parse(text, "f").unwrap_err().to_string();
         assert_eq!(found, expected, "{text}");
     }
+}
+
+#[test]
+fn commands_ask_where_they_are_told_and_else_at_the_socket_that_is_named() {
+    let mut config = Config::default();
+    assert_eq!(config.admin_to_ask().to_string(), "127.0.0.1:9811");
+    config.admin_socket = Some(AdminSocket::At("/run/x".into()));
+    assert_eq!(config.admin_to_ask().to_string(), "unix:/run/x");
+    for typed in ["127.0.0.1:1", "unix:/run/y"] {
+        config.set_admin(&typed.parse().unwrap());
+        assert_eq!(config.admin_to_ask().to_string(), typed);
+    }
+    assert_eq!(config.admin.port(), 1);
+    assert_eq!(config.admin_socket, Some(AdminSocket::At("/run/y".into())));
+    config = Config::default();
+    config.admin_socket = Some(AdminSocket::Off);
+    assert_eq!(config.admin_to_ask().to_string(), "127.0.0.1:9811");
 }

@@ -1,4 +1,4 @@
-//! The admin listener: plain HTTP for operators, on loopback by default.
+//! The admin listener: plain HTTP for operators, on loopback by default, and at a socket.
 //!
 //! | endpoint | answer |
 //! | --- | --- |
@@ -14,7 +14,9 @@
 //! short time.
 
 use std::convert::Infallible;
-use std::sync::{Arc, OnceLock};
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,13 +28,16 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use crate::daemon::handover::Predecessors;
 use crate::daemon::metrics::Metrics;
-use crate::daemon::report::{Admission, Certificates, Report};
+use crate::daemon::report::{Admission, Certificates, Handover, Report};
 use crate::daemon::{logging, sandbox};
 use crate::proxy::listener::State;
 use crate::proxy::overload::{Bounds, Caller, Overload, Place};
@@ -56,6 +61,10 @@ pub struct Admin {
     listening: watch::Sender<State>,
     sandbox: OnceLock<sandbox::Report>,
     log: OnceLock<logging::Queue>,
+    predecessors: OnceLock<Arc<Predecessors>>,
+    /// Handovers that were tried, and why the last one failed.
+    handovers: Mutex<(u64, Option<String>)>,
+    answers: TaskTracker,
 }
 
 impl Admin {
@@ -67,6 +76,9 @@ impl Admin {
             listening: watch::Sender::new(State::Waiting),
             sandbox: OnceLock::new(),
             log: OnceLock::new(),
+            predecessors: OnceLock::new(),
+            handovers: Mutex::default(),
+            answers: TaskTracker::new(),
         })
     }
 
@@ -94,34 +106,71 @@ impl Admin {
         let _ = self.log.set(queue); // there is one log
     }
 
+    /// Who was replaced and still serves.
+    pub(super) fn set_predecessors(&self, predecessors: &Arc<Predecessors>) {
+        let _ = self.predecessors.set(Arc::clone(predecessors)); // there are no others later
+    }
+
+    /// How many handovers were tried, and why the last one failed.
+    pub(super) fn set_handovers(&self, tried: u64, failed: Option<String>) {
+        *self
+            .handovers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = (tried, failed);
+    }
+
     /// Serves for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
-        let places = Overload::new(Bounds {
-            connections: CONNECTIONS,
-            handshakes: 1, // there are none
-            handshakes_per_source: 1,
-            reserved: 0,
-        });
+        let places = places();
         loop {
-            match listener.accept().await {
-                Ok((stream, address)) => {
-                    let caller = Caller::new(address.ip(), false);
-                    if let Some(place) = places.enter(caller) {
-                        tokio::spawn(Arc::clone(&self).serve_one(stream, place));
-                    }
-                    // So that it is looked at before the next ones can take its place.
-                    tokio::task::yield_now().await;
+            let accepted = listener.accept().await;
+            let accepted = accepted.map(|(stream, address)| (stream, address.ip()));
+            self.take(&places, accepted).await;
+        }
+    }
+
+    /// The same at the socket. All its callers are one source: no address tells them apart.
+    pub(super) async fn serve_socket(self: Arc<Self>, listener: UnixListener) {
+        let places = places();
+        loop {
+            let accepted = listener.accept().await;
+            let accepted = accepted.map(|(stream, _)| (stream, IpAddr::from([127, 0, 0, 1])));
+            self.take(&places, accepted).await;
+        }
+    }
+
+    /// Waits for the answers to those who came until now: each is bounded in time.
+    pub(super) async fn answered(&self) {
+        self.answers.close();
+        self.answers.wait().await;
+    }
+
+    /// Gives a caller his place and answers him in a task of his own.
+    async fn take<S>(self: &Arc<Self>, places: &Arc<Overload>, caller: io::Result<(S, IpAddr)>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        match caller {
+            Ok((stream, address)) => {
+                if let Some(place) = places.enter(Caller::new(address, false)) {
+                    self.answers
+                        .spawn(Arc::clone(self).serve_one(stream, place));
                 }
-                Err(error) => {
-                    debug!(%error, "admin accept");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+                // So that it is looked at before the next ones can take its place.
+                tokio::task::yield_now().await;
+            }
+            Err(error) => {
+                debug!(%error, "admin accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 
     /// Answers one request, within its time, unless it has to give way before.
-    async fn serve_one(self: Arc<Self>, stream: TcpStream, place: Place) {
+    async fn serve_one<S>(self: Arc<Self>, stream: S, place: Place)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let service = service_fn(move |request| {
             let admin = Arc::clone(&self);
             async move { Ok::<_, Infallible>(admin.answer(&request)) }
@@ -150,7 +199,9 @@ impl Admin {
             "/metrics" => {
                 let load = self.shared.upstream.slots().load();
                 self.metrics.set_load(load, &self.shared.bodies);
-                self.metrics.set_health(&self.report().health);
+                let report = self.report();
+                self.metrics.set_health(&report.health);
+                self.metrics.set_predecessors(&report.handover.predecessors);
                 let dropped = self.log.get().map_or(0, logging::Queue::dropped);
                 self.metrics.set_log_dropped(dropped);
                 let mut response = text(StatusCode::OK, self.metrics.render());
@@ -187,8 +238,35 @@ impl Admin {
         self.shared.upstream.look_again();
         let listening = self.listening.borrow();
         let sandbox = self.sandbox.get().copied().unwrap_or_default();
-        Report::of(&self.shared, &listening, sandbox)
+        Report {
+            handover: self.handover(),
+            ..Report::of(&self.shared, &listening, sandbox)
+        }
     }
+
+    fn handover(&self) -> Handover {
+        let handovers = self
+            .handovers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let predecessors = self.predecessors.get();
+        Handover {
+            pid: std::process::id(),
+            tried: handovers.0,
+            failed: handovers.1.clone(),
+            predecessors: predecessors.map_or_else(Vec::new, |known| known.list()),
+        }
+    }
+}
+
+/// Places of their own for the callers of one listener.
+fn places() -> Arc<Overload> {
+    Overload::new(Bounds {
+        connections: CONNECTIONS,
+        handshakes: 1, // there are none
+        handshakes_per_source: 1,
+        reserved: 0,
+    })
 }
 
 fn text(status: StatusCode, text: String) -> Response<Full<Bytes>> {

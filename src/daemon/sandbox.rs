@@ -18,6 +18,7 @@ use landlock::{
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use serde::{Deserialize, Serialize};
 
+use super::admin_socket;
 use crate::config::{Config, Guard, SandboxMode};
 use rules::{Named, named};
 
@@ -28,6 +29,8 @@ pub struct Plan {
     pub read: Vec<PathBuf>,
     /// Directories to write in.
     pub write: Vec<PathBuf>,
+    /// Directory in which a local socket is made.
+    pub sockets: Option<PathBuf>,
     /// TCP ports to listen on; 0 means any that the kernel chooses.
     pub bind: Vec<u16>,
     /// TCP ports to connect to.
@@ -134,8 +137,9 @@ pub fn enter(plan: &Plan) -> Result<Report, Error> {
             | AccessFs::MakeBlock
             | AccessFs::MakeChar
             | AccessFs::MakeFifo
-            | AccessFs::MakeSock
             | AccessFs::IoctlDev);
+    // It is made under another name and renamed.
+    let socket = AccessFs::MakeSock | AccessFs::RemoveFile;
     let port =
         |access: AccessNet| move |port: &u16| Ok::<_, RulesetError>(NetPort::new(*port, access));
     let status = Ruleset::default()
@@ -145,6 +149,7 @@ pub fn enter(plan: &Plan) -> Result<Report, Error> {
         .create()?
         .add_rules(path_beneath_rules(&plan.read, read))?
         .add_rules(path_beneath_rules(&plan.write, write))?
+        .add_rules(path_beneath_rules(&plan.sockets, socket))?
         .add_rules(plan.bind.iter().map(port(AccessNet::BindTcp)))?
         .add_rules(plan.connect.iter().map(port(AccessNet::ConnectTcp)))?
         .restrict_self()?;
@@ -198,9 +203,11 @@ impl Plan {
         read.sort();
         read.dedup();
         let listen = config.listen.iter().map(|address| address.port());
+        let socket = admin_socket::path(config);
         Self {
             read,
             write: vec![config.state_dir.clone()],
+            sockets: socket.as_deref().and_then(Path::parent).map(PathBuf::from),
             bind: listen.chain([config.admin.port()]).collect(),
             connect: vec![config.upstream.address.port()],
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::proxy::http::BodyLimits;
+use crate::proxy::rpc::LoggedRpcs;
 
 /// Times and sizes that a client is held to.
 #[derive(Debug, Clone)]
@@ -21,4 +22,6 @@ pub struct Settings {
     pub spool: u64,
     /// Where these are.
     pub spool_directory: PathBuf,
+    /// Which RPCs have a log line.
+    pub logged: LoggedRpcs,
 }

@@ -8,13 +8,18 @@
 //! | `access` | who is admitted as time goes by: bootstrap phase, latch, restart |
 //! | `demotion` | a candidate that is demoted, whatever it is doing at that moment |
 //! | `session` | what TLS never does here: resume, renegotiate, HTTP/2, old versions |
+//! | `handover` | a fresh process takes over, and the old one finishes what it has |
+//! | `crash` | the main process is killed while processes that it replaced serve |
+//! | `hook` | what a node says to `gnt-cluster verify` |
 //! | `identity` | certificates: the client CA list, learning, renewal, audit mode, `bind_peer` |
 //! | `install` | `install` and `uninstall`, with stand-ins for systemctl and daemon-util |
 //! | `key_exchange` | which group the keys of a connection are agreed on with |
 //! | `limits` | connections that come to nothing: pings, silence, slowness, too many |
+//! | `logging` | which lines the log has, and in which form |
 //! | `reload` | the map and `server.pem` changing under the running proxy |
 //! | `threats` | the threats that the proxy is there for, row by row |
 //! | `admin` | metrics, health and status |
+//! | `admin_socket` | the same at a socket in the file system |
 //! | `check` | `noded-proxy check` |
 //! | `cli` | what is typed and what is printed |
 //! | `drain` | how it ends, and what systemd is told |
@@ -32,6 +37,7 @@
 //! | `sandbox` | what the running process can no longer do |
 //! | `shown` | what the commands show of a running proxy, and whom they ask |
 //! | `state_dir` | the state directory full, gone, or used by root |
+//! | `watch` | `noded-proxy status --watch` in a pipe and on a terminal |
 //! | `watching` | what the watches see: slow writers, links, moved directories |
 //! | `support` | certificates, the proxy, clients and stand-ins for noded |
 
@@ -43,19 +49,24 @@
 
 mod access;
 mod admin;
+mod admin_socket;
 mod check;
 mod cli;
+mod crash;
 mod demotion;
 mod drain;
 mod flood;
 mod forward;
 mod ganeti_texts;
 mod guard;
+mod handover;
 mod handshake;
+mod hook;
 mod identity;
 mod install;
 mod key_exchange;
 mod limits;
+mod logging;
 mod manual;
 mod memory;
 mod noded;
@@ -71,4 +82,5 @@ mod shown;
 mod state_dir;
 mod support;
 mod threats;
+mod watch;
 mod watching;

@@ -73,7 +73,7 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
         "daemon-util",
         "undo-dir",
     ];
-    let table: [(&[&str], Vec<&str>); 10] = [
+    let table: [(&[&str], Vec<&str>); 11] = [
         (&["install"], [&node[..], &["socket"]].concat()),
         (&["uninstall"], node.into()),
         (&["run"], [&TRUST[..], &run].concat()),
@@ -86,8 +86,20 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
             &["certs", "list"],
             [&TRUST[..], &["files", "json", "admin"]].concat(),
         ),
-        (&["status"], vec!["admin", "config", "json"]),
+        (&["status"], vec!["admin", "config", "json", "watch"]),
         (&["reset"], vec!["config", "state-dir", "force"]),
+        (
+            &["hook"],
+            vec![
+                "config",
+                "state-dir",
+                "admin",
+                "upstream",
+                "upstream-tls",
+                "guard",
+                "max-clients",
+            ],
+        ),
         (&["demo"], vec!["keep"]),
         (&["digest"], vec![]),
     ];

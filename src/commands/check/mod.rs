@@ -110,6 +110,29 @@ fn upstream(
     listeners: Option<&[Listener]>,
     runtime: &Runtime,
 ) -> Vec<Finding> {
+    let (mut findings, stranger) = noded_s_port(config, listeners);
+    if stranger {
+        return findings; // he is asked nothing
+    }
+    let (more, reached) = noded::check(config, files, runtime);
+    findings.extend(more);
+    findings.extend(reached.then(|| kept_out(config)).flatten());
+    findings
+}
+
+/// Whether noded can be reached past the proxy, as it is seen from outside of the proxy.
+pub(super) fn past_the_proxy(config: &Config) -> Vec<Finding> {
+    let listeners = sockets::listeners().ok();
+    let (mut findings, stranger) = noded_s_port(config, listeners.as_deref());
+    if !stranger {
+        findings.extend(kept_out(config));
+    }
+    findings
+}
+
+/// From where noded's port is reached, whose it is, and whether its guard says that it holds. And
+/// whether a stranger has it.
+fn noded_s_port(config: &Config, listeners: Option<&[Listener]>) -> (Vec<Finding>, bool) {
     let (address, plain) = (config.upstream.address, !config.upstream.tls);
     let watch = config.guard_watch();
     let mut findings = vec![loopback::exposure(address, plain, listeners)];
@@ -121,16 +144,14 @@ fn upstream(
         GuardWatch::NotNeeded | GuardWatch::Off => Err(Missing::Silent),
     };
     findings.extend(loopback::guard(address, &watch, said));
-    if stranger {
-        return findings; // he is asked nothing
-    }
-    let (more, reached) = noded::check(config, files, runtime);
-    findings.extend(more);
-    if plain && reached {
-        let attempt = as_nobody::connect(address);
-        findings.push(loopback::kept_out(address, &watch, &attempt));
-    }
-    findings
+    (findings, stranger)
+}
+
+/// Tries noded's port as nobody, where noded speaks to whoever can connect.
+fn kept_out(config: &Config) -> Option<Finding> {
+    let address = config.upstream.address;
+    let plain = !config.upstream.tls;
+    plain.then(|| loopback::kept_out(address, &config.guard_watch(), &as_nobody::connect(address)))
 }
 
 fn show(args: &CheckArgs, findings: &[Finding]) {

@@ -30,7 +30,7 @@ struct Running {
 
 impl Running {
     fn at(config: &Config) -> Option<Self> {
-        let answer = admin_client::get(config.admin, &config.state_dir, "/status");
+        let answer = admin_client::get(&config.admin_to_ask(), &config.state_dir, "/status");
         answer.ok()?.read().ok()
     }
 

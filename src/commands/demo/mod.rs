@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::commands::admin_client;
 use crate::commands::cli::DemoArgs;
-use crate::config::{Config, Guard};
+use crate::config::{AdminAddress, Config, Guard};
 use crate::daemon::server::{Outcome, Server};
 use crate::tls::mint::CertifiedKey;
 use client::Client;
@@ -303,11 +303,13 @@ impl Story {
     }
 
     fn metrics(&self) -> Result<String, Failure> {
-        Ok(
-            admin_client::get(self.stage.admin, "/".as_ref(), "/metrics")?
-                .text()
-                .to_owned(),
-        )
+        Ok(admin_client::get(
+            &AdminAddress::Tcp(self.stage.admin),
+            "/".as_ref(),
+            "/metrics",
+        )?
+        .text()
+        .to_owned())
     }
 
     fn numbers(&mut self) -> Result<(), Failure> {

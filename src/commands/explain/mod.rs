@@ -30,7 +30,7 @@ pub fn main(args: &ExplainArgs) -> ExitCode {
         errln!("noded-proxy: explain needs CERT (a PEM file), or --peer ADDRESS, or both");
         return ExitCode::from(exit::USAGE);
     }
-    if args.certificate.is_some() && args.admission.admin.admin.is_some() {
+    if args.certificate.is_some() && !args.admission.admin.admin.is_empty() {
         errln!("noded-proxy: --admin is not used: a certificate is judged by the files");
     }
     let config = match Config::load(&args.admission.file, &args.overrides()) {
@@ -73,7 +73,7 @@ fn of_pem(
 
 /// Explains the last refusals of an address, as the running proxy remembers them.
 fn of_address(config: &Config, snapshot: &Snapshot, peer: IpAddr) -> Result<bool, String> {
-    let answer = admin_client::get(config.admin, &config.state_dir, "/status");
+    let answer = admin_client::get(&config.admin_to_ask(), &config.state_dir, "/status");
     let report: Report = answer
         .and_then(|answer| answer.read())
         .map_err(|error| error.to_string())?;

@@ -13,6 +13,32 @@ use crate::node::sockets::{self, taken_by};
 #[derive(Deserialize)]
 struct Running {
     upstream: Slots,
+    /// One that knows no handover does not have it.
+    #[serde(default)]
+    handover: Handover,
+}
+
+#[derive(Deserialize, Default)]
+struct Handover {
+    predecessors: Vec<Held>,
+}
+
+/// A process that was replaced and still serves.
+#[derive(Deserialize)]
+struct Held {
+    slots: usize,
+}
+
+impl Running {
+    fn count(&self) -> usize {
+        let Slots {
+            slots_in_use,
+            warm,
+            waiting,
+        } = self.upstream;
+        let replaced = self.handover.predecessors.iter().map(|held| held.slots);
+        slots_in_use.saturating_sub(warm) + waiting + replaced.sum::<usize>()
+    }
 }
 
 #[derive(Deserialize)]
@@ -24,10 +50,10 @@ struct Slots {
 
 /// RPCs that run or wait: by the proxy's own word, or the processes that noded has begun for them.
 pub(super) fn running(config: &Config, seen: &Seen) -> usize {
-    let answer = admin_client::get(config.admin, &config.state_dir, "/status");
+    let answer = admin_client::get(&config.admin_to_ask(), &config.state_dir, "/status");
     let said = answer.ok().and_then(|answer| answer.read::<Running>().ok());
-    if let Some(Running { upstream }) = said.filter(|_| seen.noded_behind) {
-        return upstream.slots_in_use.saturating_sub(upstream.warm) + upstream.waiting;
+    if let Some(said) = said.filter(|_| seen.noded_behind) {
+        return said.count();
     }
     let port = match seen.noded_behind {
         true => config.upstream.address.port(),
@@ -63,6 +89,19 @@ fn parent(stat: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_replaced_process_still_does_counts() {
+        let own = r#""upstream": {"slots_in_use": 3, "warm": 1, "waiting": 2}"#;
+        let replaced = r#""handover": {"predecessors": [{"pid": 1, "slots": 4}]}"#;
+        for (text, expected) in [
+            (format!("{{{own}}}"), 4),
+            (format!("{{{own}, {replaced}}}"), 8),
+        ] {
+            let said: Running = serde_json::from_str(&text).unwrap();
+            assert_eq!(said.count(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn a_process_and_its_parent() {

@@ -91,7 +91,7 @@ fn behind(config: &Config, defaults: &Path, public: u16) -> Result<Vec<String>, 
 
 /// By the proxy's own word: for a node whose certificate is not in the map.
 fn ready(config: &Config) -> Result<String, String> {
-    let health = admin_client::get(config.admin, &config.state_dir, "/status")
+    let health = admin_client::get(&config.admin_to_ask(), &config.state_dir, "/status")
         .and_then(|answer| answer.read::<serde_json::Value>());
     let health = health.map_err(|error| error.to_string())?;
     let waits = health["server_pem"].is_null();

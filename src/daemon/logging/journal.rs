@@ -9,13 +9,17 @@ use std::path::PathBuf;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::layer::Context;
 
 use super::queue::Queue;
 
 /// Where the journal listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
-/// Stands before the names of our own fields.
+/// Fields that people look for, by these names; see systemd.journal-fields(7) for the style.
+const PLAIN: [&str; 6] = ["peer", "cn", "digest", "procedure", "reason", "status"];
+/// Stands before the names of all others.
 const PREFIX: &str = "NODED_PROXY_";
 
 /// The journal's socket. One write is one entry.
@@ -74,8 +78,17 @@ fn entry(event: &Event<'_>) -> Vec<u8> {
         entry.field("CODE_FILE", file);
         entry.field("CODE_LINE", &line.to_string());
     }
+    entry.field("MESSAGE", &line(event));
     event.record(&mut entry);
     entry.0
+}
+
+/// The event in one line with its fields, for whoever reads no fields (`journalctl` alone).
+fn line(event: &Event<'_>) -> String {
+    let mut line = String::with_capacity(256);
+    let fields = DefaultFields::new().format_fields(Writer::new(&mut line), event);
+    let _ = fields; // a text takes everything
+    line
 }
 
 /// Fields, each as its name, a line break, the length of its value, the value, a line break: so a
@@ -94,7 +107,8 @@ impl Entry {
 
     fn of_event(&mut self, field: &Field, value: &str) {
         match field.name() {
-            "message" => self.field("MESSAGE", value),
+            "message" => {} // is in the line
+            name if PLAIN.contains(&name) => self.field(&name.to_ascii_uppercase(), value),
             name => self.field(&(PREFIX.to_owned() + &name.to_ascii_uppercase()), value),
         }
     }
@@ -157,12 +171,12 @@ mod tests {
         let found = fields(&buffer[..length]);
         let of = |name: &str| found.get(name).map(String::as_str);
         for (name, value) in [
-            ("MESSAGE", "rpc"),
+            ("MESSAGE", r#"rpc peer=192.0.2.1 status=200 why="a\nb""#),
             ("PRIORITY", "5"),
             ("SYSLOG_IDENTIFIER", "noded-proxy"),
             ("CODE_FILE", file!()),
-            ("NODED_PROXY_PEER", "192.0.2.1"),
-            ("NODED_PROXY_STATUS", "200"),
+            ("PEER", "192.0.2.1"),
+            ("STATUS", "200"),
             ("NODED_PROXY_WHY", "a\nb"),
         ] {
             assert_eq!(of(name), Some(value), "{found:?}");

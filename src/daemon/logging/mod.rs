@@ -5,6 +5,7 @@
 //! served, and each line is written at once.
 
 mod journal;
+mod place;
 mod queue;
 
 use std::io;
@@ -38,7 +39,11 @@ pub fn start(config: &LogConfig) -> Result<Log, String> {
     // Only our own events: those of hyper and notify would hide ours at "debug".
     let ours = tracing_subscriber::filter::Targets::new().with_target("noded_proxy", level);
     let registry = Registry::default().with(ours);
-    let queue = match config.format {
+    let stream = std::env::var("JOURNAL_STREAM").ok();
+    let journal = place::is_journal(stream.as_deref(), &io::stderr());
+    let chosen = config.format;
+    let format = chosen.unwrap_or_else(|| place::usual(journal, Journal::open));
+    let queue = match format {
         LogFormat::Text | LogFormat::Json => Queue::to(Box::new(io::stderr())),
         LogFormat::Journald => Queue::to(Box::new(Journal::open().map_err(|error| {
             format!("log.format = journald: the journal cannot be reached: {error}")
@@ -48,8 +53,11 @@ pub fn start(config: &LogConfig) -> Result<Log, String> {
     let text = fmt::layer()
         .with_writer(move || lines.clone())
         .with_target(false);
-    let started = match config.format {
-        LogFormat::Text => registry.with(text.with_ansi(false)).try_init(),
+    let text = text.with_ansi(false);
+    let started = match format {
+        // The journal has its own time for each line.
+        LogFormat::Text if journal => registry.with(text.without_time()).try_init(),
+        LogFormat::Text => registry.with(text).try_init(),
         LogFormat::Json => registry.with(text.json().flatten_event(true)).try_init(),
         LogFormat::Journald => registry.with(ToJournal(queue.clone())).try_init(),
     };

@@ -6,6 +6,7 @@
 //! yet to go to the client. hyper drops the [`ReplyBody`] when the last byte was handed over or the
 //! client has left, and the drop writes the line of the `Record` that rides on it.
 
+mod logged;
 mod policy;
 mod record;
 mod refused;
@@ -26,12 +27,15 @@ use crate::proxy::shared::Shared;
 use crate::proxy::upstream::{Error, NodedStream, Reply, Slot};
 use record::Record;
 use refused::Refused;
+use rules::Named;
 use rules::authz::{Denied, Permit};
 use rules::master::Role;
 
+pub use logged::LoggedRpcs;
 pub use record::Client;
 
-/// Answers one request. Every outcome is a response, and every response has its log line.
+/// Answers one request. Every outcome is a response, and every response has its log line, or is
+/// left out of the log by choice.
 pub async fn answer(
     shared: Arc<Shared>,
     client: Arc<Client>,
@@ -213,13 +217,15 @@ impl Record {
     }
 
     /// The response to a call that failed.
-    fn fail(self, error: &Error) -> Response<ReplyBody> {
+    fn fail(mut self, error: &Error) -> Response<ReplyBody> {
+        self.reason = Some(error.name());
+        self.refused = *error == Error::Withdrawn;
         let why = self.shared.upstream.describe(error);
         self.explain(error.status(), why)
     }
 
     /// Answers a request that never reaches noded.
-    fn refuse(self, refused: Refused) -> Response<ReplyBody> {
+    fn refuse(mut self, refused: Refused) -> Response<ReplyBody> {
         match refused {
             Refused::Request(refusal) => self.refuse_request(&refusal),
             Refused::Policy(why) => {
@@ -231,7 +237,7 @@ impl Record {
         }
     }
 
-    fn refuse_request(self, refusal: &Refusal) -> Response<ReplyBody> {
+    fn refuse_request(mut self, refusal: &Refusal) -> Response<ReplyBody> {
         self.shared.metrics.requests.refused.of(refusal).inc();
         self.remember(refusal.clone().into(), &refusal.to_string());
         let mut response = self.explain(refusal.status(), refusal.to_string());
@@ -244,7 +250,8 @@ impl Record {
     }
 
     /// For `/status` and `explain --peer`.
-    fn remember(&self, cause: Cause, why: &str) {
+    fn remember(&mut self, cause: Cause, why: &str) {
+        (self.refused, self.reason) = (true, Some(cause.name()));
         let (address, peer) = (self.client.address, &self.client.peer);
         let refusals = &self.shared.refusals;
         refusals.add_request(address, cause, why, peer, &self.procedure);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hyper::StatusCode;
 use tracing::{info, warn};
 
+use super::logged::Ending;
 use crate::proxy::http::{Cut, OnEnd, Unanswered};
 use crate::proxy::shared::Shared;
 use rules::identity::PeerIdentity;
@@ -34,6 +35,10 @@ pub(super) struct Record {
     pub(super) timing: Timing,
     pub(super) status: StatusCode,
     pub(super) why: Option<String>,
+    /// Why there is no good answer, as the metrics name it.
+    pub(super) reason: Option<&'static str>,
+    /// The proxy refused it.
+    pub(super) refused: bool,
     written: bool,
     _unanswered: Unanswered,
 }
@@ -72,6 +77,8 @@ impl Record {
             timing: Timing::default(),
             status: StatusCode::OK,
             why: None,
+            reason: None,
+            refused: false,
             written: false,
             _unanswered: unanswered,
         }
@@ -118,6 +125,9 @@ impl Record {
         let (procedure, code) = (label(&self.procedure), self.status.as_u16());
         let seconds = total.as_secs_f64();
         self.shared.metrics.count_rpc(procedure, code, seconds);
+        if !self.shared.settings.logged.has_line(self.ending(outcome)) {
+            return;
+        }
         let (peer, why) = (&self.client.peer, self.why.as_deref().unwrap_or_default());
         macro_rules! line {
             ($level:ident) => {
@@ -128,6 +138,7 @@ impl Record {
                     digest = %peer.digest,
                     procedure = &*self.procedure,
                     status = code,
+                    reason = self.reason,
                     request_bytes = self.request_bytes,
                     reply_bytes = sent,
                     queue_ms = milliseconds(self.timing.queue),
@@ -142,6 +153,14 @@ impl Record {
         match self.status.is_server_error() || outcome == Outcome::Cut {
             true => line!(warn),
             false => line!(info),
+        }
+    }
+
+    fn ending(&self, outcome: Outcome) -> Ending {
+        match self.status.is_success() && outcome == Outcome::Complete {
+            _ if self.refused => Ending::Refused,
+            true => Ending::Good,
+            false => Ending::Failed,
         }
     }
 }
