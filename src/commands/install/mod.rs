@@ -17,6 +17,7 @@ mod plan;
 mod proof;
 mod record;
 mod step;
+mod undo;
 mod units;
 
 use std::process::ExitCode;
@@ -72,7 +73,7 @@ pub fn install(args: &InstallArgs) -> ExitCode {
 /// Exit status as of `install`.
 pub fn uninstall(args: &UninstallArgs) -> ExitCode {
     end(run("uninstall", &args.node, |_, _, seen| {
-        let plan = plan::uninstall(seen)?;
+        let plan = undo::uninstall(seen)?;
         confirm(seen, &plan)?;
         Ok(plan)
     }))

@@ -1,7 +1,7 @@
 //! From what is there to what is done, as tables; and the way back. Nothing is done here.
 
 use super::*;
-use crate::commands::install::step::way_back;
+use crate::commands::install::{step::way_back, undo::uninstall};
 
 const ON: UnitState = UnitState {
     enabled: true,
