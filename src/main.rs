@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use noded_proxy::commands::cli::{CertsCommand, Cli, Command};
 use noded_proxy::commands::{
-    as_nobody, certs, check, demo, digest, exit, explain, guard, hook, manual, reload, reset, run,
-    spawner, status,
+    as_nobody, certs, check, demo, digest, exit, explain, guard, hook, install, manual, reload,
+    reset, run, spawner, status,
 };
 
 fn main() -> ExitCode {
@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         } => certs::list(&args),
         Command::Reset(args) => reset::main(&args),
         Command::Guard(args) => guard::main(&args),
+        Command::Install(args) => install::install(&args),
+        Command::Uninstall(args) => install::uninstall(&args),
         Command::Hook(args) => hook::main(&args),
         Command::Demo(args) => demo::main(&args),
         Command::Probe { address } => as_nobody::probe(address),

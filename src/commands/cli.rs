@@ -3,14 +3,15 @@
 //!
 //! Each command takes the flags that it uses and no others. Nothing is read or decided here.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use crate::commands::admission_args::{AdmissionArgs, CertsListArgs, ExplainArgs};
+use crate::commands::install::flags::{InstallArgs, UninstallArgs};
 use crate::config::{
-    AdminArgs, BundleArgs, FileArgs, ListenArgs, ModeArgs, Overrides, ServiceArgs, StateArgs,
-    TrustArgs, UpstreamArgs,
+    AdminArgs, FileArgs, ListenArgs, ModeArgs, Overrides, ServiceArgs, StateArgs, UpstreamArgs,
 };
 
 /// Mutual TLS proxy in front of Ganeti's node daemon.
@@ -101,6 +102,24 @@ pub enum Command {
     ///
     /// Exit status: 0 after SIGTERM, 1 the rules cannot be loaded or are gone.
     Guard(GuardArgs),
+    /// Put the proxy in front of this node's noded.
+    ///
+    /// Without --apply it says what it would do, line by line. It changes NODED_ARGS, starts the
+    /// guard, restarts noded as this node does it, starts the proxy, and proves that all works. If
+    /// anything fails, all is put back as it was. The program, the units, the guard's rules and the
+    /// configuration must be there already.
+    ///
+    /// Exit status: 0 done, shown, or nothing to do; 1 refused or failed, and all is as before; 64
+    /// wrong configuration.
+    Install(InstallArgs),
+    /// Put noded back in the place of the proxy.
+    ///
+    /// Without --apply it says what it would do, line by line. The file that sets NODED_ARGS gets
+    /// its old bytes; if it was edited since, NODED_ARGS alone is changed back. The files of the
+    /// package stay.
+    ///
+    /// Exit status: as of `install`.
+    Uninstall(UninstallArgs),
     /// Say in one line what is wrong, as a hook of `gnt-cluster verify`.
     ///
     /// It asks the running proxy, and tries noded's port as an ordinary user would.
@@ -129,34 +148,6 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-}
-
-/// The flags of every command that reads the admission files or asks the running proxy.
-#[derive(Debug, Clone, Default, Args)]
-pub struct AdmissionArgs {
-    /// Where the configuration file is.
-    #[command(flatten)]
-    pub file: FileArgs,
-    /// What decides who is admitted.
-    #[command(flatten)]
-    pub trust: TrustArgs,
-    /// Further certificates.
-    #[command(flatten)]
-    pub bundle: BundleArgs,
-    /// What the proxy remembers.
-    #[command(flatten)]
-    pub state: StateArgs,
-    /// Where operators look.
-    #[command(flatten)]
-    pub admin: AdminArgs,
-}
-
-impl AdmissionArgs {
-    /// All groups that override keys, and further ones.
-    fn overrides<'a>(&'a self, more: &[&'a dyn Overrides]) -> Vec<&'a dyn Overrides> {
-        let own: [&dyn Overrides; 4] = [&self.trust, &self.bundle, &self.state, &self.admin];
-        [&own, more].concat()
-    }
 }
 
 /// Options of `run`: everything that can be overridden.
@@ -268,31 +259,6 @@ pub struct DemoArgs {
     pub keep: bool,
 }
 
-/// Options of `explain`.
-#[derive(Debug, Clone, Args)]
-pub struct ExplainArgs {
-    /// PEM file; its first certificate counts, keys are skipped
-    #[arg(value_name = "CERT")]
-    pub certificate: Option<PathBuf>,
-    /// Address from which the certificate is shown; alone: explain the last refusals of this
-    /// address
-    #[arg(long, value_name = "ADDRESS")]
-    pub peer: Option<IpAddr>,
-    /// Files, state and the running proxy to ask.
-    #[command(flatten)]
-    pub admission: AdmissionArgs,
-    /// Which rule decides.
-    #[command(flatten)]
-    pub mode: ModeArgs,
-}
-
-impl ExplainArgs {
-    /// All groups that override keys.
-    pub fn overrides(&self) -> Vec<&dyn Overrides> {
-        self.admission.overrides(&[&self.mode])
-    }
-}
-
 /// What `certs` can do.
 #[derive(Debug, Subcommand)]
 pub enum CertsCommand {
@@ -302,34 +268,6 @@ pub enum CertsCommand {
     ///
     /// Exit status: 0 each candidate's certificate is known, 1 some is not, 64 wrong configuration.
     List(CertsListArgs),
-}
-
-/// Options of `certs list`.
-#[derive(Debug, Clone, Args)]
-pub struct CertsListArgs {
-    /// Read the files and the state directory, do not ask the running proxy; so does a flag that
-    /// names a file or directory to read
-    #[arg(long)]
-    pub files: bool,
-    /// Print one JSON document instead of text
-    #[arg(long)]
-    pub json: bool,
-    /// Files, state and the running proxy to ask.
-    #[command(flatten)]
-    pub admission: AdmissionArgs,
-}
-
-impl CertsListArgs {
-    /// All groups that override keys.
-    pub fn overrides(&self) -> Vec<&dyn Overrides> {
-        self.admission.overrides(&[])
-    }
-
-    /// Whether the files are asked for: the running proxy knows nothing of other ones.
-    pub fn of_files(&self) -> bool {
-        let AdmissionArgs { trust, bundle, .. } = &self.admission;
-        self.files || *trust != TrustArgs::default() || *bundle != BundleArgs::default()
-    }
 }
 
 /// Options of `reset`.

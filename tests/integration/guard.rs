@@ -198,10 +198,11 @@ fn the_unit_loads_the_rules_where_the_texts_put_them() {
 fn all_texts_name_the_port_that_is_the_default() {
     let root = env!("CARGO_MANIFEST_DIR");
     let read = |text: &str| std::fs::read_to_string(format!("{root}/{text}")).unwrap();
-    let arguments = format!("NODED_ARGS=\"-b 127.0.0.1 -p {NODED_PORT} --no-ssl\"");
+    let moved = format!("\"-b 127.0.0.1 -p {NODED_PORT} --no-ssl\"");
+    let arguments = format!("NODED_ARGS={moved}");
     let address = format!("127.0.0.1:{NODED_PORT}");
     let table = [
-        ("README.md", [&arguments, &address]),
+        ("README.md", [&moved, &address]),
         ("config/noded-proxy.toml", [&arguments, &address]),
         ("tests/e2e/run", [&arguments, &address]),
     ];

@@ -12,6 +12,7 @@
 //! | `crash` | the main process is killed while processes that it replaced serve |
 //! | `hook` | what a node says to `gnt-cluster verify` |
 //! | `identity` | certificates: the client CA list, learning, renewal, audit mode, `bind_peer` |
+//! | `install` | `install` and `uninstall`, with stand-ins for systemctl and daemon-util |
 //! | `key_exchange` | which group the keys of a connection are agreed on with |
 //! | `limits` | connections that come to nothing: pings, silence, slowness, too many |
 //! | `logging` | which lines the log has, and in which form |
@@ -62,6 +63,7 @@ mod handover;
 mod handshake;
 mod hook;
 mod identity;
+mod install;
 mod key_exchange;
 mod limits;
 mod logging;
