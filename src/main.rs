@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use noded_proxy::commands::cli::{CertsCommand, Cli, Command};
 use noded_proxy::commands::{
-    as_nobody, certs, check, demo, digest, exit, explain, guard, hook, manual, reset, run, status,
-    verify,
+    as_nobody, certs, check, demo, digest, exit, explain, guard, hook, install, manual, reload,
+    reset, run, spawner, status, verify,
 };
 
 fn main() -> ExitCode {
@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Digest(args) => digest::main(&args),
+        Command::Reload(args) => reload::main(&args),
+        Command::Spawner { program, arguments } => spawner::main(&program, &arguments),
         Command::Status(args) => status::main(&args),
         Command::Explain(args) => explain::main(&args),
         Command::Certs {
@@ -26,6 +28,8 @@ fn main() -> ExitCode {
         } => certs::list(&args),
         Command::Reset(args) => reset::main(&args),
         Command::Guard(args) => guard::main(&args),
+        Command::Install(args) => install::install(&args),
+        Command::Uninstall(args) => install::uninstall(&args),
         Command::Hook(args) => hook::main(&args),
         Command::Verify(args) => verify::main(&args),
         Command::Demo(args) => demo::main(&args),

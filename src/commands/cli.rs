@@ -3,15 +3,16 @@
 //!
 //! Each command takes the flags that it uses and no others. Nothing is read or decided here.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use super::verify::args::VerifyArgs;
+pub use crate::commands::admission_args::{AdmissionArgs, CertsListArgs, ExplainArgs};
+use crate::commands::install::flags::{InstallArgs, UninstallArgs};
 use crate::config::{
-    AdminArgs, BundleArgs, FileArgs, ListenArgs, ModeArgs, Overrides, ServiceArgs, StateArgs,
-    TrustArgs, UpstreamArgs,
+    AdminArgs, FileArgs, ListenArgs, ModeArgs, Overrides, ServiceArgs, StateArgs, UpstreamArgs,
 };
 
 /// Mutual TLS proxy in front of Ganeti's node daemon.
@@ -32,7 +33,7 @@ pub enum Command {
     /// Run the proxy in the foreground.
     ///
     /// SIGTERM and SIGINT drain the proxy: it takes no new connections, and running RPCs finish.
-    /// SIGHUP reads the candidate map and server.pem again. Each flag wins over its key in the
+    /// SIGHUP has a fresh process take over, as `reload` does. Each flag wins over its key in the
     /// configuration file.
     ///
     /// Exit status: 0 all RPCs finished, 1 the drain timeout passed or a fault, 64 wrong
@@ -56,6 +57,15 @@ pub enum Command {
     /// The configuration says where it is. Exit status: 0 it is ready and not degraded, 1
     /// otherwise, 64 wrong configuration.
     Status(StatusArgs),
+    /// Have a fresh process take over from a running proxy.
+    ///
+    /// It runs program and configuration as they are on disk.
+    /// `systemctl reload` runs it. The old process finishes its RPCs, however long they take, and
+    /// ends then. If the new one cannot serve, nothing changes, and the reason is printed.
+    ///
+    /// Exit status: 0 the new process serves, 1 the old one goes on, 64 wrong
+    /// configuration.
+    Reload(ReloadArgs),
     /// Explain whether a certificate is admitted, why, and what to do.
     ///
     /// With a certificate: what a proxy would decide now, from the files and the state directory.
@@ -93,6 +103,24 @@ pub enum Command {
     ///
     /// Exit status: 0 after SIGTERM, 1 the rules cannot be loaded or are gone.
     Guard(GuardArgs),
+    /// Put the proxy in front of this node's noded.
+    ///
+    /// Without --apply it says what it would do, line by line. It changes NODED_ARGS, starts the
+    /// guard, restarts noded as this node does it, starts the proxy, and proves that all works. If
+    /// anything fails, all is put back as it was. The program, the units, the guard's rules and the
+    /// configuration must be there already.
+    ///
+    /// Exit status: 0 done, shown, or nothing to do; 1 refused or failed, and all is as before; 64
+    /// wrong configuration.
+    Install(InstallArgs),
+    /// Put noded back in the place of the proxy.
+    ///
+    /// Without --apply it says what it would do, line by line. The file that sets NODED_ARGS gets
+    /// its old bytes; if it was edited since, NODED_ARGS alone is changed back. The files of the
+    /// package stay.
+    ///
+    /// Exit status: as of `install`.
+    Uninstall(UninstallArgs),
     /// Say in one line what is wrong, as a hook of `gnt-cluster verify`.
     ///
     /// It asks the running proxy, and tries noded's port as an ordinary user would.
@@ -116,6 +144,15 @@ pub enum Command {
         /// The address.
         address: SocketAddr,
     },
+    /// Start PROGRAM when the proxy asks for a successor (the proxy runs it).
+    #[command(hide = true)]
+    Spawner {
+        /// The program.
+        program: PathBuf,
+        /// Its arguments.
+        #[arg(last = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Print the man pages, or write all of them to a directory.
     Man(ManArgs),
     /// Print completions for a shell.
@@ -123,34 +160,6 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-}
-
-/// The flags of every command that reads the admission files or asks the running proxy.
-#[derive(Debug, Clone, Default, Args)]
-pub struct AdmissionArgs {
-    /// Where the configuration file is.
-    #[command(flatten)]
-    pub file: FileArgs,
-    /// What decides who is admitted.
-    #[command(flatten)]
-    pub trust: TrustArgs,
-    /// Further certificates.
-    #[command(flatten)]
-    pub bundle: BundleArgs,
-    /// What the proxy remembers.
-    #[command(flatten)]
-    pub state: StateArgs,
-    /// Where operators look.
-    #[command(flatten)]
-    pub admin: AdminArgs,
-}
-
-impl AdmissionArgs {
-    /// All groups that override keys, and further ones.
-    fn overrides<'a>(&'a self, more: &[&'a dyn Overrides]) -> Vec<&'a dyn Overrides> {
-        let own: [&dyn Overrides; 4] = [&self.trust, &self.bundle, &self.state, &self.admin];
-        [&own, more].concat()
-    }
 }
 
 /// Options of `run`: everything that can be overridden.
@@ -243,37 +252,23 @@ pub struct StatusArgs {
     pub watch: bool,
 }
 
+/// Options of `reload`.
+#[derive(Debug, Clone, Args)]
+pub struct ReloadArgs {
+    /// Where the configuration file is.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Where the running proxy is asked.
+    #[command(flatten)]
+    pub state: StateArgs,
+}
+
 /// Options of `demo`.
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
     /// Leave everything running at the end and print commands to paste; Ctrl-C ends it
     #[arg(long)]
     pub keep: bool,
-}
-
-/// Options of `explain`.
-#[derive(Debug, Clone, Args)]
-pub struct ExplainArgs {
-    /// PEM file; its first certificate counts, keys are skipped
-    #[arg(value_name = "CERT")]
-    pub certificate: Option<PathBuf>,
-    /// Address from which the certificate is shown; alone: explain the last refusals of this
-    /// address
-    #[arg(long, value_name = "ADDRESS")]
-    pub peer: Option<IpAddr>,
-    /// Files, state and the running proxy to ask.
-    #[command(flatten)]
-    pub admission: AdmissionArgs,
-    /// Which rule decides.
-    #[command(flatten)]
-    pub mode: ModeArgs,
-}
-
-impl ExplainArgs {
-    /// All groups that override keys.
-    pub fn overrides(&self) -> Vec<&dyn Overrides> {
-        self.admission.overrides(&[&self.mode])
-    }
 }
 
 /// What `certs` can do.
@@ -285,34 +280,6 @@ pub enum CertsCommand {
     ///
     /// Exit status: 0 each candidate's certificate is known, 1 some is not, 64 wrong configuration.
     List(CertsListArgs),
-}
-
-/// Options of `certs list`.
-#[derive(Debug, Clone, Args)]
-pub struct CertsListArgs {
-    /// Read the files and the state directory, do not ask the running proxy; so does a flag that
-    /// names a file or directory to read
-    #[arg(long)]
-    pub files: bool,
-    /// Print one JSON document instead of text
-    #[arg(long)]
-    pub json: bool,
-    /// Files, state and the running proxy to ask.
-    #[command(flatten)]
-    pub admission: AdmissionArgs,
-}
-
-impl CertsListArgs {
-    /// All groups that override keys.
-    pub fn overrides(&self) -> Vec<&dyn Overrides> {
-        self.admission.overrides(&[])
-    }
-
-    /// Whether the files are asked for: the running proxy knows nothing of other ones.
-    pub fn of_files(&self) -> bool {
-        let AdmissionArgs { trust, bundle, .. } = &self.admission;
-        self.files || *trust != TrustArgs::default() || *bundle != BundleArgs::default()
-    }
 }
 
 /// Options of `reset`.

@@ -21,6 +21,7 @@ macro_rules! errln {
 }
 
 mod admin_client;
+mod admission_args;
 pub mod as_nobody;
 pub mod certs;
 pub mod check;
@@ -31,10 +32,15 @@ pub mod exit;
 pub mod explain;
 pub mod guard;
 pub mod hook;
+pub mod install;
 pub mod manual;
+mod noded_args;
 mod output;
+pub mod reload;
 pub mod reset;
 pub mod run;
+mod shell;
+pub mod spawner;
 pub mod status;
 mod table;
 pub mod verify;

@@ -77,6 +77,10 @@ fn health(table: &mut Table, report: &Report) {
     let at = list(at.iter().map(ToString::to_string));
     table.row(["ready:", &format!("{} (listening on {at})", health.ready)]);
     table.row(["degraded:", &health.degraded.to_string()]);
+    for old in &report.handover.predecessors {
+        let told = format!("process {} finishes up to {} RPCs", old.pid, old.slots);
+        table.row(["replaced:", &told]);
+    }
     for reason in &health.reasons {
         table.row(["reason:", reason]);
     }

@@ -16,7 +16,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,10 +32,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use crate::daemon::handover::Predecessors;
 use crate::daemon::metrics::Metrics;
-use crate::daemon::report::{Admission, Certificates, Report};
+use crate::daemon::report::{Admission, Certificates, Handover, Report};
 use crate::daemon::{logging, sandbox};
 use crate::proxy::listener::State;
 use crate::proxy::overload::{Bounds, Caller, Overload, Place};
@@ -59,6 +61,10 @@ pub struct Admin {
     listening: watch::Sender<State>,
     sandbox: OnceLock<sandbox::Report>,
     log: OnceLock<logging::Queue>,
+    predecessors: OnceLock<Arc<Predecessors>>,
+    /// Handovers that were tried, and why the last one failed.
+    handovers: Mutex<(u64, Option<String>)>,
+    answers: TaskTracker,
 }
 
 impl Admin {
@@ -70,6 +76,9 @@ impl Admin {
             listening: watch::Sender::new(State::Waiting),
             sandbox: OnceLock::new(),
             log: OnceLock::new(),
+            predecessors: OnceLock::new(),
+            handovers: Mutex::default(),
+            answers: TaskTracker::new(),
         })
     }
 
@@ -97,6 +106,19 @@ impl Admin {
         let _ = self.log.set(queue); // there is one log
     }
 
+    /// Who was replaced and still serves.
+    pub(super) fn set_predecessors(&self, predecessors: &Arc<Predecessors>) {
+        let _ = self.predecessors.set(Arc::clone(predecessors)); // there are no others later
+    }
+
+    /// How many handovers were tried, and why the last one failed.
+    pub(super) fn set_handovers(&self, tried: u64, failed: Option<String>) {
+        *self
+            .handovers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = (tried, failed);
+    }
+
     /// Serves for ever.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         let places = places();
@@ -117,6 +139,12 @@ impl Admin {
         }
     }
 
+    /// Waits for the answers to those who came until now: each is bounded in time.
+    pub(super) async fn answered(&self) {
+        self.answers.close();
+        self.answers.wait().await;
+    }
+
     /// Gives a caller his place and answers him in a task of his own.
     async fn take<S>(self: &Arc<Self>, places: &Arc<Overload>, caller: io::Result<(S, IpAddr)>)
     where
@@ -125,7 +153,8 @@ impl Admin {
         match caller {
             Ok((stream, address)) => {
                 if let Some(place) = places.enter(Caller::new(address, false)) {
-                    tokio::spawn(Arc::clone(self).serve_one(stream, place));
+                    self.answers
+                        .spawn(Arc::clone(self).serve_one(stream, place));
                 }
                 // So that it is looked at before the next ones can take its place.
                 tokio::task::yield_now().await;
@@ -170,7 +199,9 @@ impl Admin {
             "/metrics" => {
                 let load = self.shared.upstream.slots().load();
                 self.metrics.set_load(load, &self.shared.bodies);
-                self.metrics.set_health(&self.report().health);
+                let report = self.report();
+                self.metrics.set_health(&report.health);
+                self.metrics.set_predecessors(&report.handover.predecessors);
                 let dropped = self.log.get().map_or(0, logging::Queue::dropped);
                 self.metrics.set_log_dropped(dropped);
                 let mut response = text(StatusCode::OK, self.metrics.render());
@@ -207,7 +238,24 @@ impl Admin {
         self.shared.upstream.look_again();
         let listening = self.listening.borrow();
         let sandbox = self.sandbox.get().copied().unwrap_or_default();
-        Report::of(&self.shared, &listening, sandbox)
+        Report {
+            handover: self.handover(),
+            ..Report::of(&self.shared, &listening, sandbox)
+        }
+    }
+
+    fn handover(&self) -> Handover {
+        let handovers = self
+            .handovers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let predecessors = self.predecessors.get();
+        Handover {
+            pid: std::process::id(),
+            tried: handovers.0,
+            failed: handovers.1.clone(),
+            predecessors: predecessors.map_or_else(Vec::new, |known| known.list()),
+        }
     }
 }
 

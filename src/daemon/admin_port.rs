@@ -33,6 +33,21 @@ impl AdminPort {
         })
     }
 
+    /// The socket of the process before this one, for the same address.
+    pub(super) fn continuing(
+        address: SocketAddr,
+        holders: Holders,
+        socket: std::net::TcpListener,
+    ) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let open = Ok(TcpListener::from_std(socket)?);
+        Ok(Self {
+            address,
+            holders,
+            open,
+        })
+    }
+
     /// Its address, if it is open.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         self.open.as_ref().ok()?.local_addr().ok()

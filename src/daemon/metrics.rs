@@ -12,8 +12,10 @@ use rules::Named;
 use rules::authz::Mode;
 use rules::policy;
 
+use crate::daemon::handover::Holds;
 use crate::daemon::report::{Health, Kind};
 use crate::daemon::sandbox::Layer;
+use crate::daemon::slot_gauges::SlotGauges;
 use crate::metrics::{Counter, Gauge, Gauges, Maker, Registry, Row};
 use crate::proxy::http::Bodies;
 use crate::proxy::upstream::{self, Load};
@@ -38,17 +40,10 @@ pub struct Metrics {
     memory: Gauge,
     spool: Gauge,
     log_dropped: Counter,
+    predecessors: Gauge,
+    predecessor_slots: Gauge,
     slots: SlotGauges,
     registry: Registry,
-}
-
-/// The load of the slots at the moment of a scrape.
-#[derive(Debug)]
-struct SlotGauges {
-    most: Gauge,
-    in_use: Gauge,
-    waiting: Gauge,
-    warm: Gauge,
 }
 
 impl Metrics {
@@ -91,6 +86,14 @@ impl Metrics {
                 "log_lines_dropped_total",
                 "Log lines that were lost because their reader had stalled",
             ),
+            predecessors: make.gauge(
+                "predecessors",
+                "Processes that a reload replaced and that still serve",
+            ),
+            predecessor_slots: make.gauge(
+                "predecessor_slots",
+                "Connections to noded that they keep, about one for each running RPC",
+            ),
             registry: make.finish(),
         }
     }
@@ -111,6 +114,13 @@ impl Metrics {
         self.log_dropped.inc_by(until_now.saturating_sub(counted));
     }
 
+    /// Sets who was replaced and still serves.
+    pub(super) fn set_predecessors(&self, alive: &[Holds]) {
+        self.predecessors.set(alive.len() as i64);
+        let slots: usize = alive.iter().map(|one| one.slots).sum();
+        self.predecessor_slots.set(slots as i64);
+    }
+
     /// Sets what `/healthz` says now.
     pub(super) fn set_health(&self, health: &Health) {
         self.ready.set(i64::from(health.ready));
@@ -129,26 +139,6 @@ impl Metrics {
         slots.in_use.set(load.in_use as i64);
         slots.waiting.set(load.waiting as i64);
         slots.warm.set(load.warm as i64);
-    }
-}
-
-impl SlotGauges {
-    fn new(make: &mut Maker) -> Self {
-        Self {
-            most: make.gauge(
-                "slots",
-                "Connections to noded allowed at a time (max_clients)",
-            ),
-            in_use: make.gauge(
-                "slots_in_use",
-                "Slots taken: running RPCs and warm connections",
-            ),
-            waiting: make.gauge("queue_length", "RPCs that wait for a slot"),
-            warm: make.gauge(
-                "warm_connections",
-                "Connections to noded opened in advance that wait to be used",
-            ),
-        }
     }
 }
 

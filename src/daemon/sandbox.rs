@@ -137,7 +137,6 @@ pub fn enter(plan: &Plan) -> Result<Report, Error> {
             | AccessFs::MakeBlock
             | AccessFs::MakeChar
             | AccessFs::MakeFifo
-            | AccessFs::MakeSock
             | AccessFs::IoctlDev);
     // It is made under another name and renamed.
     let socket = AccessFs::MakeSock | AccessFs::RemoveFile;

@@ -4,73 +4,64 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::pin::pin;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::daemon::admin::{Admin, CONNECTIONS};
+use crate::daemon::admin::Admin;
 use crate::daemon::admin_port::AdminPort;
 use crate::daemon::announce::{Announcer, announce_mode, announce_policy};
+use crate::daemon::bounds::fitting;
+use crate::daemon::ending::{drain, finish};
+use crate::daemon::handover::{
+    AdminFd, Asked, Doors, Estate, Heir, Predecessors, Retired, Spawner, Wish, left_behind,
+};
 use crate::daemon::logging::Log;
 use crate::daemon::metrics::Metrics;
+use crate::daemon::parts::{admin_port, listener, share, warn_of, without_faults};
 use crate::daemon::{admin_socket, sandbox, systemd};
+
+pub use crate::daemon::start_error::{Outcome, StartError};
 use crate::node::sockets::Holders;
 use crate::proxy::connection;
-use crate::proxy::http::{Bodies, Budget};
-use crate::proxy::listener::{Listener, may_heal, raise_file_limit};
-use crate::proxy::overload::{Bounds, Overload};
-use crate::proxy::refusals::Refusals;
+use crate::proxy::listener::{Listener, raise_file_limit};
 use crate::proxy::shared::Shared;
-use crate::proxy::upstream::{Handles, Upstream};
 use crate::proxy::workers::{Workers, event_loop};
 use crate::tls;
 use crate::trust::{Reloader, Reloads, Store, watch};
 use rules::Named;
 
-/// Files that are open beside connections: admin clients; listeners, watches, runtime, log.
-const OTHER_FILES: usize = 2 * CONNECTIONS + 64;
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Every RPC ended within the drain timeout.
-    Drained,
-    /// The drain deadline has passed, with this many connections and exchanges left.
-    Cut(usize),
-}
-
-/// Why a run could not begin.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A port cannot be opened.
-    #[error("{key} = {address}: cannot listen there: {source}")]
-    Bind {
-        /// The configuration key.
-        key: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The sandbox cannot be entered.
-    #[error(transparent)]
-    Sandbox(#[from] sandbox::Error),
-    /// Signals cannot be caught, a thread cannot be started, or the like.
-    #[error("cannot start: {0}")]
-    Io(#[from] io::Error),
-}
-
 /// Runs a proxy until SIGTERM or SIGINT, then drains. Call it before there is a second thread: the
-/// sandbox holds this thread and those that it starts.
-pub(crate) fn serve(config: &Config, log: &Log) -> Result<Outcome, StartError> {
+/// sandbox holds this thread and those that it starts. `heir`: what the process before this one has
+/// left to it.
+pub(crate) fn serve(
+    config: &Config,
+    log: &Log,
+    mut heir: Option<Heir>,
+) -> Result<Outcome, StartError> {
+    let served = serve_until_stopped(config, log, &mut heir);
+    if let (Err(error), Some(heir)) = (&served, heir) {
+        heir.fail(error);
+    }
+    served
+}
+
+fn serve_until_stopped(
+    config: &Config,
+    log: &Log,
+    heir: &mut Option<Heir>,
+) -> Result<Outcome, StartError> {
     let ports = config.listen.iter().chain([&config.admin]);
     let holders = Holders::of(&Vec::from_iter(ports.map(SocketAddr::port)));
+    let spawner = Spawner::start(); // before the sandbox, which would be the successor's, too
+    let spawner = spawner.inspect_err(|error| warn!(%error, "no spawner: no reload is possible"));
     let sandbox = sandbox::start(config)?; // before there is any other thread
     log.in_background()?;
     let runtime = event_loop()?;
@@ -83,9 +74,14 @@ pub(crate) fn serve(config: &Config, log: &Log) -> Result<Outcome, StartError> {
                 _ = int.recv() => info!("SIGINT: draining"),
             }
         };
-        let server = Server::knowing(holders, config)?;
+        let mut server = Server::knowing(holders, config, heir.as_ref())?;
         server.admin.set_log(log.queue());
-        server.inside(sandbox).run(stop).await
+        server.estate.spawner = spawner.ok();
+        let mut server = server.inside(sandbox);
+        if let Some(heir) = heir.take() {
+            server.take_over(heir)?;
+        }
+        server.run(stop).await
     });
     runtime.shutdown_background(); // what still runs has had the drain timeout
     outcome
@@ -102,68 +98,79 @@ pub struct Server {
     listener: Listener,
     reloads: Reloads,
     workers: Arc<Workers>,
+    estate: Estate,
     drain_timeout: Duration,
 }
 
 impl Server {
     /// Loads the files and opens the ports. Must be called inside a tokio runtime.
     pub fn build(config: &Config) -> Result<Self, StartError> {
-        Self::knowing(Holders::default(), config)
+        Self::knowing(Holders::default(), config, None)
     }
 
     /// As [`Server::build`], knowing who held the ports before the sandbox was entered.
-    fn knowing(holders: Holders, config: &Config) -> Result<Self, StartError> {
+    fn knowing(holders: Holders, config: &Config, heir: Option<&Heir>) -> Result<Self, StartError> {
         let bounds = fitting(config, raise_file_limit());
         let metrics = Arc::new(Metrics::new());
-        metrics.legacy.set(i64::from(config.tls.legacy));
-        if config.tls.legacy {
-            warn!(
-                "tls.legacy: TLS 1.0 and 1.1, RSA key exchange, 1024-bit keys and SHA-1 are \
-                 accepted"
-            );
-        }
-        for name in config.policy.unknown_procedures() {
-            warn!(
-                name,
-                "policy: no procedure of Ganeti 2.8 to 3.1 has this name"
-            );
-        }
-        for rule in config.policy.holes() {
-            warn!(%rule, "policy: with this exception a candidate can make itself master");
-        }
+        warn_of(config, &metrics);
         let store = Store::new(config.access());
         announce_mode(config.admission.mode, &metrics);
         announce_policy(&config.policy, &metrics);
         let handles = (Arc::clone(&store), Arc::clone(&metrics.trust));
-        let (paths, settings) = (config.paths(), config.reload_settings());
+        let (paths, mut settings) = (config.paths(), config.reload_settings());
+        settings.keeps_state = heir.is_none(); // until it takes over, it is another process's
         let reloader = Reloader::new(paths, handles.0, handles.1, settings);
         let (reloads, first) = watch(reloader, &store);
         let shared = share(config, bounds, store, &metrics, reloads.clone());
-        let admin_port = AdminPort::open(config.admin, holders.clone())
-            .map_err(|source| cannot_listen("admin", config.admin, source))?;
-        let admin_socket = admin_socket::path(config);
-        let inherited = systemd::inherited_listeners();
-        let mut listener = Listener::new(config.listen.clone(), inherited, holders)?;
-        if first.tls.is_some()
-            && let Err((address, source)) = listener.open()
-            && !may_heal(&source)
-        {
-            return Err(cannot_listen("listen", address, source));
+        if heir.is_some() {
+            without_faults(&first)?;
         }
+        let admin_port = admin_port(config, holders.clone(), heir)?;
+        let listener = listener(config, holders, heir, first.tls.is_some())?;
         let admin = Admin::new(Arc::clone(&shared), Arc::clone(&metrics));
         let workers = Workers::for_each_processor(tls::prepare_thread)?;
         let drain_timeout = config.drain_timeout;
+        let slots = Arc::clone(shared.upstream.slots());
+        let alive = match heir {
+            Some(_) => Vec::new(), // it is told when it takes over
+            None => left_behind(&config.state_dir),
+        };
+        let estate = Estate {
+            spawner: None,
+            listen: config.listen.clone(),
+            of_systemd: listener.is_inherited(),
+            opened: listener.opened(),
+            admin: config.admin,
+            admin_fd: AdminFd::default(),
+            predecessors: Predecessors::new(alive, Arc::clone(&slots)),
+            slots,
+            attempts: 0,
+            state_dir: config.state_dir.clone(),
+            reloads: reloads.clone(),
+            doors: Doors::default(),
+        };
         Ok(Self {
             shared,
             metrics,
             admin,
             admin_port,
-            admin_socket,
+            admin_socket: admin_socket::path(config),
             listener,
             reloads,
             workers: Arc::new(workers),
+            estate,
             drain_timeout,
         })
+    }
+
+    /// Waits until the process before this one lets it serve.
+    fn take_over(&mut self, heir: Heir) -> io::Result<()> {
+        let (attempts, slots) = (heir.attempts(), Arc::clone(&self.estate.slots));
+        self.estate.predecessors = Predecessors::new(heir.take_over()?, slots);
+        self.estate.attempts = attempts;
+        self.reloads.own_state();
+        self.admin.set_handovers(attempts, None);
+        Ok(())
     }
 
     /// Logs and counts which layers of the sandbox are in force.
@@ -192,7 +199,7 @@ impl Server {
         (public, self.admin_port.address())
     }
 
-    /// Runs until `stop`, then drains.
+    /// Runs until `stop` or a handover, then drains.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Outcome, StartError> {
         let Self {
             shared,
@@ -203,168 +210,113 @@ impl Server {
             listener,
             reloads,
             workers,
+            mut estate,
             drain_timeout,
         } = self;
         let hangup = signal(SignalKind::hangup())?;
+        estate.open();
         admin_port.tell();
-        let answering = Arc::clone(&admin);
-        tokio::spawn(async move { answering.serve(admin_port.opened().await).await });
-        if let Some(socket) = admin_socket.and_then(|path| admin_socket::open(&path)) {
-            tokio::spawn(Arc::clone(&admin).serve_socket(socket));
-        }
+        admin.set_predecessors(&estate.predecessors);
+        let mut answering = answer(&admin, admin_port, &estate.admin_fd, admin_socket);
         info!(workers = workers.count(), "workers");
         let turning = Arc::clone(&workers);
         tokio::spawn(systemd::watchdog(async move || turning.all_turn().await));
         let refusing = Arc::clone(&shared);
         tokio::spawn(async move { refusing.refusals.tell_bursts().await });
-        let reloading = tokio::spawn(reload_on_hangup(hangup, reloads, Arc::clone(&admin)));
-        let mut announcer = Announcer::new(admin);
+        let mut announcer = Announcer::new(Arc::clone(&admin));
         let (serving, on) = (Arc::clone(&shared), Arc::clone(&workers));
         let begin = move |tcp, address| connection::begin(&serving, &on, tcp, address);
         let tell = move |state| announcer.tell(state);
         let accepting = tokio::spawn(listener.run(Arc::clone(&shared), begin, tell));
-        stop.await;
-        reloading.abort(); // the map is still watched; only SIGHUP is ignored from now on
+        let (mut stop, answers) = (pin!(stop), Arc::clone(&admin));
+        let retired = tokio::select! {
+            () = &mut stop => None,
+            retired = hand_over_when_asked(hangup, reloads.clone(), admin, &mut estate) => Some(retired),
+        };
+        estate.close();
         systemd::stopping();
         metrics.draining.set(1);
         shared.drain.cancel();
         let _ = accepting.await; // closes the listening sockets
-        let outcome = drain(&shared, drain_timeout).await;
+        let outcome = match retired {
+            None => {
+                estate.predecessors.drain();
+                let _listening = estate.listen();
+                drain(&shared, &estate.predecessors, drain_timeout).await
+            }
+            Some((retired, asked)) => {
+                answering.shutdown().await; // from now on the new one answers everywhere
+                asked.inspect(|asked: &Asked| asked.tell(Ok(retired.successor())));
+                let finished = finish(&shared, retired, stop, drain_timeout);
+                tokio::join!(finished, answers.answered()).0
+            }
+        };
+        drop(reloads); // the map was watched until now
         shared.refusals.tell_now();
         Ok(outcome)
     }
 }
 
-/// Waits until all connections and exchanges have ended, up to the deadline.
-async fn drain(shared: &Shared, limit: Duration) -> Outcome {
-    shared.tasks.close();
-    let begun = Instant::now();
-    match tokio::time::timeout(limit, shared.tasks.wait()).await {
-        Ok(()) => {
-            info!(seconds = begun.elapsed().as_secs_f64(), "drained");
-            Outcome::Drained
-        }
-        Err(_) => {
-            let left = shared.tasks.len();
-            error!(
-                left,
-                "the drain timeout has passed, cutting what still runs"
-            );
-            Outcome::Cut(left)
-        }
+/// Answers at the admin port and at the admin socket, until the set is dropped.
+fn answer(
+    admin: &Arc<Admin>,
+    port: AdminPort,
+    kept: &AdminFd,
+    path: Option<PathBuf>,
+) -> JoinSet<()> {
+    let mut answering = JoinSet::new();
+    let (at_port, kept) = (Arc::clone(admin), Arc::clone(kept));
+    answering.spawn(async move {
+        let socket = port.opened().await;
+        let copy = socket.as_fd().try_clone_to_owned().ok();
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = copy;
+        at_port.serve(socket).await;
+    });
+    if let Some(socket) = path.and_then(|path| admin_socket::open(&path)) {
+        answering.spawn(Arc::clone(admin).serve_socket(socket));
     }
+    answering
 }
 
-/// Reads the files again at each SIGHUP, and tells systemd when that is done.
-async fn reload_on_hangup(mut hangup: Signal, reloads: Reloads, admin: Arc<Admin>) {
-    while hangup.recv().await.is_some() {
-        info!("SIGHUP: reading candidate map and server.pem again");
+/// At each SIGHUP, and when somebody asks for it, reads the files again and starts a fresh process
+/// from what is on disk. Returns when that one has taken over, and who is to be told. systemd is told
+/// in either case.
+async fn hand_over_when_asked(
+    mut hangup: Signal,
+    reloads: Reloads,
+    admin: Arc<Admin>,
+    estate: &mut Estate,
+) -> (Retired, Option<Asked>) {
+    let mut listening = estate.listen();
+    loop {
+        let asked = tokio::select! {
+            Some(()) = hangup.recv() => None,
+            wish = estate.wish() => match wish {
+                Wish::Main(retired) => {
+                    estate.give_up().await;
+                    return (replaced(retired), None);
+                }
+                Wish::Reload(asked) => Some(asked),
+            },
+        };
+        let by = asked.as_ref().map_or("SIGHUP", |_| "reload");
+        info!(by, "reading candidate map and server.pem again");
         systemd::reloading();
         reloads.now().await;
-        systemd::ready(&admin.summary());
-    }
-}
-
-/// The bounds on connections for a process that may open `files` files: what was asked for, or
-/// less.
-fn fitting(config: &Config, files: u64) -> Bounds {
-    let asked = config.bounds();
-    let bounds = lowered(asked, files, config.upstream.max_clients);
-    if bounds != asked {
-        warn!(
-            connections = bounds.connections,
-            configured = asked.connections,
-            files,
-            "limits.connections is lowered to what the limit on open files allows (LimitNOFILE=)"
-        );
-    }
-    bounds
-}
-
-/// A connection that is accepted and cannot be served for lack of files helps nobody.
-fn lowered(asked: Bounds, files: u64, upstream: usize) -> Bounds {
-    let files = usize::try_from(files).unwrap_or(usize::MAX);
-    let left = files.saturating_sub(upstream + OTHER_FILES).max(files / 4);
-    let connections = asked.connections.min(left).max(1);
-    match connections < asked.connections {
-        true => Bounds {
-            connections,
-            reserved: asked.reserved.min(connections / 4),
-            ..asked
-        },
-        false => asked,
-    }
-}
-
-fn share(
-    config: &Config,
-    bounds: Bounds,
-    store: Arc<Store>,
-    metrics: &Metrics,
-    reloads: Reloads,
-) -> Arc<Shared> {
-    let settings = config.proxy_settings();
-    let (tasks, memory) = (TaskTracker::new(), Budget::new(settings.memory));
-    let (directory, spool) = (
-        settings.spool_directory.clone(),
-        Budget::new(settings.spool),
-    );
-    let (drain, noded) = (CancellationToken::new(), config.upstream_settings());
-    let handles = Handles {
-        store: Arc::clone(&store),
-        memory: memory.clone(),
-        metrics: Arc::clone(&metrics.upstream),
-        tasks: tasks.clone(),
-        closing: drain.clone(),
-    };
-    let upstream = Upstream::new(noded, handles);
-    Arc::new(Shared {
-        host: rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
-        store,
-        upstream,
-        overload: Overload::new(bounds),
-        connections: Budget::new(bounds.connections as u64 + 1), // the first is always free
-        bodies: Bodies::new(settings.body, memory, directory, spool),
-        metrics: Arc::clone(&metrics.proxy),
-        policy: config.policy.clone(),
-        settings,
-        drain,
-        tasks,
-        refusals: Refusals::default(),
-        reloads,
-        started: Instant::now(),
-    })
-}
-
-/// The error for a port of this configuration key.
-fn cannot_listen(key: &'static str, address: SocketAddr, source: io::Error) -> StartError {
-    StartError::Bind {
-        key,
-        address,
-        source,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connections_leave_files_for_everything_else() {
-        let asked = Config::default().bounds();
-        for (files, connections, reserved) in [
-            (u64::MAX, 4096, 64),
-            (65_536, 4096, 64),
-            (1024, 876, 64),
-            (64, 16, 4),
-            (1, 1, 0),
-        ] {
-            let bounds = lowered(asked, files, 20);
-            let found = (bounds.connections, bounds.reserved);
-            assert_eq!(found, (connections, reserved), "{files}");
+        match estate.hand_over(&mut listening).await {
+            Ok(retired) => return (replaced(retired), asked),
+            Err(why) => {
+                asked.inspect(|asked| asked.tell(Err(&why)));
+                error!(why, "no handover: this process goes on as before");
+                admin.set_handovers(estate.attempts, Some(why));
+                systemd::ready(&admin.summary());
+            }
         }
     }
+}
+
+fn replaced(retired: Retired) -> Retired {
+    let pid = retired.successor();
+    info!(pid, "a new process serves; this one finishes what it has");
+    retired
 }

@@ -6,12 +6,19 @@ use std::io;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sd_notify::NotifyState;
 use tracing::{debug, warn};
 
+/// Another process speaks for the service.
+static REPLACED: AtomicBool = AtomicBool::new(false);
+
 /// Tells systemd. A failure is logged at debug, because nothing depends on it.
 fn tell(states: &[NotifyState<'_>]) {
+    if REPLACED.load(Ordering::Relaxed) {
+        return; // systemd listens to the main process alone
+    }
     let socket = std::env::var("NOTIFY_SOCKET").unwrap_or_default();
     let told = match socket.strip_prefix('@') {
         Some(name) => tell_abstract(name, states), // what the crate does not know
@@ -46,6 +53,17 @@ pub fn reloading() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(error) => debug!(%error, "no monotonic clock"),
     }
+}
+
+/// This process is the main process from now on, and speaks for the service in place of this one.
+pub fn replaced_by(pid: u32) {
+    tell(&[NotifyState::MainPid(pid)]);
+    REPLACED.store(true, Ordering::Relaxed);
+}
+
+/// It is not after all: that one has ended.
+pub fn not_replaced() {
+    REPLACED.store(false, Ordering::Relaxed);
 }
 
 /// The drain begins.

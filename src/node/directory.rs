@@ -79,18 +79,34 @@ impl Directory {
     /// Writes a file whole or not at all, even in a crash. What was there before, a link for
     /// instance, is replaced and not followed.
     pub(crate) fn replace(&self, name: &OsStr, content: &[u8], mode: Mode) -> io::Result<()> {
+        self.replace_if(name, content, mode, || true).map(|_| ())
+    }
+
+    /// The same, if this still holds when the new file only needs its name. Returns whether it did.
+    pub(crate) fn replace_if(
+        &self,
+        name: &OsStr,
+        content: &[u8],
+        mode: Mode,
+        holds: impl FnOnce() -> bool,
+    ) -> io::Result<bool> {
         let mut new = plain(name)?.to_owned();
         new.push(".new");
         let written = self.create(&new, mode).and_then(|mut file| {
             file.write_all(content)?;
             file.sync_all()?;
-            Ok(renameat(&self.fd, &*new, &self.fd, name)?)
+            let holds = holds();
+            if holds {
+                renameat(&self.fd, &*new, &self.fd, name)?;
+            }
+            Ok(holds)
         });
-        if let Err(error) = written {
+        if !matches!(written, Ok(true)) {
             let _ = self.remove(&new); // half a file would only take the room that is lacking
-            return Err(error);
+            return written;
         }
-        Ok(fsync(&self.fd)?)
+        fsync(&self.fd)?;
+        written
     }
 
     /// Removes a file, or a link and not what it leads to. Returns whether there was one.

@@ -42,7 +42,7 @@ impl From<&Metadata> for Stamp {
 }
 
 /// What was found at a path.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FileContent {
     /// Nothing.
     Absent,
@@ -108,10 +108,19 @@ pub(crate) fn read_named(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Writes one of the proxy's own files with mode 0600: whole or not at all, even in a crash.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_if(path, content, || true).map(|_| ())
+}
+
+/// The same, if this still holds at the end: the writing takes its time, and others write, too.
+pub(crate) fn replace_if(
+    path: &Path,
+    content: &[u8],
+    holds: impl FnOnce() -> bool,
+) -> io::Result<bool> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Errno::INVAL.into());
     };
-    Directory::open(directory)?.replace(name, content, Mode::RUSR | Mode::WUSR)
+    Directory::open(directory)?.replace_if(name, content, Mode::RUSR | Mode::WUSR, holds)
 }
 
 #[cfg(test)]
@@ -126,6 +135,22 @@ mod tests {
         assert_eq!(read_named(&path).unwrap(), b"0123456789");
         let endless = read_named(Path::new("/dev/zero")).unwrap_err();
         assert_eq!(endless.to_string(), "more than 1 MiB");
+    }
+
+    #[test]
+    fn what_others_write_meanwhile_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        fs::write(&path, b"old").unwrap();
+        let changed = || {
+            fs::write(&path, b"theirs").unwrap();
+            fs::read(&path).unwrap() == b"old"
+        };
+        assert!(!replace_if(&path, b"new", changed).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"theirs");
+        assert!(replace_if(&path, b"new", || true).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

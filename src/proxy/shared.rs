@@ -36,8 +36,10 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Times and sizes that a client is held to.
     pub settings: Settings,
-    /// Cancelled when the proxy drains.
+    /// Cancelled when the proxy drains, or was replaced.
     pub drain: CancellationToken,
+    /// Cancelled when the proxy drains: not even a first request is waited for.
+    pub stopped: CancellationToken,
     /// Connections, and exchanges with noded: what a drain waits for.
     pub tasks: TaskTracker,
     /// The last refusals.

@@ -1,6 +1,7 @@
 //! The client's side of TLS: towards noded, and for the demo.
 //!
-//! A [`Connector`] never accepts another server certificate than that of `server.pem`.
+//! A [`Connector`] never accepts another server certificate than that of `server.pem`, or, towards the
+//! proxy, one that `server.pem` has signed.
 
 use std::fmt;
 use std::net::TcpStream;
@@ -11,11 +12,11 @@ use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_openssl::SslStream;
 
-use super::credentials::Credentials;
+use super::credentials::{Credentials, Issuer};
 use super::mint::CertifiedKey;
 use super::profile::Profile;
 
-/// Makes TLS sessions towards noded: shows `server.pem` and accepts `server.pem` only.
+/// Makes TLS sessions towards noded, or towards the proxy.
 #[derive(Clone)]
 pub struct Connector {
     context: SslContext,
@@ -24,15 +25,34 @@ pub struct Connector {
 impl Connector {
     /// A connector with the identity of `server.pem` on both sides.
     pub fn new(credentials: &Credentials, profile: Profile) -> Result<Self, ErrorStack> {
-        let mut context = profile.builder(SslMethod::tls_client())?;
-        credentials.show(&mut context)?;
         let pinned = credentials.info().der;
+        Self::accepting(credentials, profile, move |der| *der == *pinned)
+    }
+
+    /// A connector towards the proxy, as Ganeti's clients are: it shows the node's own certificate
+    /// and accepts what is of this cluster.
+    pub(crate) fn of_client(
+        client: &Credentials,
+        server: &Credentials,
+        profile: Profile,
+    ) -> Result<Self, ErrorStack> {
+        let cluster = Issuer::new(server)?;
+        Self::accepting(client, profile, move |der| cluster.issued(der))
+    }
+
+    fn accepting(
+        own: &Credentials,
+        profile: Profile,
+        is_right: impl Fn(&[u8]) -> bool + Send + Sync + 'static,
+    ) -> Result<Self, ErrorStack> {
+        let mut context = profile.builder(SslMethod::tls_client())?;
+        own.show(&mut context)?;
         context.set_verify_callback(SslVerifyMode::PEER, move |_, session| {
             let leaf = session
                 .chain()
                 .and_then(|chain| chain.get(0))
                 .map(|leaf| leaf.to_der());
-            matches!(leaf, Some(Ok(der)) if *der == *pinned)
+            matches!(leaf, Some(Ok(der)) if is_right(&der))
         });
         Ok(Self {
             context: context.build(),

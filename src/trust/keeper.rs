@@ -38,7 +38,7 @@ impl Keeper {
     pub(super) fn new(directory: &Path, writes: bool) -> Self {
         let mut state = State::new(directory);
         if !writes {
-            state = state.read_only();
+            state.leave();
         }
         let Remembered { memory, damaged } = state.load();
         let mut keeper = Self {
@@ -55,6 +55,26 @@ impl Keeper {
         keeper.look();
         keeper.is_blind = keeper.trouble.is_some();
         keeper
+    }
+
+    /// From now on the directory is this process's. What others kept there counts, and what this
+    /// process remembers by itself.
+    pub(super) fn own(&mut self) {
+        let mut kept = Self::new(&self.directory, true);
+        for digest in self.memory.latch.iter() {
+            kept.memory.latch.close(*digest);
+        }
+        if kept.memory.last_good.is_none() {
+            kept.memory.last_good = self.memory.last_good.take();
+        }
+        *self = kept;
+    }
+
+    /// From now on the directory is never touched. The mark on it stays.
+    pub(super) fn leave(&mut self) {
+        self.writes = false;
+        self.trouble = None;
+        self.state.leave();
     }
 
     /// What is known from earlier readings.

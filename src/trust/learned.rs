@@ -64,6 +64,12 @@ impl Learned {
         }
     }
 
+    /// From now on the files are never touched.
+    pub(super) fn leave(&mut self) {
+        self.writes = false;
+        self.unsaved.clear();
+    }
+
     /// All of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<KnownCertificate>> {
         self.certificates.values()

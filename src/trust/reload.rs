@@ -117,6 +117,26 @@ impl Reloader {
         self.unwatched = fault;
     }
 
+    /// From now on the state directory is this process's: reads what others kept there, and keeps
+    /// it.
+    pub(super) fn own_state(&mut self) {
+        let directory = &*self.paths.state_dir;
+        self.keeper.own();
+        self.learned = Learned::load(directory, true);
+        self.seats = SeatFile::new(directory, true, self.settings.pins_master);
+        self.sighted = SightingsFile::load(directory, true, self.store.sightings());
+    }
+
+    /// From now on the state directory is another process's.
+    pub(super) fn leave_state(&mut self) {
+        self.keeper.leave();
+        self.learned.leave();
+        self.seats.leave();
+        let (store, mode) = (&self.store, self.store.policy().mode);
+        self.sighted
+            .leave(store.sightings(), &store.current().admission, mode);
+    }
+
     /// Looks at the state directory. Returns whether there is news of it.
     pub(super) fn look_at_state(&mut self) -> bool {
         self.keeper.look() || self.sighted.fault().is_some()

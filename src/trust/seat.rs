@@ -125,6 +125,11 @@ impl SeatFile {
         }
     }
 
+    /// From now on the file is another process's: what that one writes is read.
+    pub(super) fn leave(&mut self) {
+        (self.writes, self.unsaved) = (false, false);
+    }
+
     /// While the file is being written, the seat of the last reading holds.
     pub(super) fn hold(&mut self, is_held: bool) {
         self.is_held = is_held && self.last.is_some();
@@ -171,7 +176,8 @@ impl SeatFile {
             self.forget(faults);
             return named.map(Seat::of);
         }
-        let old = match self.read() {
+        let found = self.found();
+        let old = match self.told_by(&found) {
             Ok(old) => old,
             Err(flaw) => {
                 // Closed: nobody has a master's rights until somebody has looked.
@@ -192,7 +198,7 @@ impl SeatFile {
                 .collect();
             seat.learn_key(keys.into_iter());
         }
-        self.write(seat.as_ref(), faults);
+        self.write(seat.as_ref(), &found, faults);
         self.last.clone_from(&seat);
         seat
     }
@@ -215,16 +221,20 @@ impl SeatFile {
         Fault::MasterFile { path, flaw }
     }
 
-    fn read(&self) -> Result<Option<Seat>, Flaw> {
+    fn found(&self) -> FileContent {
+        files::read(&self.path, MAX_BYTES)
+    }
+
+    fn told_by(&self, found: &FileContent) -> Result<Option<Seat>, Flaw> {
         if self.unsaved || self.is_held {
             return Ok(self.last.clone());
         }
-        match files::read(&self.path, MAX_BYTES) {
+        match found {
             FileContent::Absent => Ok(self.last.clone()),
             FileContent::TooLarge => Err(Flaw::TooLarge { limit: MAX_BYTES }),
-            FileContent::Unreadable(why) => Err(Flaw::Unreadable { why }),
+            FileContent::Unreadable(why) => Err(Flaw::Unreadable { why: why.clone() }),
             FileContent::Content(bytes) => {
-                let text = String::from_utf8_lossy(&bytes);
+                let text = String::from_utf8_lossy(bytes);
                 let seat = Seat::parse(&text);
                 seat.map(Some)
                     .ok_or_else(|| Flaw::malformed("expected the master's name"))
@@ -232,16 +242,18 @@ impl SeatFile {
         }
     }
 
-    /// Writes the seat, if the file does not say so already.
-    fn write(&mut self, seat: Option<&Seat>, faults: &mut Vec<Fault>) {
+    /// Writes the seat, if the file does not say so already. What an administrator writes
+    /// meanwhile stays, and is read next.
+    fn write(&mut self, seat: Option<&Seat>, found: &FileContent, faults: &mut Vec<Fault>) {
         let Some(seat) = seat.filter(|_| self.writes && !self.is_held) else {
             return;
         };
         let text = format!("{seat}\n");
         let is_there = |found: &[u8]| Seat::parse(&String::from_utf8_lossy(found));
-        self.unsaved = match files::read(&self.path, MAX_BYTES) {
-            FileContent::Content(found) if is_there(&found).as_ref() == Some(seat) => false,
-            _ => files::replace(&self.path, text.as_bytes())
+        let is_so_still = || *found == self.found();
+        self.unsaved = match found {
+            FileContent::Content(found) if is_there(found).as_ref() == Some(seat) => false,
+            _ => files::replace_if(&self.path, text.as_bytes(), is_so_still)
                 .inspect_err(|error| faults.push(Fault::unwritable(&self.state_dir, error)))
                 .is_err(),
         };

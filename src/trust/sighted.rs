@@ -78,6 +78,13 @@ impl SightingsFile {
         file
     }
 
+    /// Writes all there is, times and counts too, and never touches the file again.
+    pub(super) fn leave(&mut self, sightings: &Sightings, admission: &Admission, mode: Mode) {
+        self.unsaved = true;
+        self.keep(sightings, admission, mode);
+        (self.writes, self.trouble) = (false, None);
+    }
+
     /// What was wrong when it was written last.
     pub(super) fn fault(&self) -> Option<Fault> {
         self.trouble.clone()

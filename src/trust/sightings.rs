@@ -2,7 +2,8 @@
 //! and then; here it is checked on every admitted connection. A certificate that two nodes use was
 //! copied from one to the other. A sighting never admits or refuses anybody.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -110,9 +111,17 @@ impl Sightings {
         self.lock().clone()
     }
 
-    /// Puts those of earlier runs in their place, before there are any of this run.
-    pub(super) fn restore(&self, all: All) {
-        *self.lock() = all;
+    /// Adds those of earlier runs. What is known already is never older.
+    pub(super) fn restore(&self, kept: All) {
+        let mut all = self.lock();
+        for (digest, seen) in kept {
+            match all.entry(digest) {
+                Entry::Vacant(entry) => {
+                    entry.insert(seen);
+                }
+                Entry::Occupied(mut entry) => entry.get_mut().nodes.extend(seen.nodes),
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, All> {

@@ -53,12 +53,9 @@ impl State {
         }
     }
 
-    /// The same, but the files are never touched.
-    pub(super) fn read_only(self) -> Self {
-        Self {
-            writes: false,
-            ..self
-        }
+    /// From now on the files are never touched.
+    pub(super) fn leave(&mut self) {
+        self.writes = false;
     }
 
     /// Reads what was kept.

@@ -6,6 +6,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::texts::{ROOT, Text, all, others};
 
 /// README is read on one screen or two.
@@ -294,8 +296,8 @@ fn metrics() -> String {
         .args(&url)
         .output()
         .unwrap();
-    demo.kill().unwrap();
-    demo.wait().unwrap();
+    kill_process(Pid::from_child(&demo), Signal::TERM).unwrap();
+    demo.wait().unwrap(); // it removes its keys
     String::from_utf8(got.stdout).unwrap()
 }
 

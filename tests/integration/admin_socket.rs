@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::support::handing::{kill, reloaded};
 use crate::support::pki::Pki;
 use crate::support::proxy::Proxy;
 use crate::support::{impostor::NOBODY, wait_until};
@@ -43,8 +44,11 @@ fn it_answers_beside_the_port_for_user_and_group_alone() {
     assert_eq!(mode & 0o777, 0o660);
     let told = String::from_utf8(status(&path).stdout).unwrap();
     assert!(told.contains("1 entry"), "{told}");
+    let next = reloaded(&proxy);
+    let told = String::from_utf8(status(&path).stdout).unwrap();
+    assert!(told.contains("1 entry"), "{told}");
     // Killed, it leaves the socket behind. The next one takes its place.
-    proxy.signal(rustix::process::Signal::KILL);
+    kill(next);
     proxy.wait_exit();
     assert!(is_socket(&path));
     let told = String::from_utf8(status(&path).stderr).unwrap();

@@ -550,14 +550,16 @@ fn no_subcommand_shows_the_help() {
 /// What `demo --keep` prints to paste is pasted: one call is answered, the other is refused.
 #[test]
 fn the_commands_that_demo_prints_work() {
-    use std::io::{BufRead, BufReader};
+    let dir = tempfile::tempdir().unwrap();
     let mut demo = Command::new(PROGRAM)
         .args(["demo", "--keep"])
+        .env("TMPDIR", dir.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
     let commands = lines
+        .by_ref()
         .map_while(Result::ok)
         .filter(|line| line.starts_with("curl --cacert"));
     let answers: Vec<_> = commands
@@ -569,8 +571,10 @@ fn the_commands_that_demo_prints_work() {
                 .unwrap()
         })
         .collect();
-    demo.kill().unwrap();
-    demo.wait().unwrap();
+    kill_process(Pid::from_child(&demo), Signal::TERM).unwrap();
+    assert!(demo.wait().unwrap().success());
+    let left = fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(left, 0, "keys stay behind");
     assert_eq!(answers.len(), 2);
     let told = format!("{answers:?}");
     assert!(answers[0].stdout.starts_with(b"[true, "), "{told}");

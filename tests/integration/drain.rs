@@ -4,18 +4,17 @@ use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::Path;
 use std::thread;
 
 use rustix::process::Signal;
-use tempfile::TempDir;
 
 use crate::support::client::{read_response, request, reset, rpc, send};
+use crate::support::manager::Manager;
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, replace};
 use crate::support::stage::{Stage, read_all};
 use crate::support::stub::StubNoded;
-use crate::support::{PATIENCE, wait_until};
+use crate::support::wait_until;
 
 fn wait_draining(stage: &Stage) {
     stage.proxy.wait_for("the drain begins", |p| {
@@ -165,41 +164,6 @@ fn an_inherited_socket_refuses_while_the_node_is_in_no_cluster() {
     assert_eq!(rpc(address, &client, "version", "[]").unwrap().status, 502); // noded is not there
 }
 
-/// systemd's side of sd_notify(3).
-struct Manager {
-    dir: TempDir,
-    socket: UnixDatagram,
-}
-
-impl Manager {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let socket = UnixDatagram::bind(dir.path().join("notify")).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { dir, socket }
-    }
-
-    fn path(&self) -> String {
-        let path: &Path = self.dir.path();
-        format!("NOTIFY_SOCKET={}", path.join("notify").display())
-    }
-
-    /// Reads messages until one has a line that begins so.
-    fn wait_for(&self, line: &str) -> String {
-        let mut buffer = [0; 4096];
-        loop {
-            let length = self
-                .socket
-                .recv(&mut buffer)
-                .unwrap_or_else(|e| panic!("no {line}: {e}"));
-            let message = String::from_utf8(buffer[..length].to_vec()).unwrap();
-            if message.lines().any(|found| found.starts_with(line)) {
-                return message;
-            }
-        }
-    }
-}
-
 #[test]
 fn systemd_is_told_everything() {
     let manager = Manager::new();
@@ -208,9 +172,9 @@ fn systemd_is_told_everything() {
     let mut proxy = stage.proxy;
     let ready = manager.wait_for("READY=1");
     assert!(ready.contains("STATUS=1 candidate admitted"), "{ready}");
-    for _ in 0..2 {
+    for handovers in 1..=2 {
         proxy.signal(Signal::HUP);
-        let reloading = manager.wait_for("RELOADING=1");
+        let reloading = manager.wait_for_before("RELOADING=1", "STOPPING=1");
         let clock = reloading
             .lines()
             .find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
@@ -218,13 +182,20 @@ fn systemd_is_told_everything() {
             clock.is_some_and(|usec| usec.parse::<u64>().is_ok()),
             "{reloading}"
         );
-        manager.wait_for("READY=1");
+        manager.wait_for("MAINPID=");
+        manager.wait_for_before("READY=1", "STOPPING=1");
+        proxy.wait_for("the old process says whom to signal next", |p| {
+            p.lines_with("a new process serves; this one finishes what it has")
+                .len()
+                == handovers
+        });
     }
     proxy.write_map(&[
         ("uuid-1", &stage.client),
         ("uuid-2", &stage.pki.client("node2")),
     ]);
-    manager.wait_for("STATUS=2 candidates admitted");
+    // The replaced ones say nothing to it.
+    manager.wait_for_before("STATUS=2 candidates admitted", "STOPPING=1");
     proxy.terminate();
     manager.wait_for("STOPPING=1");
     assert_eq!(proxy.wait_exit().code(), Some(0));
@@ -250,10 +221,7 @@ fn systemd_is_told_ready_while_the_node_is_in_no_cluster() {
 fn a_manager_with_an_abstract_socket_is_told_too() {
     let name = format!("noded-proxy-test-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
-    let socket = UnixDatagram::bind_addr(&address).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let manager = Manager { dir, socket };
+    let manager = Manager::at(UnixDatagram::bind_addr(&address).unwrap());
     let variable = format!("NOTIFY_SOCKET=@{name}");
     let wrapper = ["env", &variable];
     let stage = Stage::built(StubNoded::usual(), |proxy| proxy.through(&wrapper));
@@ -267,9 +235,23 @@ fn a_manager_with_an_abstract_socket_is_told_too() {
 fn the_watchdog_is_fed() {
     let manager = Manager::new();
     let path = manager.path();
-    let wrapper = ["env", &path, "WATCHDOG_USEC=300000"];
-    let _stage = Stage::built(StubNoded::usual(), |proxy| proxy.through(&wrapper));
+    let script = "export WATCHDOG_PID=$$; exec \"$@\"";
+    let wrapper = [
+        "env",
+        &path,
+        "WATCHDOG_USEC=300000",
+        "sh",
+        "-c",
+        script,
+        "sh",
+    ];
+    let stage = Stage::built(StubNoded::usual(), |proxy| proxy.through(&wrapper));
     for _ in 0..3 {
         manager.wait_for("WATCHDOG=1");
+    }
+    stage.proxy.signal(Signal::HUP);
+    manager.wait_for("MAINPID=");
+    for _ in 0..3 {
+        manager.wait_for("WATCHDOG=1"); // of the new one
     }
 }

@@ -155,13 +155,14 @@ fn the_units_come_back_and_give_up_as_it_was_chosen() {
     ];
     assert_eq!(settings(guard, &keys), expected);
     let proxy = include_str!("../../systemd/noded-proxy.service");
-    // 64 is a wrong configuration, which does not heal. Running RPCs get the drain timeout.
+    // 64 is a wrong configuration, which does not heal. Running RPCs get the drain timeout. A
+    // process that was replaced goes on when its successor has crashed, so the pause is short.
     let expected = [
         "Type=notify",
         "WatchdogSec=30",
         "Restart=on-failure",
         "RestartPreventExitStatus=64",
-        "RestartSec=1",
+        "RestartSec=500ms",
         "TimeoutStopSec=75",
     ];
     assert_eq!(settings(proxy, &keys), expected);
@@ -183,7 +184,10 @@ fn the_unit_loads_the_rules_where_the_texts_put_them() {
         .unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let rules = "/etc/noded-proxy/noded-proxy-guard.nft";
-    for text in ["README.md", "tests/e2e/run"] {
+    let placed = "[\"systemd/noded-proxy-guard.nft\", \"etc/noded-proxy/\", \"644\"]";
+    let package = std::fs::read_to_string(format!("{root}/Cargo.toml")).unwrap();
+    assert!(package.contains(placed), "{package}");
+    for text in ["docs/operations.md", "docs/security.md", "tests/e2e/run"] {
         let text = std::fs::read_to_string(format!("{root}/{text}")).unwrap();
         assert!(text.contains(rules) && help.contains(rules), "{help}");
     }
@@ -194,10 +198,11 @@ fn the_unit_loads_the_rules_where_the_texts_put_them() {
 fn all_texts_name_the_port_that_is_the_default() {
     let root = env!("CARGO_MANIFEST_DIR");
     let read = |text: &str| std::fs::read_to_string(format!("{root}/{text}")).unwrap();
-    let arguments = format!("NODED_ARGS=\"-b 127.0.0.1 -p {NODED_PORT} --no-ssl\"");
+    let moved = format!("\"-b 127.0.0.1 -p {NODED_PORT} --no-ssl\"");
+    let arguments = format!("NODED_ARGS={moved}");
     let address = format!("127.0.0.1:{NODED_PORT}");
     let table = [
-        ("README.md", [&arguments, &address]),
+        ("README.md", [&moved, &address]),
         ("config/noded-proxy.toml", [&arguments, &address]),
         ("tests/e2e/run", [&arguments, &address]),
     ];

@@ -8,8 +8,11 @@
 //! | `access` | who is admitted as time goes by: bootstrap phase, latch, restart |
 //! | `demotion` | a candidate that is demoted, whatever it is doing at that moment |
 //! | `session` | what TLS never does here: resume, renegotiate, HTTP/2, old versions |
+//! | `handover` | a fresh process takes over, and the old one finishes what it has |
+//! | `crash` | the main process is killed while processes that it replaced serve |
 //! | `hook` | what a node says to `gnt-cluster verify` |
 //! | `identity` | certificates: the client CA list, learning, renewal, audit mode, `bind_peer` |
+//! | `install` | `install` and `uninstall`, with stand-ins for systemctl and daemon-util |
 //! | `key_exchange` | which group the keys of a connection are agreed on with |
 //! | `limits` | connections that come to nothing: pings, silence, slowness, too many |
 //! | `logging` | which lines the log has, and in which form |
@@ -50,15 +53,18 @@ mod admin;
 mod admin_socket;
 mod check;
 mod cli;
+mod crash;
 mod demotion;
 mod drain;
 mod flood;
 mod forward;
 mod ganeti_texts;
 mod guard;
+mod handover;
 mod handshake;
 mod hook;
 mod identity;
+mod install;
 mod key_exchange;
 mod limits;
 mod logging;

@@ -64,7 +64,18 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
         "quiet",
         "json",
     ];
-    let table: [(&[&str], Vec<&str>); 10] = [
+    let node = [
+        "config",
+        "apply",
+        "wait",
+        "now",
+        "noded-defaults",
+        "daemon-util",
+        "undo-dir",
+    ];
+    let table: [(&[&str], Vec<&str>); 12] = [
+        (&["install"], [&node[..], &["socket"]].concat()),
+        (&["uninstall"], node.into()),
         (&["run"], [&TRUST[..], &run].concat()),
         (&["check"], [&TRUST[..], &check].concat()),
         (

@@ -9,6 +9,7 @@ use std::process::Command;
 use noded_proxy::daemon::sandbox::{self, Plan};
 
 use crate::support::client::admitted;
+use crate::support::handing::main_pid;
 use crate::support::pki::Pki;
 use crate::support::proxy::Proxy;
 
@@ -74,15 +75,26 @@ fn the_running_process_reads_no_file_elsewhere() {
         return;
     }
     let outside = elsewhere(&fs::read_to_string(proxy.map_path()).unwrap());
-    for target in [&outside.path().join("file"), Path::new("/etc/shadow")] {
+    // A fresh process may read where the link leads; the second of these is no map.
+    let targets = [
+        (&*outside.path().join("file"), true),
+        (Path::new("/etc/shadow"), false),
+    ];
+    for (target, serves) in targets {
         fs::remove_file(proxy.map_path()).unwrap();
         symlink(target, proxy.map_path()).unwrap();
-        proxy.sighup();
         proxy.wait_for("the file cannot be read", |p| {
             let (_, health) = p.health();
             health["reasons"].to_string().contains("Permission denied")
         });
         assert!(admitted(proxy.addr(), &node), "the last good map holds");
+        let before = main_pid(&proxy);
+        proxy.sighup();
+        assert_eq!(main_pid(&proxy) != before, serves, "{}", target.display());
+        let (_, health) = proxy.health();
+        let denied = health["reasons"].to_string().contains("Permission denied");
+        assert_eq!(denied, !serves, "{health}");
+        assert!(admitted(proxy.addr(), &node));
     }
 }
 

@@ -139,13 +139,11 @@ fn the_log_says_when_server_pem_ends_at_the_start_and_for_each_new_one() {
     proxy.wait_for("it is learned", |p| p.lines_with(learned).len() == 1);
     let expires = &proxy.lines_with(learned)[0]["expires"];
     assert!(expires.to_string().contains('T'), "{expires}");
-    proxy.sighup();
-    replace(
-        &proxy.server_pem_path(),
-        Pki::new().server_pem().as_bytes(),
-        0o440,
-    );
-    proxy.sighup();
+    let readings = || proxy.metric("noded_proxy_readings_total{cause=\"inotify\"}");
+    let (path, before) = (proxy.server_pem_path(), readings());
+    replace(&path, pki.server_pem().as_bytes(), 0o440);
+    proxy.wait_for("the same one is read again", |_| readings() > before);
+    replace(&path, Pki::new().server_pem().as_bytes(), 0o440);
     proxy.wait_for(
         "the new one is told, and the same one is not told again",
         |p| p.lines_with("server.pem in force").len() == 2,

@@ -111,6 +111,12 @@ fn each_query_has_an_answer_from_a_real_prometheus() {
             assert!(!values.is_empty(), "{query}");
         }
     }
+    let picture = prometheus.drawn(&node);
+    for panel in panels(&dashboard) {
+        let title = panel["title"].as_str().unwrap().replace('&', "&amp;");
+        assert!(picture.contains(&format!(">{title}</text>")), "{title}");
+    }
+    assert!(picture.ends_with("</svg>\n") && picture.contains("<path d=\"M"));
     assert!(!prometheus.has_data("noded_proxy_mode{mode=\"none\"}"));
     assert!(
         !prometheus.has_data("vector(0) / 0"),

@@ -162,6 +162,15 @@ impl Prometheus {
         numbers.into_iter().any(f64::is_finite)
     }
 
+    /// The dashboard drawn with its data, with this node in depth.
+    pub(crate) fn drawn(&self, node: &str) -> String {
+        let draw = concat!(env!("CARGO_MANIFEST_DIR"), "/prometheus/draw");
+        let drawn = Command::new(draw).args([&self.url, node, "1"]).output();
+        let drawn = drawn.unwrap();
+        assert!(drawn.status.success(), "{drawn:?}");
+        String::from_utf8(drawn.stdout).unwrap()
+    }
+
     /// The answer to a variable of a dashboard, `label_values(SERIES, LABEL)`.
     pub(crate) fn label_values(&self, query: &str) -> Vec<Value> {
         let inner = query.strip_prefix("label_values(").unwrap();

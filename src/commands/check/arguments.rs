@@ -1,85 +1,14 @@
 //! How noded is told to start: `NODED_ARGS` in `/etc/default/ganeti`. Pure.
 
-use std::net::IpAddr;
 use std::path::Path;
 
 use super::finding::Finding;
+use crate::commands::noded_args::{NodedArgs, wanted};
+use crate::commands::shell;
 use crate::config::UpstreamConfig;
 
 /// noded's own default for `--max-clients`.
 const MAX_CLIENTS: usize = 20;
-
-/// What of `NODED_ARGS` matters here. The last of several equal options counts, as in Python's
-/// optparse.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct NodedArgs {
-    bind: Option<String>,
-    port: Option<String>,
-    no_ssl: bool,
-    max_clients: Option<String>,
-}
-
-impl NodedArgs {
-    fn parse(text: &str) -> Self {
-        let mut parsed = Self::default();
-        let mut words = text.split_whitespace();
-        while let Some(word) = words.next() {
-            let (option, attached) = match word.split_once('=') {
-                Some((option, value)) if option.starts_with("--") => (option, Some(value)),
-                _ if word.starts_with('-') && !word.starts_with("--") && word.len() > 2 => word
-                    .split_at_checked(2)
-                    .map_or((word, None), |(o, v)| (o, Some(v))),
-                _ => (word, None),
-            };
-            let place = match option {
-                "-b" | "--bind" => &mut parsed.bind,
-                "-p" | "--port" => &mut parsed.port,
-                "--max-clients" => &mut parsed.max_clients,
-                "--no-ssl" => {
-                    parsed.no_ssl = true;
-                    continue;
-                }
-                _ => continue,
-            };
-            *place = attached.or_else(|| words.next()).map(str::to_owned);
-        }
-        parsed
-    }
-}
-
-/// The value of a variable as the shell of Ganeti's `daemon-util` reads it: the last assignment.
-fn variable(text: &str, name: &str) -> Option<String> {
-    let text = text.replace("\\\n", ""); // continued lines
-    let value = |line: &str| {
-        let line = line.trim_start_matches([' ', '\t']);
-        let line = line.strip_prefix("export ").map_or(line, str::trim_start);
-        Some(word(line.strip_prefix(name)?.strip_prefix('=')?))
-    };
-    text.split('\n').filter_map(value).next_back()
-}
-
-/// The first word of a shell's line, without its quotes.
-fn word(line: &str) -> String {
-    let (mut word, mut quote) = (String::new(), None);
-    let mut rest = line.chars();
-    while let Some(next) = rest.next() {
-        match (next, quote) {
-            ('\'' | '"', None) => quote = Some(next),
-            (next, Some(begun)) if next == begun => quote = None,
-            ('\\', None) => word.extend(rest.next()),
-            ('\\', Some('"')) => match rest.next() {
-                Some(escaped @ ('"' | '\\' | '$' | '`')) => word.push(escaped),
-                other => {
-                    word.push(next);
-                    word.extend(other);
-                }
-            },
-            (' ' | '\t' | ';' | '&' | '|' | '<' | '>', None) => break,
-            _ => word.push(next),
-        }
-    }
-    word
-}
 
 /// Findings on the defaults file. `text`: its content, or why there is none.
 pub(super) fn check(
@@ -96,15 +25,13 @@ pub(super) fn check(
             return vec![Finding::warning(id, text)];
         }
     };
-    let Some(value) = variable(text, "NODED_ARGS") else {
+    let Some(value) = shell::scan(text.as_bytes(), "NODED_ARGS").last else {
         let text = format!("{name}: no NODED_ARGS in it: it should say NODED_ARGS=\"{wanted}\"");
         return vec![Finding::warning(id, text)];
     };
+    let value = value.value;
     let args = NodedArgs::parse(&value);
-    let good = args.bind.as_deref().and_then(|b| b.parse::<IpAddr>().ok())
-        == Some(upstream.address.ip())
-        && args.port.as_deref().and_then(|p| p.parse().ok()) == Some(upstream.address.port())
-        && args.no_ssl != upstream.tls;
+    let good = args.fit(upstream);
     let text = format!("{name}: NODED_ARGS=\"{}\"", value.escape_debug());
     let first = if value.contains('\r') {
         let why = "its lines end with CR LF, and noded gets the CR: make them end with LF";
@@ -118,15 +45,6 @@ pub(super) fn check(
         Finding::warning(id, format!("{text}: {todo}"))
     };
     vec![first, slots(&name.to_string(), &args, upstream.max_clients)]
-}
-
-fn wanted(upstream: &UpstreamConfig) -> String {
-    let no_ssl = if upstream.tls { "" } else { " --no-ssl" };
-    format!(
-        "-b {} -p {}{no_ssl}",
-        upstream.address.ip(),
-        upstream.address.port()
-    )
 }
 
 /// Beyond its own limit noded stops accepting altogether.

@@ -16,6 +16,7 @@ mod ports;
 mod ssconf;
 mod unit;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -40,23 +41,7 @@ pub fn main(args: &CheckArgs) -> ExitCode {
         Err(problems) => return wrong_configuration(args, &problems),
     };
     let mut findings = vec![configuration(args)];
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs() as i64);
-    let files = Files::read(&config, &args.noded_defaults);
-    findings.extend(files.judge(&config, now));
-    findings.extend(issuer::check(&config));
-    findings.extend(
-        unit::Unit::loaded()
-            .into_iter()
-            .flat_map(|unit| unit.judge(&config)),
-    );
-    if !args.offline {
-        match online(&config, &files) {
-            Ok(more) => findings.extend(more),
-            Err(error) => findings.push(Finding::error("ports", format!("cannot look: {error}"))),
-        }
-    }
+    findings.extend(look(&config, &args.noded_defaults, args.offline));
     show(args, &findings);
     let good = findings.iter().all(|f| f.verdict < Verdict::Error);
     if good {
@@ -66,10 +51,32 @@ pub fn main(args: &CheckArgs) -> ExitCode {
     }
 }
 
+/// All findings. `offline`: no port is tried, and nobody asked.
+pub(super) fn look(config: &Config, noded_defaults: &Path, offline: bool) -> Vec<Finding> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs() as i64);
+    let files = Files::read(config, noded_defaults);
+    let mut findings = files.judge(config, now);
+    findings.extend(issuer::check(config));
+    findings.extend(
+        unit::Unit::loaded()
+            .into_iter()
+            .flat_map(|unit| unit.judge(config)),
+    );
+    if !offline {
+        match online(config, &files) {
+            Ok(more) => findings.extend(more),
+            Err(error) => findings.push(Finding::error("ports", format!("cannot look: {error}"))),
+        }
+    }
+    findings
+}
+
 fn configuration(args: &CheckArgs) -> Finding {
     let text = match &args.admission.file.config {
         Some(path) => path.display().to_string(),
-        None if std::path::Path::new(DEFAULT_FILE).exists() => DEFAULT_FILE.into(),
+        None if Path::new(DEFAULT_FILE).exists() => DEFAULT_FILE.into(),
         None => format!("defaults and flags ({DEFAULT_FILE} is absent)"),
     };
     Finding::ok("configuration", text)

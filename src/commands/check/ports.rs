@@ -119,8 +119,8 @@ fn judge(
             Finding::ok(id, format!("{name}: held by systemd for a socket unit"))
         }
         Some((holder, _)) if holder.starts_with("ganeti-noded ") => {
-            let todo = "NODED_ARGS in /etc/default/ganeti moves it to loopback, see \
-                        noded_args; then restart ganeti-noded";
+            let todo = "`noded-proxy install` moves it to loopback (by hand: NODED_ARGS, see \
+                        noded_args; then restart ganeti-noded)";
             Finding::error(id, format!("{name}: taken by {holder}: {todo}"))
         }
         holder => {

@@ -9,11 +9,13 @@ mod noded;
 mod pki;
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::commands::admin_client;
@@ -56,7 +58,7 @@ fn run(args: &DemoArgs) -> Result<usize, Failure> {
     story.tell(dir.path())?;
     if args.keep {
         story.stage.print_commands(dir.path());
-        runtime.block_on(tokio::signal::ctrl_c())?;
+        runtime.block_on(stopped())?;
         outln!();
     }
     let wrong = story.wrong;
@@ -66,6 +68,15 @@ fn run(args: &DemoArgs) -> Result<usize, Failure> {
         Outcome::Cut(left) => return Err(format!("{left} connections had to be cut").into()),
     }
     Ok(wrong)
+}
+
+/// Until somebody stops it; then the directory with the keys is removed.
+async fn stopped() -> io::Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = term.recv() => Ok(()),
+    }
 }
 
 /// Certificates, a stand-in for noded, and the proxy in front of it.

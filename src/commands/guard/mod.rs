@@ -31,6 +31,11 @@ use nft::Loaded;
 use rules::Form;
 use trial::Trial;
 
+/// The port that these rules guard.
+pub(super) fn guarded_port(rules: &str) -> Option<u16> {
+    rules::port(rules)
+}
+
 /// Most rules that are read, in bytes.
 const MOST: usize = 64 << 10;
 /// Time from one look at nft to the next: so long the port may be open before systemd loads the

@@ -68,6 +68,7 @@ pub(crate) fn report() -> Report {
         },
         sandbox: sandbox::Report::default(),
         last_refusals: vec![refusal],
+        handover: Handover::default(),
     }
 }
 

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::handover::Holds;
 use super::sandbox;
 use crate::proxy::listener::State;
 use crate::proxy::refusals::RefusalRecord;
@@ -79,6 +80,22 @@ pub struct Report {
     pub sandbox: sandbox::Report,
     /// The last refusals, newest last.
     pub last_refusals: Vec<RefusalRecord>,
+    /// This process, and those that it replaced; an older proxy does not say it.
+    #[serde(default)]
+    pub handover: Handover,
+}
+
+/// Handovers (`systemctl reload`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Handover {
+    /// The process that answers.
+    pub pid: u32,
+    /// Handovers that were tried since the service was started, successful ones among them.
+    pub tried: u64,
+    /// Why the last one failed, if it did.
+    pub failed: Option<String>,
+    /// Processes that were replaced and still serve.
+    pub predecessors: Vec<Holds>,
 }
 
 /// The certificate of `server.pem`, in short.
@@ -147,6 +164,7 @@ impl Report {
             upstream: Upstream::of(shared),
             sandbox,
             last_refusals: shared.refusals.list(),
+            handover: Handover::default(),
         }
     }
 }
@@ -236,8 +254,9 @@ mod tests {
         let table = [
             (
                 &report,
-                "admission certificates_used_by_another_node client_ca_list connections health \
-                 host last_refusals listening mode policy sandbox server_pem tls_library upstream \
+                "admission certificates_used_by_another_node client_ca_list connections handover \
+                 health host last_refusals listening mode policy sandbox server_pem tls_library \
+                 upstream \
                  uptime_seconds version",
             ),
             (
@@ -263,6 +282,7 @@ mod tests {
                 &report["upstream"],
                 "address down guard slots slots_in_use waiting warm",
             ),
+            (&report["handover"], "failed pid predecessors tried"),
             (
                 &report["sandbox"],
                 "filesystem network no_new_privs signals",

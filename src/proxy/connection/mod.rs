@@ -266,7 +266,7 @@ async fn await_request(
                     return false;
                 }
             }
-            () = shared.drain.cancelled() => return false,
+            () = shared.stopped.cancelled() => return false,
         }
     }
 }
@@ -300,6 +300,7 @@ async fn serve_http(
     let mut closing = false;
     loop {
         tokio::select! {
+            biased; // the first request has begun: hyper must see it before it may shut down
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     debug!(peer = %address, %error, "connection ended");

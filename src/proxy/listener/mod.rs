@@ -9,7 +9,7 @@ mod socket;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -73,6 +73,9 @@ pub fn why_not(error: &io::Error, port: u16, holders: &Holders) -> String {
     }
 }
 
+/// The sockets that are open now, for whoever takes them over.
+pub type Opened = Arc<Mutex<Vec<Arc<TcpListener>>>>;
+
 /// The public listener's sockets.
 #[derive(Debug)]
 pub struct Listener {
@@ -81,6 +84,7 @@ pub struct Listener {
     open: Vec<Arc<TcpListener>>,
     /// systemd holds the ports, so they stay open whatever happens here.
     inherited: bool,
+    opened: Opened,
 }
 
 impl Listener {
@@ -100,7 +104,42 @@ impl Listener {
             holders,
             inherited: !open.is_empty(),
             open,
+            opened: Opened::default(),
         })
+    }
+
+    /// A listener for the same addresses, with the open sockets of the process before it.
+    pub fn continuing(
+        self,
+        sockets: Vec<std::net::TcpListener>,
+        of_systemd: bool,
+    ) -> io::Result<Self> {
+        let open = sockets
+            .into_iter()
+            .map(|one| socket::adopt(one).map(Arc::new));
+        let open = open.collect::<io::Result<_>>()?;
+        let inherited = of_systemd;
+        Ok(Self {
+            open,
+            inherited,
+            ..self
+        })
+    }
+
+    /// Where the open sockets are found while it runs.
+    pub fn opened(&self) -> Opened {
+        Arc::clone(&self.opened)
+    }
+
+    /// Whether systemd holds the ports.
+    pub fn is_inherited(&self) -> bool {
+        self.inherited
+    }
+
+    fn show(&self, open: &[Arc<TcpListener>]) {
+        let mut shown = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.clear();
+        shown.extend_from_slice(open);
     }
 
     /// Opens the ports, all or none, unless they are open. The error names the port.
@@ -151,6 +190,7 @@ impl Listener {
             if !joined && !self.inherited {
                 self.open.clear();
             }
+            self.show(&self.open);
             let state = || match joined {
                 true => State::Listening(self.addresses()),
                 false => State::Waiting,
@@ -166,6 +206,7 @@ impl Listener {
             }
             loops.shutdown().await;
         }
+        self.show(&[]);
         report(State::Closed);
     }
 }

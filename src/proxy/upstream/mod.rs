@@ -80,7 +80,7 @@ impl Upstream {
     }
 
     /// The slots, for their numbers.
-    pub fn slots(&self) -> &Slots<NodedStream> {
+    pub fn slots(&self) -> &Arc<Slots<NodedStream>> {
         &self.slots
     }
 

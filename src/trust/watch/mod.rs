@@ -68,6 +68,8 @@ enum Wake {
     Changed(Change),
     /// Read now, and say when it is done.
     Now(oneshot::Sender<()>),
+    /// The same; and from now on the state directory is this process's, or another one's.
+    Owns(bool, oneshot::Sender<()>),
     /// The certificate (DER) of a peer that proved possession of its key.
     Learned(Arc<[u8]>),
 }
@@ -79,6 +81,19 @@ impl Reloads {
         if self.sender.send(Wake::Now(done)).is_ok() {
             let _ = wait.await;
         }
+    }
+
+    /// Another process keeps the state directory from now on; returns when all is written.
+    pub async fn leave_state(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.sender.send(Wake::Owns(false, done)).is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// This process keeps the state directory from now on. It does not wait.
+    pub fn own_state(&self) {
+        let _ = self.sender.send(Wake::Owns(true, oneshot::channel().0));
     }
 
     /// Hands over the certificate of an admitted peer, if it is a candidate's and not known yet. It
@@ -213,6 +228,9 @@ impl Watch {
         let Some(cause) = asked.cause.or(changed).or(learned) else {
             return;
         };
+        if asked.owns == Some(true) {
+            self.reloader.own_state();
+        }
         self.watches.renew();
         self.reloader.unwatched(self.watches.fault());
         self.reloader.hold(self.watches.held(&self.writers));
@@ -222,6 +240,9 @@ impl Watch {
             true => 0,
             false => self.failures + 1,
         };
+        if asked.owns == Some(false) {
+            self.reloader.leave_state(); // all was written just now
+        }
         self.last = Instant::now();
         // What was learned is known now, and what was not may be handed over again.
         self.handed.lock().clear();
@@ -244,10 +265,10 @@ impl Watch {
                     }
                 }
                 Wake::Learned(der) => asked.learned.push(der),
-                Wake::Now(done) => {
-                    asked.cause = Some(Cause::Asked);
-                    asked.waiting.push(done);
-                    return asked;
+                Wake::Now(done) => return asked.now(done),
+                Wake::Owns(owns, done) => {
+                    asked.owns = Some(owns);
+                    return asked.now(done);
                 }
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -269,6 +290,8 @@ struct Asked {
     /// Something changed, and inotify did not tell what.
     unknown: bool,
     waiting: Vec<oneshot::Sender<()>>,
+    /// Whether the state directory is this process's from now on.
+    owns: Option<bool>,
     learned: Vec<Arc<[u8]>>,
 }
 
@@ -285,6 +308,13 @@ impl Asked {
             true => self.cause = Some(Cause::Inotify),
             false => self.unknown = true,
         }
+    }
+
+    /// Somebody waits for a reading.
+    fn now(mut self, done: oneshot::Sender<()>) -> Self {
+        self.cause = Some(Cause::Asked);
+        self.waiting.push(done);
+        self
     }
 
     fn reads(&self) -> bool {

@@ -89,7 +89,15 @@ fn long_bodies_wait_on_disk_without_a_name_and_without_a_slot() {
 fn files_in_state(stage: &Stage) -> Vec<PathBuf> {
     let entries = fs::read_dir(stage.proxy.dir().join("state")).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
-    let known = ["last-good-map", "latch", "lock", "learned", "master"];
+    let known = [
+        "control",
+        "last-good-map",
+        "latch",
+        "learned",
+        "lock",
+        "master",
+        "sightings",
+    ];
     paths
         .filter(|path| !known.iter().any(|name| path.ends_with(name)))
         .collect()

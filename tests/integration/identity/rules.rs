@@ -7,6 +7,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::support::PATIENCE;
 use crate::support::client::{Tls, admitted, context, refusal, rpc};
+use crate::support::handing::reloaded;
 use crate::support::pki::{Identity, Pki};
 use crate::support::proxy::{Proxy, replace};
 use crate::support::stub::StubNoded;
@@ -216,6 +217,8 @@ fn what_two_nodes_used_is_known_after_a_restart() {
     proxy.wait_for("it is kept", |_| {
         std::fs::read_to_string(&file).is_ok_and(|text| text.contains(r#"["node1","node2"]"#))
     });
+    reloaded(&proxy);
+    proxy.wait_for("the next process knows it", |p| nodes(p) == both);
     proxy.restart(|_| ());
     assert_eq!(nodes(&proxy), both);
     let text = || std::fs::read_to_string(&file).unwrap_or_default();

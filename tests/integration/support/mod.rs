@@ -7,8 +7,10 @@
 
 pub(crate) mod client;
 pub(crate) mod der;
+pub(crate) mod handing;
 pub(crate) mod impostor;
 pub(crate) mod lab;
+pub(crate) mod manager;
 pub(crate) mod piped;
 pub(crate) mod pki;
 pub(crate) mod proxy;
@@ -22,10 +24,19 @@ use std::time::{Duration, Instant};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until `what` is true; fails the test if it does not become so.
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+#[track_caller]
+pub(crate) fn wait_until(what: &str, is_so: impl FnMut() -> bool) {
+    assert!(is_so_in_time(is_so), "waited {PATIENCE:?} in vain: {what}");
+}
+
+/// Whether it becomes so.
+fn is_so_in_time(mut is_so: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
-        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain: {what}");
+        if Instant::now() > end {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
+    true
 }

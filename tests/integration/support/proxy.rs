@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::client::{Response, try_read_response};
 use super::pki::{Identity, Pki, map_text};
 use super::stub::{Reading, StubNoded};
-use super::{PATIENCE, wait_until};
+use super::{PATIENCE, is_so_in_time, wait_until};
 
 /// A proxy to be started.
 pub(crate) struct Builder {
@@ -26,6 +26,8 @@ pub(crate) struct Builder {
     args: Vec<String>,
     wrapper: Vec<String>,
     stdin: Option<TcpListener>,
+    ports_in_file: bool,
+    own_program: bool,
 }
 
 /// A running proxy. It is killed when this is dropped; if the test failed, its log is printed.
@@ -35,6 +37,8 @@ pub(crate) struct Proxy {
     stdin: Option<TcpListener>,
     runs: usize,
     child: Child,
+    /// Processes of earlier runs, which may still serve.
+    earlier: Vec<Child>,
     admin: SocketAddr,
     /// Where nobody said who is upstream.
     _noded: StubNoded,
@@ -52,6 +56,8 @@ impl Proxy {
             args: Vec::new(),
             wrapper: Vec::new(),
             stdin: None,
+            ports_in_file: false,
+            own_program: false,
         }
     }
 }
@@ -79,6 +85,19 @@ impl Builder {
     pub(crate) fn config(mut self, toml: &str) -> Self {
         self.config += toml;
         self.config.push('\n');
+        self
+    }
+
+    /// Lines of the configuration file that say where it listens, in place of flags.
+    pub(crate) fn ports_in_file(mut self, toml: &str) -> Self {
+        self.ports_in_file = true;
+        self.config = format!("{toml}\n{}", self.config);
+        self
+    }
+
+    /// Started from a copy of the program in its directory, [`Proxy::program`].
+    pub(crate) fn own_program(mut self) -> Self {
+        self.own_program = true;
         self
     }
 
@@ -158,12 +177,16 @@ impl Builder {
             ("--log-format", "json".into()),
         ];
         let mut command = self.wrapper;
-        command.extend([env!("CARGO_BIN_EXE_noded-proxy").into(), "run".into()]);
-        command.extend(
-            flags
-                .into_iter()
-                .flat_map(|(flag, value)| [flag.into(), value]),
-        );
+        let mut program = PROGRAM.to_owned();
+        if self.own_program {
+            program = path("noded-proxy");
+            fs::copy(PROGRAM, &program).unwrap();
+        }
+        command.extend([program, "run".into()]);
+        let asked = flags
+            .into_iter()
+            .filter(|(flag, _)| !(self.ports_in_file && ["--listen", "--admin"].contains(flag)));
+        command.extend(asked.flat_map(|(flag, value)| [flag.into(), value]));
         if !self.args.iter().any(|arg| arg == "--guard") {
             command.extend(["--guard", "off"].map(String::from));
         }
@@ -176,6 +199,7 @@ impl Builder {
             stdin: self.stdin,
             runs: 1,
             child,
+            earlier: Vec::new(),
             admin,
             _noded: noded,
         };
@@ -183,6 +207,9 @@ impl Builder {
         proxy
     }
 }
+
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_noded-proxy");
 
 /// The candidate map's name in the ssconf directory.
 const MAP: &str = "ssconf_master_candidates_certs";
@@ -236,9 +263,10 @@ impl Proxy {
         self.admin
     }
 
-    /// The process.
+    /// The main process.
     pub(crate) fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+        let last = self.successors().pop();
+        last.unwrap_or_else(|| Pid::from_child(&self.child))
     }
 
     /// The directory of this proxy: `ganeti`, `state` and its log.
@@ -350,20 +378,19 @@ impl Proxy {
             .collect()
     }
 
-    /// Waits until a condition holds.
+    /// Waits until a condition holds; a failure shows the log.
+    #[track_caller]
     pub(crate) fn wait_for(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
-        wait_until(what, || is_so(self));
+        let in_time = is_so_in_time(|| is_so(self));
+        assert!(in_time, "waited in vain: {what}; the log:\n{}", self.log());
     }
 
-    /// Sends SIGHUP and waits until the files were read again.
+    /// Sends SIGHUP and waits until a new process serves, or the old one says why not.
     pub(crate) fn sighup(&self) {
-        let told = || {
-            self.lines_with("SIGHUP: reading candidate map and server.pem again")
-                .len()
-        };
-        let before = told();
+        let tried = || self.status()["handover"]["tried"].as_u64();
+        let before = tried();
         self.signal(Signal::HUP);
-        wait_until("SIGHUP is noticed", || told() > before);
+        wait_until("SIGHUP comes to an end", || tried() > before);
     }
 
     /// Sends SIGTERM.
@@ -373,17 +400,69 @@ impl Proxy {
 
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// The processes that took over from it, one after the other.
+    fn successors(&self) -> Vec<Pid> {
+        let lines = self.lines_with("a new process serves; this one finishes what it has");
+        let pids = lines.iter().filter_map(|line| line["pid"].as_i64());
+        pids.filter_map(|pid| Pid::from_raw(pid as i32)).collect()
+    }
+
+    /// Waits for its end, and that of its successors.
     pub(crate) fn wait_exit(&mut self) -> ExitStatus {
         let mut status = None;
         wait_until("the proxy ends", || {
             status = self.child.try_wait().unwrap();
-            status.is_some()
+            status.is_some() && self.successors().into_iter().all(has_ended)
         });
         status.unwrap()
+    }
+
+    /// Kills the main process. Those that it replaced go on, and another one is started in the same
+    /// directory, on the same ports, as a service manager does it.
+    pub(crate) fn crash(&mut self) {
+        let (main, public, admin) = (self.pid(), self.addr(), self.admin);
+        kill_process(main, Signal::KILL).unwrap();
+        wait_until("the main process is dead", || has_ended(main));
+        self.start_again(public, admin);
+    }
+
+    /// Starts another process in the same directory, on these ports.
+    pub(crate) fn start_again(&mut self, public: SocketAddr, admin: SocketAddr) {
+        for (flag, value) in [("--listen", public), ("--admin", admin)] {
+            let at = self.command.iter().position(|word| word == flag).unwrap();
+            self.command[at + 1] = value.to_string();
+        }
+        self.runs += 1;
+        let (command, dir) = (&self.command, self.dir.path());
+        let child = spawn(command, self.stdin.as_ref(), dir, self.runs);
+        self.earlier.push(std::mem::replace(&mut self.child, child));
+        self.wait_for_start();
+    }
+
+    /// Whether all processes of earlier runs have ended.
+    pub(crate) fn earlier_ended(&mut self) -> bool {
+        let mut earlier = self.earlier.iter_mut();
+        earlier.all(|child| child.try_wait().unwrap().is_some())
+    }
+
+    /// Puts a program in place of its own copy; its own again without one.
+    pub(crate) fn install(&self, program: Option<&str>) {
+        let path = self.dir().join("noded-proxy");
+        let new = path.with_extension("new");
+        match program {
+            Some(text) => fs::write(&new, text).unwrap(),
+            None => fs::copy(PROGRAM, &new).map(drop).unwrap(),
+        }
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(&new, &path).unwrap();
+    }
+
+    /// Looks up where the admin listener is now.
+    pub(crate) fn find_admin(&mut self) {
+        self.admin = self.address_in_log("admin listener open").unwrap();
     }
 
     /// Ends it, lets `meanwhile` change the files, and starts it again in the same directory.
@@ -404,12 +483,23 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for pid in self.successors() {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        for child in self.earlier.iter_mut().chain([&mut self.child]) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
         if std::thread::panicking() {
             eprintln!("log of the proxy:\n{}", self.log());
         }
     }
+}
+
+/// Whether it is gone, or nobody has asked yet how it ended.
+pub(crate) fn has_ended(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.map_or(true, |stat| stat.contains(") Z "))
 }
 
 /// Replaces a file as noded does: a temporary file in the same directory, renamed over it.

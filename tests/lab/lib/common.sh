@@ -64,3 +64,12 @@ mount_node_root() {
   mount --bind "$root/etc" /etc
   mount --bind "$root/run" /run
 }
+
+# next_version DEB OUT: the same package with a higher version, as an upgrade
+next_version() {
+  local tree; tree=$(mktemp -d)
+  dpkg-deb -R "$1" "$tree"
+  sed -i 's/^Version: .*/&+next/' "$tree/DEBIAN/control"
+  dpkg-deb --root-owner-group -b "$tree" "$2" >/dev/null
+  rm -rf "$tree"
+}

@@ -10,16 +10,19 @@
 //! A slot may carry a warm connection: one that was opened in advance and is parked here. A warm
 //! connection counts as a slot in use. It is handed out before a new one is opened.
 
+mod share;
 mod turns;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::Error;
 use rules::identity::Digest;
+use share::Share;
 use turns::Turns;
 
 pub use turns::Lane;
@@ -40,6 +43,9 @@ struct Inner<C> {
     turns: Turns<oneshot::Sender<Slot<C>>>,
     /// Parked connections and since when, oldest first; each counts in `in_use`.
     warm: VecDeque<(Instant, C)>,
+    share: Share,
+    /// Where slots go that this process is done with, once it is replaced.
+    successor: Option<UnboundedSender<usize>>,
 }
 
 /// How the slots are used at a moment.
@@ -81,6 +87,8 @@ impl<C> Slots<C> {
             slow_in_use: 0,
             turns: Turns::new(),
             warm: VecDeque::new(),
+            share: Share::default(),
+            successor: None,
         };
         Arc::new(Self {
             inner: Mutex::new(inner),
@@ -155,7 +163,7 @@ impl<C> Slots<C> {
     pub fn spare(self: &Arc<Self>) -> Option<Slot<C>> {
         let mut inner = self.lock();
         let waited_for = inner.turns.waiting() > 0;
-        if waited_for || inner.in_use >= self.most {
+        if waited_for || inner.in_use >= inner.share.limit(self.most) {
             return None;
         }
         inner.in_use += 1;
@@ -192,10 +200,42 @@ impl<C> Slots<C> {
         })
     }
 
+    /// Predecessors have so many slots, which this process must leave alone.
+    pub fn leave_to_predecessors(self: &Arc<Self>, slots: usize) {
+        let mut inner = self.lock();
+        inner.share.wait_for(slots);
+        self.serve(inner);
+    }
+
+    /// A successor takes over, or another one if there was one before. Each slot that this process
+    /// is done with goes to `successor`. Returns how many it keeps until then.
+    pub fn retire(&self, successor: UnboundedSender<usize>) -> usize {
+        let mut inner = self.lock();
+        inner.successor = Some(successor);
+        let in_use = inner.in_use;
+        inner.share.retire(self.most, in_use)
+    }
+
+    /// After [`Slots::retire`]: there is no successor after all.
+    pub fn resume(self: &Arc<Self>) {
+        let mut inner = self.lock();
+        inner.successor = None;
+        inner.share.resume();
+        self.serve(inner);
+    }
+
+    /// After [`Slots::retire`]: no new request can come.
+    pub fn settle(&self) {
+        let mut inner = self.lock();
+        inner.share.settle();
+        inner.pass_on();
+    }
+
     /// A slot for a request, with a warm connection if there is one.
     fn occupy(self: &Arc<Self>, inner: &mut Inner<C>, lane: Lane, peer: Digest) -> Option<Slot<C>> {
-        let lane_free = lane == Lane::Fast || inner.slow_in_use < self.most_slow;
-        if !lane_free || (inner.warm.is_empty() && inner.in_use >= self.most) {
+        let lane_free =
+            lane == Lane::Fast || inner.slow_in_use < inner.share.limit_slow(self.most_slow);
+        if !lane_free || (inner.warm.is_empty() && inner.in_use >= inner.share.limit(self.most)) {
             return None;
         }
         let warm = inner.warm.pop_front().map(|(_, connection)| connection);
@@ -226,6 +266,7 @@ impl<C> Slots<C> {
                 Some((slot, Some(hand_over))) => refused.extend(hand_over.send(slot).err()),
             }
         }
+        inner.pass_on();
         drop(inner);
         drop(refused);
     }
@@ -233,6 +274,17 @@ impl<C> Slots<C> {
     fn lock(&self) -> MutexGuard<'_, Inner<C>> {
         // Nothing panics while the lock is held; if it did, the counts would still be whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C> Inner<C> {
+    fn pass_on(&mut self) {
+        let slots = self.share.pass_on(self.in_use);
+        if let Some(successor) = &self.successor
+            && slots > 0
+        {
+            let _ = successor.send(slots); // it has ended
+        }
     }
 }
 

@@ -1,0 +1,171 @@
+//! Does the steps of a plan, one line for each, and takes all of them back when one fails. It decides
+//! nothing about the node.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write as _};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
+
+use super::place;
+use super::proof;
+use super::record::Keep;
+use super::step::{Step, way_back};
+use crate::config::Config;
+
+/// Prints a line. That nobody reads it must not end the work in the middle.
+pub(super) fn say(word: &str, text: &str) {
+    let _ = writeln!(io::stdout().lock(), "{word:<5} {text}");
+}
+
+/// Signals that ask to end: they are heard between two steps.
+pub(super) struct Signals {
+    runtime: Runtime,
+    caught: Vec<Signal>,
+}
+
+impl Signals {
+    pub(super) fn catch() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let inside = runtime.enter();
+        let kinds = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ];
+        let caught = kinds.into_iter().map(signal).collect::<io::Result<_>>()?;
+        drop(inside);
+        Ok(Self { runtime, caught })
+    }
+
+    /// Whether one came within this time.
+    pub(super) fn came_within(&mut self, time: Duration) -> bool {
+        let [int, term, hup] = &mut self.caught[..] else {
+            return false;
+        };
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = int.recv() => true,
+                _ = term.recv() => true,
+                _ = hup.recv() => true,
+                () = sleep(time) => false,
+            }
+        })
+    }
+}
+
+/// What the steps need.
+pub(super) struct Doer {
+    pub(super) config: Config,
+    pub(super) defaults: PathBuf,
+    pub(super) public: u16,
+    pub(super) keep: Keep,
+    pub(super) signals: Signals,
+}
+
+impl Doer {
+    /// Does all steps, or none: why not. `guarded`: the guard was enabled before.
+    pub(super) fn all(&mut self, steps: &[Step], guarded: bool) -> Result<(), String> {
+        for (index, step) in steps.iter().enumerate() {
+            let done = match self.signals.came_within(Duration::ZERO) {
+                true => Err("a signal asked to end".into()),
+                false => self.step(step),
+            };
+            match done {
+                Ok(more) => {
+                    say("ok", &step.to_string());
+                    more.iter().for_each(|line| say("", line));
+                }
+                Err(why) => {
+                    say("FAIL", &format!("{step}: {why}"));
+                    let left = self.back(&steps[..=index], guarded);
+                    return Err(match left {
+                        0 => format!("{why}. All is back as it was"),
+                        _ => format!(
+                            "{why}. {left} of the lines above could not be taken back (LEFT): do \
+                             that by hand"
+                        ),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back; how many lines could not be.
+    fn back(&mut self, begun: &[Step], guarded: bool) -> usize {
+        let mut left = 0;
+        for step in way_back(begun, guarded) {
+            match self.step(&step) {
+                Ok(_) => say("back", &step.to_string()),
+                Err(why) => {
+                    left += 1;
+                    say("LEFT", &format!("{step}: {why}"));
+                }
+            }
+        }
+        left
+    }
+
+    /// One step; what is to be said of it besides.
+    fn step(&mut self, step: &Step) -> Result<Vec<String>, String> {
+        for command in step.commands() {
+            run(&command)?;
+        }
+        match step {
+            Step::Keep(record) => self.keep.save(record)?,
+            Step::Forget(_) => self.keep.forget()?,
+            Step::Write(write) => {
+                place::write(&write.path, write.from.as_deref(), write.to.as_deref())?;
+            }
+            Step::Noded(_, port, _) => proof::await_noded(*port)?,
+            Step::Stop(units) => {
+                let names = units.iter().map(|unit| unit.name().to_owned());
+                let words = ["systemctl".into(), "reset-failed".into()].into_iter();
+                let _ = run(&words.chain(names).collect::<Vec<_>>()); // it may not have failed
+            }
+            Step::Prove(what) => {
+                return proof::prove(*what, &self.config, &self.defaults, self.public);
+            }
+            Step::Reload | Step::Enable(_) | Step::Disable(_) | Step::Start(_) => {}
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// Runs a command. What it prints goes to a file and not to a pipe, which a daemon that it starts
+/// could hold open; and it does not get the terminal's Ctrl-C.
+fn run(words: &[String]) -> Result<(), String> {
+    let [program, arguments @ ..] = words else {
+        return Ok(());
+    };
+    let failed = |error: io::Error| format!("{program}: {error}");
+    let mut said = tempfile::tempfile().map_err(failed)?;
+    let copy = |file: &File| file.try_clone().map(Stdio::from);
+    let status = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(copy(&said).map_err(failed)?)
+        .stderr(copy(&said).map_err(failed)?)
+        .process_group(0)
+        .status()
+        .map_err(failed)?;
+    if status.success() {
+        return Ok(());
+    }
+    let mut text = Vec::new();
+    let _ = said.rewind().and_then(|()| said.read_to_end(&mut text));
+    let text = String::from_utf8_lossy(&text);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text: String = text.chars().take(400).collect();
+    let text = text.trim_end_matches('.'); // a sentence goes on behind it
+    Err(format!("{}: {status}: {text}", words.join(" ")))
+}

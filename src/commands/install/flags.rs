@@ -1,0 +1,57 @@
+//! The flags of `install` and `uninstall`. Nothing is read or decided here.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::FileArgs;
+
+/// Options of `install` and `uninstall`.
+#[derive(Debug, Clone, Args)]
+pub struct NodeArgs {
+    /// Where the configuration file is; without it, where the unit says.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Do it, and do not only say what would be done
+    #[arg(long)]
+    pub apply: bool,
+    /// Wait until no RPC runs on this node
+    #[arg(long, conflicts_with = "now")]
+    pub wait: bool,
+    /// Do it although RPCs run on this node
+    #[arg(long)]
+    pub now: bool,
+    /// File in which Ganeti's NODED_ARGS are set [default: /etc/default/ganeti,
+    /// /etc/sysconfig/ganeti or /usr/local/etc/default/ganeti, whichever is there]
+    #[arg(long, value_name = "FILE")]
+    pub noded_defaults: Option<PathBuf>,
+    /// Ganeti's daemon-util [default: where Ganeti's packages put it]
+    #[arg(long, value_name = "FILE")]
+    pub daemon_util: Option<PathBuf>,
+    /// Where root keeps what `uninstall` puts back
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/var/lib/noded-proxy-install"
+    )]
+    pub undo_dir: PathBuf,
+}
+
+/// Options of `install`.
+#[derive(Debug, Clone, Args)]
+pub struct InstallArgs {
+    /// How it is done.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Have systemd hold the port, so that callers wait while the proxy is restarted
+    #[arg(long)]
+    pub socket: bool,
+}
+
+/// Options of `uninstall`.
+#[derive(Debug, Clone, Args)]
+pub struct UninstallArgs {
+    /// How it is done.
+    #[command(flatten)]
+    pub node: NodeArgs,
+}

@@ -1,0 +1,135 @@
+//! Looks at the node: units, files, ports. What it saw goes to the plan as a value; it changes
+//! nothing.
+
+use std::path::{Path, PathBuf};
+
+use super::flags::NodeArgs;
+use super::place;
+use super::plan::{Seen, Source};
+use super::record::Record;
+use super::step::{Manager, Unit};
+use super::units::Shown;
+use crate::config::{Config, Problem};
+use crate::node::sockets::{self, taken_by};
+use crate::proxy::upstream::GuardWatch;
+use rules::noded::{Answers, look};
+
+/// Where Ganeti's packages put the file that sets `NODED_ARGS`.
+const DEFAULTS: [&str; 3] = [
+    "/etc/default/ganeti",
+    "/etc/sysconfig/ganeti",
+    "/usr/local/etc/default/ganeti",
+];
+/// Where they put `daemon-util`.
+const DAEMON_UTIL: [&str; 3] = [
+    "/usr/lib/ganeti/daemon-util",
+    "/usr/lib64/ganeti/daemon-util",
+    "/usr/local/lib/ganeti/daemon-util",
+];
+/// The drop-in for a unit that does not know `NODED_ARGS`.
+const DROP_IN: &str = "/etc/systemd/system/ganeti-noded.service.d/noded-proxy.conf";
+
+/// What systemd has of this package and of Ganeti.
+pub(super) struct Node {
+    pub(super) guard: Shown,
+    pub(super) socket: Shown,
+    pub(super) proxy: Shown,
+    noded: Shown,
+    /// Whether Ganeti has native units here.
+    native: bool,
+}
+
+impl Node {
+    pub(super) fn look() -> Self {
+        Self {
+            guard: Shown::of(Unit::Guard.name()),
+            socket: Shown::of(Unit::Socket.name()),
+            proxy: Shown::of(Unit::Proxy.name()),
+            noded: Shown::of("ganeti-noded.service"),
+            native: Shown::of("ganeti.target").is_loaded(),
+        }
+    }
+
+    /// The configuration: that of the command line, or the one which the unit names.
+    pub(super) fn config(&self, args: &NodeArgs) -> Result<Config, Vec<Problem>> {
+        let mut file = args.file.clone();
+        let named = self.proxy.argument("--config").filter(|path| path.exists());
+        file.config = file.config.or(named);
+        Config::load(&file, &[])
+    }
+
+    /// The file that sets `NODED_ARGS`.
+    pub(super) fn defaults(args: &NodeArgs) -> PathBuf {
+        let there = DEFAULTS
+            .map(PathBuf::from)
+            .into_iter()
+            .find(|path| path.exists());
+        let given = args.noded_defaults.clone();
+        given.or(there).unwrap_or_else(|| DEFAULTS[0].into())
+    }
+
+    /// What is there, as the plan takes it.
+    pub(super) fn seen(
+        &self,
+        args: &NodeArgs,
+        config: &Config,
+        record: Option<Record>,
+    ) -> Result<Seen, String> {
+        let (source, path) = self.source(args);
+        place::replaceable(&path)?;
+        let upstream = config.upstream.address;
+        let public = config.listen.first().map_or(1811, |address| address.port());
+        let listeners = sockets::listeners().map_err(|error| error.to_string())?;
+        let all: Vec<_> = listeners.iter().map(sockets::Listener::listening).collect();
+        let answers = look(&all, upstream, sockets::trusted()).answers;
+        let direct = taken_by(&listeners, public).is_some_and(|by| by.starts_with("ganeti-noded "));
+        let noded_behind = answers == Answers::Noded && upstream.port() != public;
+        Ok(Seen {
+            content: place::read(&path)?,
+            source,
+            path,
+            record,
+            manager: self.manager(args)?,
+            upstream: config.upstream.clone(),
+            needs_guard: needs_guard(config),
+            public,
+            guard: self.guard.state(),
+            socket: self.socket.state(),
+            proxy: self.proxy.state(),
+            noded_runs: direct || noded_behind,
+            noded_behind,
+        })
+    }
+
+    fn source(&self, args: &NodeArgs) -> (Source, PathBuf) {
+        let file = Self::defaults(args);
+        let read = self.noded.get("EnvironmentFiles");
+        let knows = self.noded.command().contains("NODED_ARGS");
+        let reads = |path: &Path| read.split_whitespace().any(|word| Path::new(word) == path);
+        if self.native && !(knows && reads(&file)) {
+            let command = self.noded.command().into();
+            return (Source::DropIn { command }, DROP_IN.into());
+        }
+        let by_systemd = self.native;
+        (Source::Variable { by_systemd }, file)
+    }
+
+    fn manager(&self, args: &NodeArgs) -> Result<Manager, String> {
+        if self.native {
+            return Ok(Manager::Systemd);
+        }
+        let there = DAEMON_UTIL
+            .map(PathBuf::from)
+            .into_iter()
+            .find(|path| path.exists());
+        let script = args.daemon_util.clone().or(there).ok_or(
+            "Ganeti's daemon-util is not where its packages put it: say where with --daemon-util",
+        )?;
+        Ok(Manager::DaemonUtil(script))
+    }
+}
+
+/// Whether noded speaks to whoever can connect.
+pub(super) fn needs_guard(config: &Config) -> bool {
+    matches!(config.guard_watch(), GuardWatch::Says(_))
+}

@@ -1,0 +1,198 @@
+//! `noded-proxy install` and `uninstall`: put the proxy in front of this node's noded, and take it
+//! away again. Without `--apply` they only say what they would do.
+//!
+//! `look` sees what is there, `plan` makes the steps of it (pure), `doing` does them and takes all
+//! back when one fails. No file of the package is copied, and no file of Ganeti's is touched but the
+//! one that sets noded's arguments.
+
+mod calls;
+mod change;
+mod confirm;
+mod doing;
+pub mod flags;
+mod look;
+mod missing;
+mod place;
+mod plan;
+mod proof;
+mod record;
+mod step;
+mod undo;
+mod units;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::commands::check::{self, Verdict};
+use crate::commands::exit;
+use crate::config::Config;
+use crate::daemon::report::words::count;
+use doing::{Doer, Signals, say};
+use flags::{InstallArgs, NodeArgs, UninstallArgs};
+use look::Node;
+use plan::{Plan, Seen, Source};
+use record::Keep;
+use step::Step;
+
+/// Time from one look at the RPCs that run to the next.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Why it is not done.
+enum Refusal {
+    /// One line for each reason.
+    Because(Vec<String>),
+    Configuration(Vec<crate::config::Problem>),
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self::Because(vec![why])
+    }
+}
+
+/// Exit status 0 done or shown, 1 refused or failed (all is as before), 64 wrong configuration.
+pub fn install(args: &InstallArgs) -> ExitCode {
+    end(run("install", &args.node, |node, config, seen| {
+        let missing = missing::missing(node, args.socket, config);
+        if !missing.is_empty() {
+            return Err(Refusal::Because(missing));
+        }
+        let defaults = Node::defaults(&args.node);
+        let findings = check::look(config, &defaults, true);
+        let errors = findings.iter().filter(|f| f.verdict == Verdict::Error);
+        let errors: Vec<String> = errors.map(|f| format!("{}: {}", f.id, f.message)).collect();
+        if !errors.is_empty() {
+            return Err(Refusal::Because(errors));
+        }
+        let plan = plan::install(seen, args.socket)?;
+        confirm(seen, &plan)?;
+        Ok(plan)
+    }))
+}
+
+/// Exit status as of `install`.
+pub fn uninstall(args: &UninstallArgs) -> ExitCode {
+    end(run("uninstall", &args.node, |_, _, seen| {
+        let plan = undo::uninstall(seen)?;
+        confirm(seen, &plan)?;
+        Ok(plan)
+    }))
+}
+
+fn end(done: Result<(), Refusal>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Refusal::Configuration(problems)) => exit::wrong_configuration(&problems),
+        Err(Refusal::Because(lines)) => {
+            for line in lines {
+                errln!("noded-proxy: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Looks, plans, and shows or does it.
+fn run(
+    name: &str,
+    args: &NodeArgs,
+    plan: impl FnOnce(&Node, &Config, &Seen) -> Result<Plan, Refusal>,
+) -> Result<(), Refusal> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(format!("{name}: only root can look at all of it: run it as root").into());
+    }
+    let node = Node::look();
+    let config = node.config(args).map_err(Refusal::Configuration)?;
+    let keep = Keep::open(&args.undo_dir)?;
+    let seen = node.seen(args, &config, keep.load()?)?;
+    if let Some(record) = &seen.record {
+        record.is_of(&seen.path)?;
+    }
+    let plan = plan(&node, &config, &seen)?;
+    for note in &plan.notes {
+        say("note", note);
+    }
+    if plan.steps.is_empty() {
+        say("ok", "nothing to do: all is as it should be");
+        return Ok(());
+    }
+    if !args.apply {
+        show(&plan, calls::running(&config, &seen));
+        return Ok(());
+    }
+    let signals = Signals::catch().map_err(|error| error.to_string())?;
+    let mut doer = Doer {
+        defaults: Node::defaults(args),
+        public: seen.public,
+        config,
+        keep,
+        signals,
+    };
+    if plan.steps.iter().any(Step::disturbs) && !args.now {
+        quiet(&mut doer, &seen, args.wait)?;
+    }
+    let done = doer.all(&plan.steps, seen.guard.enabled);
+    done.map_err(|why| format!("{name}: {why}").into())
+}
+
+/// What would be done.
+fn show(plan: &Plan, running: usize) {
+    for step in &plan.steps {
+        say("would", &step.to_string());
+    }
+    if running > 0 && plan.steps.iter().any(Step::disturbs) {
+        let running = count(running, "RPC");
+        say(
+            "note",
+            &format!("now running: {running}; --apply then needs --wait or --now"),
+        );
+    }
+    say("note", "nothing was done: --apply does it");
+}
+
+/// Lets nothing be disturbed: waits until no RPC runs, or refuses.
+fn quiet(doer: &mut Doer, seen: &Seen, wait: bool) -> Result<(), Refusal> {
+    let mut is_told = false;
+    loop {
+        let running = calls::running(&doer.config, seen);
+        if running == 0 {
+            return Ok(());
+        }
+        let running = count(running, "RPC");
+        if !wait {
+            return Err(format!(
+                "now running on this node: {running}. Later calls of the same job would fail for \
+                 a moment: try again later, or with --wait (until none runs), or with --now. \
+                 Nothing was done"
+            )
+            .into());
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            say(
+                "wait",
+                &format!("{running} still running (Ctrl-C: nothing was done yet)"),
+            );
+        }
+        if doer.signals.came_within(LOOK) {
+            return Err("a signal asked to end. Nothing was done".to_owned().into());
+        }
+    }
+}
+
+/// Has the shell confirm a change of the file that it reads.
+fn confirm(seen: &Seen, plan: &Plan) -> Result<(), String> {
+    let write = plan.steps.iter().find_map(|step| match step {
+        Step::Write(write) => Some(write),
+        _ => None,
+    });
+    let (Some(write), Source::Variable { by_systemd: false }) = (write, &seen.source) else {
+        return Ok(());
+    };
+    let content = |side: &Option<Vec<u8>>| side.clone().unwrap_or_default();
+    let (old, new) = (content(&write.from), content(&write.to));
+    let value = change::value(&new)?;
+    confirm::confirm(&old, &new, &value).map_err(|why| {
+        let name = write.path.display();
+        format!("{name}: NODED_ARGS cannot be changed safely: {why}. Change it by hand")
+    })
+}

@@ -1,0 +1,175 @@
+//! Proves that the node works as it is meant to: with `check`, as nobody, and with an RPC of this
+//! node's own. It calls nothing but `version`, which changes nothing.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::look::needs_guard;
+use super::step::Proof;
+use crate::commands::check::{self, Verdict};
+use crate::commands::{admin_client, as_nobody};
+use crate::config::Config;
+use crate::node::files::{FileContent, read};
+use crate::node::sockets::{self, taken_by};
+use crate::node::ssconf::Ssconf;
+use crate::proxy::upstream::call_version;
+use crate::tls::{Connector, Credentials};
+use rules::candidates::{MAX_BYTES, MapFile, parse};
+
+/// Time for all to be well.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(250);
+/// Largest PEM file.
+const MOST: usize = 1 << 20;
+
+/// Waits until it is proven; what was proven, line by line.
+pub(super) fn prove(
+    proof: Proof,
+    config: &Config,
+    defaults: &Path,
+    public: u16,
+) -> Result<Vec<String>, String> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let proven = match proof {
+            Proof::Behind => behind(config, defaults, public),
+            Proof::Alone => listens(public, |by| by.starts_with("ganeti-noded "))
+                .map(|by| vec![format!("{by} listens on port {public}")]),
+        };
+        match proven {
+            Err(_) if Instant::now() < end => sleep(PAUSE),
+            proven => return proven,
+        }
+    }
+}
+
+/// Waits until noded listens on this port.
+pub(super) fn await_noded(port: u16) -> Result<(), String> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match listens(port, |by| by.starts_with("ganeti-noded ")) {
+            Err(_) if Instant::now() < end => sleep(PAUSE),
+            found => return found.map(|_| ()),
+        }
+    }
+}
+
+fn listens(port: u16, is_right: impl Fn(&str) -> bool) -> Result<String, String> {
+    let all = sockets::listeners().map_err(|error| error.to_string())?;
+    match taken_by(&all, port) {
+        Some(by) if is_right(&by) => Ok(by),
+        Some(by) => Err(format!("port {port} is taken by {by}")),
+        None => Err(format!("nobody listens on port {port}")),
+    }
+}
+
+fn behind(config: &Config, defaults: &Path, public: u16) -> Result<Vec<String>, String> {
+    let findings = check::look(config, defaults, false);
+    if let Some(bad) = findings.iter().find(|f| f.verdict == Verdict::Error) {
+        return Err(format!("{}: {}", bad.id, bad.message));
+    }
+    let errors = format!("`check`: {} findings, none is an error", findings.len());
+    let mut proven = vec![errors];
+    if needs_guard(config) {
+        let noded = config.upstream.address;
+        match as_nobody::connect(noded) {
+            as_nobody::Attempt::Refused => proven.push(format!("nobody is kept out of {noded}")),
+            other => return Err(format!("{noded}: tried as nobody: {other:?}")),
+        }
+    }
+    proven.push(match own_call(config, public)? {
+        Some(answer) => answer,
+        None => ready(config)?,
+    });
+    Ok(proven)
+}
+
+/// By the proxy's own word: for a node whose certificate is not in the map.
+fn ready(config: &Config) -> Result<String, String> {
+    let health = admin_client::get(&config.admin_to_ask(), &config.state_dir, "/status")
+        .and_then(|answer| answer.read::<serde_json::Value>());
+    let health = health.map_err(|error| error.to_string())?;
+    let waits = health["server_pem"].is_null();
+    match health["health"]["ready"].as_bool() {
+        Some(true) => Ok(
+            "this node is no candidate, so it makes no RPC: the proxy says that it \
+                          is ready, and noded answered to `check`"
+                .into(),
+        ),
+        _ if waits => Ok("this node is in no cluster yet: the proxy waits for server.pem".into()),
+        _ => Err(format!("the proxy is not ready: {}", health["health"])),
+    }
+}
+
+/// `version` through the proxy with this node's certificate; nothing if that is not in the map.
+fn own_call(config: &Config, public: u16) -> Result<Option<String>, String> {
+    let pem = |path: &Path| match read(path, MOST) {
+        FileContent::Content(text) => Credentials::from_pem(&text).ok(),
+        _ => None,
+    };
+    let client = pem(&config.server_pem.with_file_name("client.pem"));
+    let (Some(server), Some(client)) = (pem(&config.server_pem), client) else {
+        return Ok(None);
+    };
+    if !is_listed(config, &client) {
+        return Ok(None);
+    }
+    let address = SocketAddr::new(own_address(config), public);
+    let connector = Connector::of_client(&client, &server, config.tls_profile());
+    let connector = connector.map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let call = async {
+        let tcp = TcpStream::connect(address)
+            .await
+            .map_err(|error| error.to_string())?;
+        let mut stream = connector.connect(tcp).await?;
+        let told = call_version(&mut stream, address).await;
+        told.map_err(|error| error.to_string())
+    };
+    let name = format!("RPC `version` at {address} with this node's certificate");
+    let told = runtime.block_on(async { timeout(PATIENCE, call).await });
+    let told = told.map_err(|_| format!("{name}: no answer"))?;
+    let told = told.map_err(|why| format!("{name}: {why}"))?;
+    let body = String::from_utf8_lossy(&told.body).trim().to_owned();
+    match told.status.as_u16() {
+        200 if body.starts_with("[true") => Ok(Some(format!("{name}: {body}"))),
+        status => Err(format!("{name}: {status} {body}")),
+    }
+}
+
+fn is_listed(config: &Config, client: &Credentials) -> bool {
+    let map = match read(&config.map_path(), MAX_BYTES) {
+        FileContent::Content(text) => parse(&text),
+        _ => return false,
+    };
+    matches!(map, MapFile::Listed(map) if map.contains(&client.info().digest))
+}
+
+/// The address from which this node's calls come, where it is known: `bind_peer` looks at it.
+fn own_address(config: &Config) -> IpAddr {
+    if let Some(one) = config.listen.first().map(SocketAddr::ip)
+        && !one.is_unspecified()
+    {
+        return one;
+    }
+    let mut ssconf = Ssconf::default();
+    ssconf.read(&config.ssconf_dir, |_| false);
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let mut all = ssconf.primary_addresses.iter();
+    let is_host = |name: &str| name == host || name.split('.').next() == Some(&*host);
+    let own = all
+        .find(|(name, _)| is_host(name))
+        .map(|(_, address)| *address);
+    own.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}

@@ -1,0 +1,175 @@
+//! What an installation remembers for the way back: the file as it was and as it was left.
+//!
+//! It is kept in a directory of root's own and not in the proxy's state directory: root would write
+//! back whatever the proxy's user had put there. A directory that others may write in is refused.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::change::Was;
+use super::place;
+use crate::node::files::replace;
+
+/// What is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// The file.
+    pub(super) path: PathBuf,
+    /// What `NODED_ARGS` was; nothing for a file that is the installation's own.
+    pub(super) was: Option<Was>,
+    /// Whether the file was there.
+    existed: bool,
+    #[serde(skip)]
+    before: Vec<u8>,
+    /// The file as it was left.
+    #[serde(skip)]
+    pub(super) written: Vec<u8>,
+}
+
+/// The directory.
+#[derive(Debug)]
+pub(super) struct Keep {
+    directory: PathBuf,
+    /// Held while it is used.
+    _lock: Option<File>,
+}
+
+impl Record {
+    pub(super) fn new(
+        path: &Path,
+        was: Option<Was>,
+        before: Option<&[u8]>,
+        written: &[u8],
+    ) -> Self {
+        Self {
+            path: path.to_owned(),
+            was,
+            existed: before.is_some(),
+            before: before.unwrap_or_default().to_vec(),
+            written: written.to_vec(),
+        }
+    }
+
+    /// Whether it is of this file: noded's arguments may be looked for elsewhere by now.
+    pub(super) fn is_of(&self, path: &Path) -> Result<(), String> {
+        let (own, other) = (self.path.display(), path.display());
+        (self.path == path).then_some(()).ok_or_else(|| {
+            format!(
+                "`install` has changed {own}, and noded's arguments are looked for in {other} now: \
+                 give --noded-defaults {own}, or change it back by hand and remove what --undo-dir \
+                 keeps of it"
+            )
+        })
+    }
+
+    /// The file as it was before; nothing if it was not there.
+    pub(super) fn before(&self) -> Option<&[u8]> {
+        self.existed.then_some(&*self.before)
+    }
+}
+
+impl Keep {
+    /// Takes the directory for itself, if there is one.
+    pub(super) fn open(directory: &Path) -> Result<Self, String> {
+        let name = directory.display();
+        let lock = match fs::metadata(directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(format!("{name}: {error}")),
+            Ok(found) if found.uid() != 0 || found.mode() & 0o022 != 0 || !found.is_dir() => {
+                return Err(format!(
+                    "{name}: it must be a directory that only root may write in"
+                ));
+            }
+            Ok(_) => Some(locked(directory)?),
+        };
+        Ok(Self {
+            directory: directory.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    pub(super) fn load(&self) -> Result<Option<Record>, String> {
+        let read = |name| place::read(&self.directory.join(name));
+        let Some(text) = read("record")? else {
+            return Ok(None);
+        };
+        let mut record: Record = serde_json::from_slice(&text)
+            .map_err(|error| format!("{}/record: {error}", self.directory.display()))?;
+        record.before = read("before")?.unwrap_or_default();
+        record.written = read("written")?.unwrap_or_default();
+        Ok(Some(record))
+    }
+
+    pub(super) fn save(&mut self, record: &Record) -> Result<(), String> {
+        let failed = |error: std::io::Error| format!("{}: {error}", self.directory.display());
+        if self._lock.is_none() {
+            let made = DirBuilder::new().mode(0o700).create(&self.directory);
+            made.map_err(failed)?;
+            self._lock = Some(locked(&self.directory)?);
+        }
+        let text = serde_json::to_vec(record).map_err(|error| error.to_string())?;
+        for (name, content) in [
+            ("before", &record.before),
+            ("written", &record.written),
+            ("record", &text), // last: without it there is nothing
+        ] {
+            replace(&self.directory.join(name), content).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget(&mut self) -> Result<(), String> {
+        match fs::remove_dir_all(&self.directory) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(format!("{}: {error}", self.directory.display()))
+            }
+            _ => {
+                self._lock = None;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn locked(directory: &Path) -> Result<File, String> {
+    let file = File::open(directory).map_err(|error| error.to_string())?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| "another install or uninstall is at work on this node")?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_comes_back_byte_for_byte() {
+        if !rustix::process::geteuid().is_root() {
+            return; // the directory must be root's
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keep");
+        let mut keep = Keep::open(&path).unwrap();
+        assert_eq!(keep.load(), Ok(None));
+        let was = Some(Was::Value(b"'\xff'".to_vec()));
+        for before in [Some(&b"\xff\0\n"[..]), None] {
+            let record = Record::new(Path::new("/f"), was.clone(), before, b"new");
+            keep.save(&record).unwrap();
+            assert_eq!(keep.load(), Ok(Some(record.clone())));
+            assert_eq!(record.before(), before);
+        }
+        let told = Keep::open(&path).unwrap_err();
+        assert!(told.contains("another install"), "{told}");
+        keep.forget().unwrap();
+        assert!(!path.exists());
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let told = Keep::open(&path).unwrap_err();
+        assert!(told.contains("only root"), "{told}");
+    }
+}

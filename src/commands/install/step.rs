@@ -1,0 +1,193 @@
+//! The steps of an installation, in words, and for each the step that takes it back. Pure: nothing is
+//! done here.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::record::Record;
+
+/// A unit of this package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    Guard,
+    Socket,
+    Proxy,
+}
+
+impl Unit {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Guard => "noded-proxy-guard.service",
+            Self::Socket => "noded-proxy.socket",
+            Self::Proxy => "noded-proxy.service",
+        }
+    }
+}
+
+/// How this node starts and stops noded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Manager {
+    /// Ganeti's own script.
+    DaemonUtil(PathBuf),
+    /// Ganeti's native units.
+    Systemd,
+}
+
+impl Manager {
+    /// The commands, each with its arguments.
+    pub(super) fn restart(&self) -> Vec<Vec<String>> {
+        match self {
+            Self::DaemonUtil(script) => ["stop", "start"]
+                .map(|verb| {
+                    vec![
+                        script.display().to_string(),
+                        verb.into(),
+                        "ganeti-noded".into(),
+                    ]
+                })
+                .into(),
+            Self::Systemd => vec![systemctl("restart", ["ganeti-noded.service"])],
+        }
+    }
+}
+
+/// The change of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Write {
+    pub(super) path: PathBuf,
+    /// What is there now; nothing if there is no file.
+    pub(super) from: Option<Vec<u8>>,
+    /// What is to be there.
+    pub(super) to: Option<Vec<u8>>,
+    /// In words.
+    pub(super) what: String,
+}
+
+/// How it is shown that all is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// The proxy serves, noded behind it.
+    Behind,
+    /// noded serves the port by itself.
+    Alone,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Remember how it was.
+    Keep(Record),
+    /// Forget it.
+    Forget(Record),
+    Write(Write),
+    /// Have systemd read its files.
+    Reload,
+    Enable(Vec<Unit>),
+    Disable(Vec<Unit>),
+    Start(Vec<Unit>),
+    Stop(Vec<Unit>),
+    /// Restart noded; it then listens on the first port, and on the second if it is taken back.
+    Noded(Manager, u16, u16),
+    Prove(Proof),
+}
+
+impl Step {
+    /// What takes it back.
+    pub(super) fn inverse(&self) -> Option<Self> {
+        Some(match self.clone() {
+            Self::Keep(record) => Self::Forget(record),
+            Self::Forget(record) => Self::Keep(record),
+            Self::Write(write) => Self::Write(Write {
+                from: write.to,
+                to: write.from,
+                what: "as it was".into(),
+                ..write
+            }),
+            Self::Reload => Self::Reload,
+            Self::Enable(units) => Self::Disable(units),
+            Self::Disable(units) => Self::Enable(units),
+            Self::Start(units) => Self::Stop(units),
+            Self::Stop(units) => Self::Start(units),
+            Self::Noded(manager, to, from) => Self::Noded(manager, from, to),
+            Self::Prove(_) => return None,
+        })
+    }
+
+    /// The commands that it runs.
+    pub(super) fn commands(&self) -> Vec<Vec<String>> {
+        let units = |verb, units: &[Unit]| vec![systemctl(verb, units.iter().map(|u| u.name()))];
+        match self {
+            Self::Reload => vec![systemctl("daemon-reload", [])],
+            Self::Enable(all) => units("enable", all),
+            Self::Disable(all) => units("disable", all),
+            Self::Start(all) => units("start", all),
+            Self::Stop(all) => units("stop", all),
+            Self::Noded(manager, ..) => manager.restart(),
+            Self::Keep(_) | Self::Forget(_) | Self::Write(_) | Self::Prove(_) => Vec::new(),
+        }
+    }
+
+    /// Whether RPCs that run would notice.
+    pub(super) fn disturbs(&self) -> bool {
+        match self {
+            Self::Noded(..) => true,
+            Self::Stop(units) => units.contains(&Unit::Proxy),
+            _ => false,
+        }
+    }
+}
+
+fn systemctl<'a>(verb: &'a str, units: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let words = ["systemctl", verb].into_iter().chain(units);
+    words.map(str::to_owned).collect()
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keep(record) => write!(
+                f,
+                "keep {} as it is, for `uninstall`",
+                record.path.display()
+            ),
+            Self::Forget(record) => write!(f, "drop what was kept of {}", record.path.display()),
+            Self::Write(write) => write!(f, "{}: {}", write.path.display(), write.what),
+            Self::Prove(Proof::Behind) => f.write_str(
+                "prove it: `check` finds no error, nobody is kept out, an RPC comes through",
+            ),
+            Self::Prove(Proof::Alone) => f.write_str("prove it: noded has the RPC port again"),
+            _ => {
+                let commands = self.commands();
+                let lines: Vec<String> = commands.iter().map(|words| words.join(" ")).collect();
+                f.write_str(&lines.join("; "))?;
+                match self {
+                    Self::Noded(_, port, _) => write!(f, "; wait for noded on port {port}"),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// What takes back the steps that were begun, the last of which may be half done. `guarded`: the
+/// guard was enabled before.
+pub(super) fn way_back(begun: &[Step], guarded: bool) -> Vec<Step> {
+    let mut back: Vec<Step> = begun.iter().rev().filter_map(Step::inverse).collect();
+    // noded is restarted with the file as it was.
+    if let Some(noded) = back.iter().position(|step| matches!(step, Step::Noded(..))) {
+        let is_file = |step: &Step| matches!(step, Step::Write(_) | Step::Reload);
+        let (files, others): (Vec<Step>, Vec<Step>) =
+            back.split_off(noded).into_iter().partition(is_file);
+        let (writes, reloads): (Vec<Step>, Vec<Step>) = files
+            .into_iter()
+            .partition(|step| matches!(step, Step::Write(_)));
+        back.extend(writes.into_iter().chain(reloads).chain(others));
+    }
+    // `Also=` of the proxy's unit disables the guard with it.
+    let disables =
+        |step: &Step| matches!(step, Step::Disable(units) if units.contains(&Unit::Proxy));
+    if guarded && back.iter().any(disables) {
+        back.push(Step::Enable(vec![Unit::Guard]));
+    }
+    back
+}

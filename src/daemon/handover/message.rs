@@ -1,0 +1,78 @@
+//! What the two processes tell each other: one JSON document a line, each once, in this order:
+//! [`Offer`], [`Verdict`], [`TakeOver`]. After that the old one sends a byte for each slot that it
+//! is done with, and the new one may send [`DRAIN`]. No message ever
+//! has a key or a request in it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::descriptors;
+
+/// The old process is done with a slot.
+pub(super) const SLOT: u8 = b's';
+/// The new process is stopped: the old one has the drain timeout from now on.
+pub(super) const DRAIN: u8 = b'd';
+
+/// From the old process, with the descriptors: public sockets, admin socket, links to its own
+/// predecessors. Fields may be added: the two may be of different versions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Offer {
+    /// Number of public sockets.
+    pub(super) listeners: usize,
+    /// The addresses that they were opened for, as configured.
+    pub(super) listen: Vec<SocketAddr>,
+    /// They are systemd's.
+    pub(super) of_systemd: bool,
+    /// The configured address of the admin socket, if it is there.
+    pub(super) admin: Option<SocketAddr>,
+    /// To which of its predecessors each link leads: their process IDs.
+    pub(super) links: Vec<u32>,
+    /// Handovers that were tried until now, this one among them.
+    pub(super) attempt: u64,
+}
+
+/// From the new process, or in its place from the spawner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Verdict {
+    /// It can serve.
+    Ready {
+        /// Its process ID.
+        pid: u32,
+    },
+    /// It cannot, and ends.
+    Failed(String),
+}
+
+/// From the old process: the new one serves from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TakeOver {
+    /// Who still holds slots, the sender among them. One that has ended since the offer is missing.
+    pub(super) predecessors: Vec<Holds>,
+}
+
+/// A process that was replaced and still serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holds {
+    /// Its process ID.
+    pub pid: u32,
+    /// Connections to noded that it may still use; about as many RPCs run there.
+    pub slots: usize,
+}
+
+pub(super) fn write(link: &UnixStream, message: &impl Serialize) -> io::Result<()> {
+    let line = serde_json::to_string(message).map_err(io::Error::other)?;
+    descriptors::send(link, &line, &[])
+}
+
+pub(super) fn read<T: DeserializeOwned>(link: &UnixStream) -> io::Result<Option<T>> {
+    match descriptors::receive(link)? {
+        Some((line, _)) => serde_json::from_str(&line)
+            .map(Some)
+            .map_err(io::Error::other),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,144 @@
+//! Processes that were replaced and still serve: what they hold, and when they end. It never
+//! ends one by force.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::io::AsyncReadExt;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::message::{DRAIN, Holds};
+use crate::proxy::upstream::{NodedStream, Slots};
+
+/// One of them.
+#[derive(Debug)]
+pub(in crate::daemon) struct Predecessor {
+    holds: Holds,
+    link: Arc<UnixStream>,
+}
+
+impl Predecessor {
+    pub(super) fn new(holds: Holds, link: UnixStream) -> Self {
+        let link = Arc::new(link);
+        Self { holds, link }
+    }
+}
+
+/// All of them. Each sends a byte for a slot that it is done with; its end gives the rest.
+#[derive(Debug)]
+pub(in crate::daemon) struct Predecessors {
+    alive: Mutex<Vec<Predecessor>>,
+    slots: Arc<Slots<NodedStream>>,
+    left: watch::Sender<usize>,
+}
+
+impl Predecessors {
+    pub(in crate::daemon) fn new(
+        alive: Vec<Predecessor>,
+        slots: Arc<Slots<NodedStream>>,
+    ) -> Arc<Self> {
+        let left = watch::Sender::new(alive.len());
+        let alive = Mutex::new(alive);
+        let this = Self { alive, slots, left };
+        this.tell(&this.lock());
+        Arc::new(this)
+    }
+
+    /// Nobody.
+    pub(in crate::daemon) fn none(slots: &Arc<Slots<NodedStream>>) -> Arc<Self> {
+        let (alive, left) = (Mutex::default(), watch::Sender::new(0));
+        let slots = Arc::clone(slots);
+        Arc::new(Self { alive, slots, left })
+    }
+
+    /// What they hold now.
+    pub(in crate::daemon) fn list(&self) -> Vec<Holds> {
+        self.lock().iter().map(|one| one.holds).collect()
+    }
+
+    /// Listens to all of them, until the set is dropped.
+    pub(super) fn listen(self: &Arc<Self>) -> JoinSet<()> {
+        let mut listening = JoinSet::new();
+        for (pid, link) in self.links() {
+            let this = Arc::clone(self);
+            listening.spawn(async move {
+                if let Err(error) = this.listen_to(pid, &link).await {
+                    warn!(pid, %error, "the link to a replaced process");
+                }
+                this.gone(pid);
+            });
+        }
+        listening
+    }
+
+    async fn listen_to(&self, pid: u32, link: &UnixStream) -> io::Result<()> {
+        link.set_nonblocking(true)?;
+        let mut link = tokio::net::UnixStream::from_std(link.try_clone()?)?;
+        let mut bytes = [0; 64];
+        loop {
+            let slots = link.read(&mut bytes).await?;
+            if slots == 0 {
+                return Ok(());
+            }
+            let mut alive = self.lock();
+            if let Some(one) = alive.iter_mut().find(|one| one.holds.pid == pid) {
+                one.holds.slots = one.holds.slots.saturating_sub(slots);
+            }
+            self.tell(&alive);
+        }
+    }
+
+    fn gone(&self, pid: u32) {
+        info!(pid, "a replaced process has ended");
+        let mut alive = self.lock();
+        alive.retain(|one| one.holds.pid != pid);
+        self.tell(&alive);
+    }
+
+    /// This process is stopped, and so are they.
+    pub(in crate::daemon) fn drain(&self) {
+        for (pid, link) in self.links() {
+            if let Err(error) = (&*link).write_all(&[DRAIN]) {
+                warn!(pid, %error, "a replaced process cannot be told to drain");
+            }
+        }
+    }
+
+    /// A successor has their links, and nobody else: the end of a link says that it has crashed.
+    pub(super) fn leave(&self) {
+        self.lock().clear();
+    }
+
+    /// Waits until all have ended.
+    pub(in crate::daemon) async fn ended(&self) {
+        let _ = self.left.subscribe().wait_for(|left| *left == 0).await;
+    }
+
+    /// Their links, to be handed to a successor.
+    pub(super) fn links(&self) -> Vec<(u32, Arc<UnixStream>)> {
+        let alive = self.lock();
+        let links = alive.iter();
+        links
+            .map(|one| (one.holds.pid, Arc::clone(&one.link)))
+            .collect()
+    }
+
+    fn tell(&self, alive: &[Predecessor]) {
+        let held = alive.iter().map(|one| one.holds.slots).sum();
+        self.slots.leave_to_predecessors(held);
+        self.left.send_replace(alive.len());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Predecessor>> {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The descriptors of links.
+pub(super) fn descriptors(links: &[(u32, Arc<UnixStream>)]) -> Vec<BorrowedFd<'_>> {
+    links.iter().map(|(_, link)| link.as_fd()).collect()
+}
