@@ -78,6 +78,20 @@ fn two_reloads_in_a_row_add_up() {
     assert_eq!(stage.stub.accepted(), 3);
 }
 
+#[test]
+fn whatever_the_umask_nobody_else_can_ask_for_a_reload() {
+    let wrapper = ["sh", "-c", "umask 0; exec \"$@\"", "sh"];
+    let stage = Stage::built(StubNoded::usual(), |proxy| proxy.through(&wrapper));
+    let mode = || {
+        fs::metadata(stage.proxy.dir().join("state/control"))
+            .unwrap()
+            .mode()
+    };
+    assert_eq!(mode() & 0o777, 0o600);
+    reloaded(&stage.proxy);
+    wait_until("the new one has its own", || mode() & 0o777 == 0o600);
+}
+
 /// Waits for the old process's word.
 fn wait_handed_over(proxy: &Proxy, times: usize) {
     proxy.wait_for("another process serves", |p| {

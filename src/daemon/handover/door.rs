@@ -5,8 +5,9 @@
 //! main process finds it there, and gets its slots. Whoever may not write in the directory cannot
 //! connect. It never reads a byte from who connects.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,6 +55,8 @@ impl Door {
     fn open(path: PathBuf, is_own: bool) -> io::Result<Self> {
         gone(&path)?;
         let listener = UnixListener::bind(&path)?;
+        // Whatever umask and directory allow.
+        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         Ok(Self {
             listener,
             path,
