@@ -120,15 +120,35 @@ fn a_sighup_to_a_process_that_has_just_become_the_main_one_is_a_reload() {
     assert_eq!(stage.rpc("version", "[]").status, 200);
 }
 
+fn spawner_of(main: i32) -> i32 {
+    let children = fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap();
+    children.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_process_whose_spawner_was_killed_says_that_it_must_be_restarted() {
+    let stage = Stage::new(StubNoded::usual());
+    let spawner = spawner_of(main_pid(&stage.proxy));
+    kill(spawner);
+    // It is a zombie from the moment when its socket is closed.
+    wait_until("it has ended", || {
+        let stat = fs::read_to_string(format!("/proc/{spawner}/stat")).unwrap_or_default();
+        !stat.contains(") ") || stat.contains(") Z")
+    });
+    let output = reload(&stage.proxy);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("restart it"), "{told}");
+    assert_eq!(stage.rpc("version", "[]").status, 200);
+}
+
 /// `systemctl kill -s HUP` reaches all processes of the service.
 #[test]
 fn a_sighup_to_the_spawner_too_is_a_reload() {
     let stage = Stage::new(StubNoded::usual());
     for reloads in 1..=2 {
         let old = main_pid(&stage.proxy);
-        let children = fs::read_to_string(format!("/proc/{old}/task/{old}/children")).unwrap();
-        let spawner = children.split_whitespace().next().unwrap().parse().unwrap();
-        for pid in [spawner, old] {
+        for pid in [spawner_of(old), old] {
             kill_process(Pid::from_raw(pid).unwrap(), Signal::HUP).unwrap();
         }
         wait_handed_over(&stage.proxy, reloads);
