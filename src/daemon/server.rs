@@ -99,6 +99,7 @@ pub struct Server {
     reloads: Reloads,
     workers: Arc<Workers>,
     estate: Estate,
+    hangup: Signal,
     drain_timeout: Duration,
 }
 
@@ -110,6 +111,7 @@ impl Server {
 
     /// As [`Server::build`], knowing who held the ports before the sandbox was entered.
     fn knowing(holders: Holders, config: &Config, heir: Option<&Heir>) -> Result<Self, StartError> {
+        let hangup = signal(SignalKind::hangup())?; // until then one ends the process
         let bounds = fitting(config, raise_file_limit());
         let metrics = Arc::new(Metrics::new());
         warn_of(config, &metrics);
@@ -159,6 +161,7 @@ impl Server {
             reloads,
             workers: Arc::new(workers),
             estate,
+            hangup,
             drain_timeout,
         })
     }
@@ -211,9 +214,9 @@ impl Server {
             reloads,
             workers,
             mut estate,
+            hangup,
             drain_timeout,
         } = self;
-        let hangup = signal(SignalKind::hangup())?;
         estate.open();
         admin_port.tell();
         admin.set_predecessors(&estate.predecessors);

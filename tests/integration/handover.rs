@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::client::{admitted, read_response, request, rpc, send};
 use crate::support::handing::{command, kill, main_pid, predecessors, reload, reloaded, wait_kept};
+use crate::support::manager::Manager;
 use crate::support::pki::{Identity, Pki};
 use crate::support::proxy::Proxy;
 use crate::support::stage::Stage;
@@ -75,6 +76,84 @@ fn two_reloads_in_a_row_add_up() {
     assert_eq!(read_response(&mut streams[1]).status, 200);
     assert_eq!(read_response(&mut waits).status, 200);
     assert_eq!(stage.stub.accepted(), 3);
+}
+
+#[test]
+fn whatever_the_umask_nobody_else_can_ask_for_a_reload() {
+    let wrapper = ["sh", "-c", "umask 0; exec \"$@\"", "sh"];
+    let stage = Stage::built(StubNoded::usual(), |proxy| proxy.through(&wrapper));
+    let mode = || {
+        fs::metadata(stage.proxy.dir().join("state/control"))
+            .unwrap()
+            .mode()
+    };
+    assert_eq!(mode() & 0o777, 0o600);
+    reloaded(&stage.proxy);
+    wait_until("the new one has its own", || mode() & 0o777 == 0o600);
+}
+
+/// Waits for the old process's word.
+fn wait_handed_over(proxy: &Proxy, times: usize) {
+    proxy.wait_for("another process serves", |p| {
+        let told = p.lines_with("a new process serves; this one finishes what it has");
+        told.len() >= times
+    });
+}
+
+/// As `kill -HUP $MAINPID` may come: the new process is not told yet that it may serve.
+#[test]
+fn a_sighup_to_a_process_that_has_just_become_the_main_one_is_a_reload() {
+    let manager = Manager::new();
+    let path = manager.path();
+    let stage = Stage::built(StubNoded::usual(), |proxy| proxy.through(&["env", &path]));
+    manager.wait_for("READY=1");
+    kill_process(stage.proxy.pid(), Signal::HUP).unwrap();
+    for reloads in 1..=3 {
+        let told = manager.wait_for("MAINPID=");
+        let mut lines = told.lines();
+        let new = lines.find_map(|line| line.strip_prefix("MAINPID=")?.parse().ok());
+        if reloads < 3 {
+            kill_process(Pid::from_raw(new.unwrap()).unwrap(), Signal::HUP).unwrap();
+        }
+    }
+    wait_handed_over(&stage.proxy, 3);
+    assert_eq!(stage.rpc("version", "[]").status, 200);
+}
+
+fn spawner_of(main: i32) -> i32 {
+    let children = fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap();
+    children.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_process_whose_spawner_was_killed_says_that_it_must_be_restarted() {
+    let stage = Stage::new(StubNoded::usual());
+    let spawner = spawner_of(main_pid(&stage.proxy));
+    kill(spawner);
+    // It is a zombie from the moment when its socket is closed.
+    wait_until("it has ended", || {
+        let stat = fs::read_to_string(format!("/proc/{spawner}/stat")).unwrap_or_default();
+        !stat.contains(") ") || stat.contains(") Z")
+    });
+    let output = reload(&stage.proxy);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("restart it"), "{told}");
+    assert_eq!(stage.rpc("version", "[]").status, 200);
+}
+
+/// `systemctl kill -s HUP` reaches all processes of the service.
+#[test]
+fn a_sighup_to_the_spawner_too_is_a_reload() {
+    let stage = Stage::new(StubNoded::usual());
+    for reloads in 1..=2 {
+        let old = main_pid(&stage.proxy);
+        for pid in [spawner_of(old), old] {
+            kill_process(Pid::from_raw(pid).unwrap(), Signal::HUP).unwrap();
+        }
+        wait_handed_over(&stage.proxy, reloads);
+    }
+    assert_eq!(stage.rpc("version", "[]").status, 200);
 }
 
 #[test]

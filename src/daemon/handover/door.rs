@@ -5,8 +5,9 @@
 //! main process finds it there, and gets its slots. Whoever may not write in the directory cannot
 //! connect. It never reads a byte from who connects.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,6 +55,8 @@ impl Door {
     fn open(path: PathBuf, is_own: bool) -> io::Result<Self> {
         gone(&path)?;
         let listener = UnixListener::bind(&path)?;
+        // Whatever umask and directory allow.
+        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         Ok(Self {
             listener,
             path,
@@ -154,11 +157,22 @@ fn ask(path: &Path, link: UnixStream) -> Option<Predecessor> {
 
 /// Asks the main process to hand over. The process ID of the new one, or why there is none.
 pub fn ask_for_handover(state_dir: &Path) -> Result<u32, String> {
+    ask_again(state_dir, || std::thread::sleep(AGAIN))
+}
+
+fn ask_again(state_dir: &Path, mut pause: impl FnMut()) -> Result<u32, String> {
     let path = state_dir.join(CONTROL);
+    let mut why = "the proxy ended before it said how it went".to_owned();
     for _ in 0..TRIES {
-        let link = UnixStream::connect(&path);
-        let link =
-            link.map_err(|error| format!("no proxy answers at {}: {error}", path.display()))?;
+        let link = match UnixStream::connect(&path) {
+            Ok(link) => link,
+            Err(error) => {
+                // One that has just taken over opens it in a moment.
+                why = format!("no proxy answers at {}: {error}", path.display());
+                pause();
+                continue;
+            }
+        };
         let told = link.set_read_timeout(Some(VERDICT));
         match told.and_then(|()| read(&link)) {
             Ok(Some(Verdict::Ready { pid })) => return Ok(pid),
@@ -167,8 +181,33 @@ pub fn ask_for_handover(state_dir: &Path) -> Result<u32, String> {
                 return Err(format!("no verdict came: {error}"));
             }
             // It was replaced just now, for somebody else: the new one is asked.
-            Ok(None) | Err(_) => std::thread::sleep(AGAIN),
+            Ok(None) | Err(_) => pause(),
         }
     }
-    Err("the proxy ended before it said how it went".into())
+    Err(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::write;
+    use super::*;
+
+    #[test]
+    fn a_main_process_that_has_not_opened_its_door_yet_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(CONTROL);
+        let bind = || std::os::unix::net::UnixListener::bind(&path).unwrap();
+        drop(bind()); // that of the process before it
+        let mut answering = None;
+        let told = ask_again(dir.path(), || {
+            gone(&path).unwrap();
+            let listener = bind();
+            answering = Some(std::thread::spawn(move || {
+                let (link, _) = listener.accept().unwrap();
+                write(&link, &Verdict::Ready { pid: 7 }).unwrap();
+            }));
+        });
+        assert_eq!(told, Ok(7));
+        answering.unwrap().join().unwrap();
+    }
 }

@@ -48,6 +48,7 @@ pub use spawner::{Spawner, main as spawner_main};
 /// Longest wait for a new process to get ready.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+const NO_SPAWNER: &str = "this process can start no other one any more: restart it";
 const ENDED: &str = "the new process ended before it was ready; see the log";
 
 /// The open admin port, for whoever takes it over.
@@ -225,11 +226,10 @@ impl Estate {
     /// Has a process started and offers it everything.
     fn offer(&self) -> io::Result<UnixStream> {
         let spawner = self.spawner.as_ref();
-        let spawner = spawner.ok_or_else(|| {
-            io::Error::other("this process can start no other one any more: restart it")
-        })?;
+        let spawner = spawner.ok_or_else(|| io::Error::other(NO_SPAWNER))?;
         let (link, theirs) = UnixStream::pair()?;
-        spawner.spawn(&theirs)?;
+        let asked = spawner.spawn(&theirs);
+        asked.map_err(|error| io::Error::other(format!("{NO_SPAWNER} ({error})")))?;
         drop(theirs);
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let admin = self.admin_fd.lock().unwrap_or_else(PoisonError::into_inner);
@@ -246,7 +246,10 @@ impl Estate {
             attempt: self.attempts,
         };
         let line = serde_json::to_string(&offer).map_err(io::Error::other)?;
-        descriptors::send(&link, &line, &fds)?;
-        Ok(link)
+        match descriptors::send(&link, &line, &fds) {
+            // It has ended already. What was said before that can be read.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(link),
+            sent => sent.map(|()| link),
+        }
     }
 }

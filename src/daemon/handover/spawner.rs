@@ -13,6 +13,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::descriptors;
 use super::message::{Verdict, write};
 
@@ -68,6 +70,11 @@ impl Spawner {
 
 /// The spawner's own life: starts `program` with `arguments` as often as it is asked to.
 pub fn main(program: &PathBuf, arguments: &[OsString]) -> io::Result<()> {
+    // One to all processes of the service (`systemctl kill -s HUP`) asks the proxy, not this one.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let _caught = runtime.block_on(async { signal(SignalKind::hangup()) })?;
     let mut control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     while let Some((_, mut passed)) = descriptors::receive(&control)? {
         let Some(link) = passed.pop() else { continue };
