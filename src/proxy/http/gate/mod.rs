@@ -41,6 +41,10 @@ const STEP: usize = 4 << 10;
 /// Longest piece of data in one TLS record (RFC 8446 section 5.1).
 const RECORD: usize = 16 << 10;
 
+/// Most bytes of empty lines before a head. One line is to be ignored (RFC 9112 section 2.2); without
+/// end they would be a head that never comes and never is slow.
+const MOST_EMPTY: usize = 64;
+
 /// How a request in chunks ends, without trailers. What only looks like it makes the gate wait for
 /// no more than the time that a body has.
 const LAST_CHUNK: &[u8; 5] = b"0\r\n\r\n";
@@ -59,6 +63,8 @@ pub struct Gate<S> {
     passed: usize,
     arrivals: Arrivals,
     clock: Clock,
+    /// Bytes of empty lines before this head.
+    empty: usize,
     /// hyper has written, and not all of it has gone out.
     unflushed: bool,
     /// Wants to know when it has.
@@ -92,6 +98,7 @@ impl<S: AsyncRead> Gate<S> {
             passed: 0,
             arrivals: arrivals.clone(),
             clock: Clock::new(head_timeout),
+            empty: 0,
             unflushed: false,
             waiting: None,
             tail: [0; LAST_CHUNK.len()],
@@ -103,8 +110,13 @@ impl<S: AsyncRead> Gate<S> {
     fn look(&mut self) -> bool {
         let lines = self.buffer.iter().take_while(|byte| b"\r\n".contains(byte));
         let empty = lines.count();
-        self.buffer.advance(empty); // RFC 9112 section 2.2: empty lines before a request
+        self.buffer.advance(empty);
+        self.empty += empty;
         let (end, verdict) = match end_of_head(&self.buffer) {
+            _ if self.empty > MOST_EMPTY => (
+                0,
+                Err(Refusal::Head("too many empty lines before it".into())),
+            ),
             Some(end) if end <= MAX_HEAD => (end, judge(&self.buffer[..end])),
             None if self.buffer.len() < MAX_HEAD => return false,
             _ => (0, Err(Refusal::HeadTooLarge)),
@@ -127,6 +139,7 @@ impl<S: AsyncRead> Gate<S> {
                 return true;
             }
         }
+        self.empty = 0;
         self.arrivals.add(verdict);
         true
     }

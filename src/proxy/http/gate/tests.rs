@@ -197,6 +197,19 @@ fn half_a_head_is_refused_and_empty_lines_are_skipped() {
     assert_eq!(through(b"\r\n\r\n", 3, 5), (vec![], vec![]));
 }
 
+/// A sender that never pauses is never asked for the time.
+#[test]
+fn empty_lines_without_end_are_refused() {
+    let after = |lines: usize| {
+        let all = "\r\n".repeat(lines) + START + "\r\n" + &"\r\n".repeat(lines) + START + "\r\n";
+        through(all.as_bytes(), 7, 1000).1
+    };
+    let few = after(MOST_EMPTY / 2);
+    assert!(few.len() == 2 && few.iter().all(Result::is_ok), "{few:?}");
+    let refused = Err(Refusal::Head("too many empty lines before it".into()));
+    assert_eq!(after(MOST_EMPTY), [refused]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_head_has_its_time_from_the_answer_on() {
     let head = format!("{START}\r\n");
