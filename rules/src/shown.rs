@@ -4,6 +4,7 @@
 //! them. What is shown is printable ASCII of a bounded length: no control character, no line break,
 //! no sign that turns the direction of writing round. Nothing here decides anything.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 
@@ -34,6 +35,39 @@ pub fn printable(text: &str) -> String {
         }
     }
     shown
+}
+
+/// The text of one or more lines with nothing in it that a terminal would obey: control characters
+/// other than line break and tab, and signs that turn the direction of writing round, are written
+/// as `\u{...}`.
+pub fn inert(text: &str) -> Cow<'_, str> {
+    match text.contains(is_obeyed) {
+        false => Cow::Borrowed(text),
+        true => {
+            let mut shown = String::with_capacity(text.len() + 8);
+            for character in text.chars() {
+                match is_obeyed(character) {
+                    true => shown.extend(character.escape_unicode()),
+                    false => shown.push(character),
+                }
+            }
+            Cow::Owned(shown)
+        }
+    }
+}
+
+/// The same for one line: line breaks and tabs are written so, too.
+pub fn inert_line(text: &str) -> String {
+    let (lines, tabs) = ("\\u{a}", "\\u{9}");
+    inert(text).replace('\n', lines).replace('\t', tabs)
+}
+
+fn is_obeyed(character: char) -> bool {
+    let turns = matches!(
+        character,
+        '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}'
+    );
+    turns || (character.is_control() && !matches!(character, '\n' | '\t'))
 }
 
 /// The common name of a certificate, as it may be shown. There is no other form of it.
@@ -111,6 +145,26 @@ mod tests {
             assert_eq!(printable(text), shown);
             assert_eq!(printable(shown), shown, "once more changes nothing");
         }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_as_a_table() {
+        let table = [
+            ("plain, n\u{f6}de\n\tmore\n", "plain, n\u{f6}de\n\tmore\n"),
+            ("a\x1b[2J\x07\r\x7fb", "a\\u{1b}[2J\\u{7}\\u{d}\\u{7f}b"),
+            (
+                "\u{9b}31m\u{202e}x\u{2066}",
+                "\\u{9b}31m\\u{202e}x\\u{2066}",
+            ),
+        ];
+        for (text, shown) in table {
+            assert_eq!(inert(text), shown);
+            assert_eq!(inert(shown), shown, "once more changes nothing");
+        }
+        assert_eq!(
+            inert_line("a\nready:\ttrue\x1b"),
+            "a\\u{a}ready:\\u{9}true\\u{1b}"
+        );
     }
 
     #[test]

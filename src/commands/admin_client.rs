@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -21,6 +22,7 @@ use crate::config::AdminAddress;
 use crate::daemon::report::VERSION;
 use crate::node::sockets;
 use rules::noded::{Stranger, Trusted};
+use rules::shown::inert_line;
 
 /// Largest answer that is read, in bytes; 4096 candidates take some 4 MiB.
 const MOST: u64 = 16 << 20;
@@ -204,14 +206,21 @@ impl Answer {
         &self.text
     }
 
-    /// The document as a value. Fields that this program does not know are left out.
+    /// The document as a value, with each text in it on one line and nothing that a terminal would
+    /// obey. Fields that this program does not know are left out.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_str(&self.text).map_err(|why| self.misunderstood(why))
+        self.parsed().map_err(|why| self.misunderstood(why))
+    }
+
+    fn parsed<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        let mut value = serde_json::from_str(&self.text)?;
+        defuse(&mut value);
+        serde_json::from_value(value)
     }
 
     fn misunderstood(&self, why: serde_json::Error) -> Error {
         let admin = self.admin.clone();
-        match serde_json::from_str::<Known>(&self.text) {
+        match self.parsed::<Known>() {
             Ok(known) if known.tls_library.is_some() || known.client_ca_list.is_some() => {
                 let theirs = known.version.filter(|version| !version.is_empty());
                 let theirs = theirs.unwrap_or_else(|| "unknown".into());
@@ -219,6 +228,23 @@ impl Answer {
             }
             _ => Error::NotAProxy { admin },
         }
+    }
+}
+
+fn defuse(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = inert_line(text),
+        Value::Array(all) => all.iter_mut().for_each(defuse),
+        Value::Object(all) => {
+            *all = std::mem::take(all)
+                .into_iter()
+                .map(|(key, mut value)| {
+                    defuse(&mut value);
+                    (inert_line(&key), value)
+                })
+                .collect();
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -263,6 +289,17 @@ mod tests {
         }
         let unnamed = read(r#"{"client_ca_list": {}}"#).unwrap_err();
         assert!(unnamed.contains("version unknown"), "{unnamed}");
+    }
+
+    /// Whoever took the proxy over answers root's commands.
+    #[test]
+    fn nothing_in_an_answer_is_obeyed() {
+        let evil = r#"{"version": "9\u001b[2J\n", "tls_library": "x", "host": "n1\u001b]0;x\u0007\nready: true"}"#;
+        let host = read(evil).unwrap().host;
+        assert_eq!(host, "n1\\u{1b}]0;x\\u{7}\\u{a}ready: true");
+        let odd = evil.replace("host", "host\\u001b");
+        let told = read(&odd).unwrap_err();
+        assert!(told.contains("version 9\\u{1b}[2J\\u{a},"), "{told}");
     }
 
     #[test]

@@ -1,31 +1,35 @@
-//! How commands print. When the reader of standard output leaves (`noded-proxy status | head -1`),
+//! How commands print. A terminal obeys nothing in a text that somebody else chose. When the reader of standard output leaves (`noded-proxy status | head -1`),
 //! the program ends quietly; when output is lost otherwise, it says so and ends with status 1. Nothing here
 //! ever panics.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
 
+use rules::shown::inert;
+
 /// As a shell reports a program that SIGPIPE has ended: 128 and 13.
 const READER_LEFT: i32 = 141;
 
 /// Prints to standard output.
 pub(crate) fn print(what: Arguments<'_>) {
-    after(io::stdout().lock().write_fmt(what));
+    let text = what.to_string();
+    after(io::stdout().lock().write_all(inert(&text).as_bytes()));
 }
 
 /// Prints a line to standard output.
 pub(crate) fn line(what: Arguments<'_>) {
-    after(writeln!(io::stdout().lock(), "{what}"));
+    print(format_args!("{what}\n"));
 }
 
-/// Prints bytes to standard output.
+/// Prints bytes to standard output as they are.
 pub(crate) fn bytes(what: &[u8]) {
     after(io::stdout().lock().write_all(what));
 }
 
 /// Prints a line to standard error. If nobody reads it, it is lost.
 pub(crate) fn error_line(what: Arguments<'_>) {
-    let _ = writeln!(io::stderr().lock(), "{what}");
+    let text = format!("{what}\n");
+    let _ = io::stderr().lock().write_all(inert(&text).as_bytes());
 }
 
 #[allow(

@@ -8,6 +8,7 @@ use crate::commands::cli::ReloadArgs;
 use crate::commands::exit;
 use crate::config::Config;
 use crate::daemon::handover::ask_for_handover;
+use rules::shown::inert_line;
 
 /// Exit status 0 when a new process serves, 1 when the old one goes on, 64 wrong configuration.
 pub fn main(args: &ReloadArgs) -> ExitCode {
@@ -20,6 +21,6 @@ pub fn main(args: &ReloadArgs) -> ExitCode {
             out!("process {pid} serves\n");
             ExitCode::SUCCESS
         }
-        Err(why) => exit::failure(why),
+        Err(why) => exit::failure(inert_line(&why)),
     }
 }

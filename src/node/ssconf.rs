@@ -30,6 +30,9 @@ pub(crate) const TAGS: &str = "ssconf_cluster_tags";
 /// Name of the cluster.
 pub(crate) const CLUSTER: &str = "ssconf_cluster_name";
 
+/// Longest name, in bytes: that of a host (RFC 1035 section 2.3.4).
+const MOST_NAME: usize = 255;
+
 /// The files' names in the ssconf directory.
 pub(crate) const FILES: [&str; 6] = [CANDIDATES, NODES, MASTER, MASTER_IP, TAGS, CLUSTER];
 
@@ -138,17 +141,26 @@ fn addresses(text: &str) -> Result<HashSet<IpAddr>, Flaw> {
 fn node_addresses(text: &str) -> Result<HashMap<String, IpAddr>, Flaw> {
     lines(text)
         .map(|(at, line)| match line.split_once(' ') {
-            Some((name, rest)) => Ok((name.to_owned(), address(at, rest.trim())?)),
+            Some((name, rest)) => Ok((name_at(at, name)?.to_owned(), address(at, rest.trim())?)),
             None => Err(Flaw::at_line(at, "not NAME ADDRESS")),
         })
         .collect()
+}
+
+/// A host's name. Logs and terminals show it.
+fn name_at(at: usize, text: &str) -> Result<&str, Flaw> {
+    let is_name =
+        (1..=MOST_NAME).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    is_name
+        .then_some(text)
+        .ok_or_else(|| Flaw::at_line(at, "not a name"))
 }
 
 fn one_name(text: &str) -> Result<Option<Arc<str>>, Flaw> {
     let mut lines = lines(text);
     match (lines.next(), lines.next()) {
         (None, _) => Ok(None),
-        (Some((_, name)), None) if !name.contains(char::is_whitespace) => Ok(Some(name.into())),
+        (Some((at, name)), None) => Ok(Some(name_at(at, name)?.into())),
         _ => Err(Flaw::malformed("not one name")),
     }
 }
@@ -225,6 +237,15 @@ mod tests {
         let mut ssconf = Ssconf::default();
         ssconf.read(dir.path(), |_| false);
         assert_eq!(*ssconf.announced, ["node2.example.com".into()].into());
+    }
+
+    #[test]
+    fn a_name_has_nothing_that_a_terminal_obeys() {
+        for name in ["node1 node2", "node1\x1b[2J", "n\u{f6}de", &"n".repeat(256)] {
+            let mut ssconf = Ssconf::default();
+            assert!(ssconf.take(MASTER, &format!("{name}\n")).is_err(), "{name}");
+            assert!(ssconf.take(NODES, &format!("{name} 192.0.2.1\n")).is_err());
+        }
     }
 
     #[test]

@@ -113,7 +113,7 @@ pub fn follow(
 /// The successors that the tags of the cluster announce.
 pub fn announced<'a>(tags: impl Iterator<Item = &'a str>) -> BTreeSet<Box<str>> {
     tags.filter_map(|tag| tag.strip_prefix(TAG))
-        .filter(|name| !name.is_empty())
+        .filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()))
         .map(Into::into)
         .collect()
 }

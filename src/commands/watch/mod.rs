@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::admin_client::{self, Error};
+use super::output;
 use crate::config::Config;
 use crate::daemon::report::Report;
 use crate::trust::now;
@@ -36,11 +37,12 @@ pub(super) fn main(config: &Config) -> ExitCode {
             // It may be about to come back: a restart is what one watches.
             Err(error) => format!("{}\n", paint.bad(&error.to_string())),
         };
-        match terminal {
+        let screen = match terminal {
             // From the top left, each line to its end, and all below it.
-            true => out!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")),
-            false => out!("{text}\n"),
-        }
+            true => format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")),
+            false => format!("{text}\n"),
+        };
+        output::bytes(screen.as_bytes()); // nothing in the report is obeyed: see `Answer::read`
         std::thread::sleep(EVERY);
     }
 }
