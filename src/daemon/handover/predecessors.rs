@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::message::{DRAIN, Holds};
+use super::message::{DRAIN, Holds, SUPERSEDED};
 use crate::proxy::upstream::{NodedStream, Slots};
 
 /// One of them.
@@ -101,9 +101,18 @@ impl Predecessors {
 
     /// This process is stopped, and so are they.
     pub(in crate::daemon) fn drain(&self) {
+        self.say(DRAIN);
+    }
+
+    /// A successor judges by other rules than they.
+    pub(super) fn supersede(&self) {
+        self.say(SUPERSEDED);
+    }
+
+    fn say(&self, word: u8) {
         for (pid, link) in self.links() {
-            if let Err(error) = (&*link).write_all(&[DRAIN]) {
-                warn!(pid, %error, "a replaced process cannot be told to drain");
+            if let Err(error) = (&*link).write_all(&[word]) {
+                warn!(pid, %error, word, "a replaced process cannot be told");
             }
         }
     }
