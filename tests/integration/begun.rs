@@ -6,10 +6,10 @@ use std::net::TcpStream;
 use openssl::ssl::SslStream;
 
 use crate::support::client::{Tls, admitted, connect, read_response, request, send};
-use crate::support::handing::reloaded;
+use crate::support::handing::{predecessors, reloaded, wait_kept};
 use crate::support::pki::Identity;
 use crate::support::stage::{Stage, assert_refusal};
-use crate::support::stub::StubNoded;
+use crate::support::stub::{Call, StubNoded, reply_head};
 
 /// Sends all of a request but the last byte, which is returned.
 fn begin(stage: &Stage, client: &Identity) -> (SslStream<TcpStream>, String) {
@@ -81,4 +81,31 @@ fn a_request_that_waits_in_the_old_process_is_bound_too() {
     stage.stub.release_all();
     assert_eq!(read_response(&mut runs).status, 200);
     assert_eq!(stage.stub.accepted(), 1);
+}
+
+#[test]
+fn a_request_that_is_not_whole_in_time_keeps_no_slot() {
+    let stage = Stage::configured(StubNoded::usual(), "drain_timeout = '1s'");
+    let (mut slow, _) = begin(&stage, &stage.client);
+    reloaded(&stage.proxy);
+    assert_eq!(predecessors(&stage.proxy), 1.0);
+    assert_call_again(&mut slow);
+    assert_eq!(stage.stub.accepted(), 0);
+}
+
+#[test]
+fn a_client_that_reads_slowly_keeps_no_slot() {
+    let long = 8 << 20;
+    let answer = move |call: &mut Call| {
+        call.write(reply_head(long).as_bytes());
+        let _ = call.try_write(&vec![b' '; long as usize]);
+    };
+    let stage = Stage::configured(StubNoded::start(answer), "drain_timeout = '1s'");
+    let mut slow = stage.connect();
+    send(&mut slow, request("version", "[1]"));
+    stage.stub.wait_seen(1);
+    reloaded(&stage.proxy);
+    wait_kept(&stage.proxy, 0);
+    assert_eq!(predecessors(&stage.proxy), 1.0);
+    assert_eq!(read_response(&mut slow).body.len() as u64, long);
 }
