@@ -15,6 +15,7 @@
 //!   noded      whose sockets noded's may be
 //!   guard      does the guard of noded's port hold, by what it says of itself?
 //!   policy     which procedures an admitted candidate may call, and with which arguments
+//!   succession may a process that was replaced pass on what it has begun?
 //!   verify     what is wrong with a node, by what was read of it
 //!   shown      texts of strangers, cut and escaped: names of certificates
 //!   names      closed lists with names: what labels and other words for programs are made of
@@ -33,6 +34,7 @@ pub mod noded;
 pub mod policy;
 pub mod procedures;
 pub mod shown;
+pub mod succession;
 pub mod verify;
 
 pub use names::Named;

@@ -46,7 +46,8 @@ pub struct Config {
     pub candidate_bundle: Option<PathBuf>,
     /// Where the last good map and learned certificates are kept.
     pub state_dir: PathBuf,
-    /// How long running RPCs may go on after SIGTERM.
+    /// How long running RPCs may go on after SIGTERM, and requests may need to reach noded after a
+    /// reload.
     #[serde(deserialize_with = "duration")]
     pub drain_timeout: Duration,
     /// Landlock and `no_new_privs` for this process.

@@ -14,6 +14,7 @@ use crate::proxy::upstream::GuardWatch;
 use crate::tls::Profile;
 use crate::trust::{Paths, ReloadSettings, Sources};
 use rules::authz::Policy;
+use rules::succession::InForce;
 
 impl Config {
     /// The access rule's settings.
@@ -22,6 +23,18 @@ impl Config {
             reject_expired: self.admission.reject_expired,
             bind_peer: self.admission.bind_peer,
             mode: self.admission.mode,
+        }
+    }
+
+    /// All that decides who may call what, for a process that this one replaces.
+    pub fn in_force(&self) -> InForce {
+        let files = [&self.map_path(), &self.server_pem, &self.ssconf_dir];
+        InForce {
+            access: self.access(),
+            bootstrap: self.admission.bootstrap,
+            policy: self.policy.clone(),
+            legacy: self.tls.legacy,
+            files: files.map(|path| path.display().to_string()).into(),
         }
     }
 

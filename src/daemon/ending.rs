@@ -38,8 +38,8 @@ pub(super) async fn drain(
     }
 }
 
-/// What a process does that was replaced: it finishes what it has, however long that takes, unless
-/// it is stopped, by a signal or with its successor.
+/// What a process does that was replaced: it finishes what noded has, however long that takes, unless
+/// it is stopped, by a signal or with its successor. What noded has not got has the drain timeout.
 pub(super) async fn finish(
     shared: &Shared,
     retired: Retired,
@@ -49,12 +49,16 @@ pub(super) async fn finish(
     shared.tasks.close();
     let settling = async {
         let slots = shared.upstream.slots();
+        let begun = Instant::now();
         // When each task that is left has a slot, no request can come. A warm connection has none.
         let requests = || {
             let load = slots.load();
             load.in_use - load.warm
         };
-        while shared.tasks.len() > requests() {
+        while shared.tasks.len() > requests() && !shared.superseded.is_cancelled() {
+            if begun.elapsed() >= limit {
+                shared.superseded.cancel(); // the next process is called again
+            }
             tokio::time::sleep(SETTLING).await;
         }
         slots.settle();

@@ -128,6 +128,7 @@ pub(super) fn share(
         settings,
         drain,
         stopped: CancellationToken::new(),
+        superseded: CancellationToken::new(),
         tasks,
         refusals: Refusals::default(),
         reloads,

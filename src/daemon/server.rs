@@ -146,6 +146,8 @@ impl Server {
             admin_fd: AdminFd::default(),
             predecessors: Predecessors::new(alive, Arc::clone(&slots)),
             slots,
+            superseded: shared.superseded.clone(),
+            in_force: config.in_force(),
             attempts: 0,
             state_dir: config.state_dir.clone(),
             reloads: reloads.clone(),
@@ -169,7 +171,7 @@ impl Server {
     /// Waits until the process before this one lets it serve.
     fn take_over(&mut self, heir: Heir) -> io::Result<()> {
         let (attempts, slots) = (heir.attempts(), Arc::clone(&self.estate.slots));
-        self.estate.predecessors = Predecessors::new(heir.take_over()?, slots);
+        self.estate.predecessors = Predecessors::new(heir.take_over(&self.estate.in_force)?, slots);
         self.estate.attempts = attempts;
         self.reloads.own_state();
         self.admin.set_handovers(attempts, None);

@@ -40,6 +40,9 @@ pub struct Shared {
     pub drain: CancellationToken,
     /// Cancelled when the proxy drains: not even a first request is waited for.
     pub stopped: CancellationToken,
+    /// Cancelled in a process that was replaced, when what noded has not got yet is no longer this
+    /// process's to pass.
+    pub superseded: CancellationToken,
     /// Connections, and exchanges with noded: what a drain waits for.
     pub tasks: TaskTracker,
     /// The last refusals.

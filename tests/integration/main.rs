@@ -8,6 +8,7 @@
 //! | `access` | who is admitted as time goes by: bootstrap phase, latch, restart |
 //! | `demotion` | a candidate that is demoted, whatever it is doing at that moment |
 //! | `session` | what TLS never does here: resume, renegotiate, HTTP/2, old versions |
+//! | `begun` | requests that the old process has begun when a new one takes over |
 //! | `handover` | a fresh process takes over, and the old one finishes what it has |
 //! | `crash` | the main process is killed while processes that it replaced serve |
 //! | `hook` | what a node says to `gnt-cluster verify` |
@@ -51,6 +52,7 @@
 mod access;
 mod admin;
 mod admin_socket;
+mod begun;
 mod check;
 mod cli;
 mod crash;

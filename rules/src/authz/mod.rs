@@ -18,7 +18,7 @@ pub use place::Master;
 use place::{Cluster, Misfit, misfit};
 
 /// What the administrator decided beyond the candidate map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Policy {
     /// Refuse certificates outside their validity. Off by default: noded does not look at the dates
     /// either, and the renewal of an expired certificate needs RPC.
@@ -46,7 +46,7 @@ named! {
 
 /// Whether the peer's address must be that of a master candidate, and the one its certificate
 /// names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BindPeer {
     /// The address does not matter.

@@ -10,7 +10,7 @@ mod targets;
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::arguments::Value;
 use crate::master::Role;
@@ -21,7 +21,7 @@ use crate::serde_by_name;
 pub use rule::Rule;
 
 /// Section `[policy]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
     /// Procedures that nobody may call.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::targets;
 use super::{Arguments, Call};
@@ -153,6 +153,12 @@ impl fmt::Display for Rule {
                 write!(f, "\"{except}{}\"", class.map_or("", |(name, _)| name))
             }
         }
+    }
+}
+
+impl Serialize for Rule {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
     }
 }
 

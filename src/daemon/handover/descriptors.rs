@@ -14,7 +14,7 @@ use rustix::net::{
 /// Most descriptors in a message.
 const MOST: usize = 64;
 /// Longest line.
-const LONGEST: u64 = 64 << 10;
+const LONGEST: u64 = 1 << 20;
 
 /// Sends a line, and descriptors with its first byte.
 pub(super) fn send(socket: &UnixStream, line: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {

@@ -140,7 +140,7 @@ fn ask(path: &Path, link: UnixStream) -> Option<Predecessor> {
     let told = link.set_read_timeout(Some(ANSWERS));
     match told.and_then(|()| read::<Holds>(&link)) {
         Ok(Some(holds)) => {
-            let Holds { pid, slots } = holds;
+            let Holds { pid, slots, .. } = holds;
             info!(
                 pid,
                 slots, "found a process that was replaced and still serves"
@@ -175,7 +175,7 @@ fn ask_again(state_dir: &Path, mut pause: impl FnMut()) -> Result<u32, String> {
         };
         let told = link.set_read_timeout(Some(VERDICT));
         match told.and_then(|()| read(&link)) {
-            Ok(Some(Verdict::Ready { pid })) => return Ok(pid),
+            Ok(Some(Verdict::Ready { pid, .. })) => return Ok(pid),
             Ok(Some(Verdict::Failed(why))) => return Err(format!("nothing has changed: {why}")),
             Err(error) if error.kind() != io::ErrorKind::ConnectionReset => {
                 return Err(format!("no verdict came: {error}"));
@@ -204,7 +204,8 @@ mod tests {
             let listener = bind();
             answering = Some(std::thread::spawn(move || {
                 let (link, _) = listener.accept().unwrap();
-                write(&link, &Verdict::Ready { pid: 7 }).unwrap();
+                let rules = None;
+                write(&link, &Verdict::Ready { pid: 7, rules }).unwrap();
             }));
         });
         assert_eq!(told, Ok(7));

@@ -9,9 +9,10 @@ use std::os::unix::net::UnixStream;
 
 use rustix::stdio::dup2_stdin;
 
-use super::message::{Offer, TakeOver, Verdict, read, write};
+use super::message::{Offer, TakeOver, Verdict, read, told, write};
 use super::predecessors::Predecessor;
 use super::spawner::SUCCESSOR;
+use rules::succession::InForce;
 
 /// What a successor was given.
 #[derive(Debug)]
@@ -70,11 +71,12 @@ impl Heir {
         }
     }
 
-    /// Says that this process can serve, and waits until it may. What it was given is either in use
-    /// by now, or closed with this.
-    pub(in crate::daemon) fn take_over(self) -> io::Result<Vec<Predecessor>> {
+    /// Says that this process can serve, by these rules, and waits until it may. What it was given is
+    /// either in use by now, or closed with this.
+    pub(in crate::daemon) fn take_over(self, by: &InForce) -> io::Result<Vec<Predecessor>> {
         let pid = std::process::id();
-        write(&self.link, &Verdict::Ready { pid })?;
+        let rules = told(by);
+        write(&self.link, &Verdict::Ready { pid, rules })?;
         let take_over: TakeOver = read(&self.link)?.ok_or_else(gone)?;
         let first = self.offer.listeners + usize::from(self.offer.admin.is_some());
         let links = self.sockets.into_iter().skip(first).map(UnixStream::from);

@@ -1,6 +1,6 @@
 //! What the two processes tell each other: one JSON document a line, each once, in this order:
 //! [`Offer`], [`Verdict`], [`TakeOver`]. After that the old one sends a byte for each slot that it
-//! is done with, and the new one may send [`DRAIN`]. No message ever
+//! is done with, and the new one may send [`GIVEN`], [`SUPERSEDED`] and [`DRAIN`]. No message ever
 //! has a key or a request in it.
 
 use std::io;
@@ -11,11 +11,17 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::descriptors;
+use rules::succession::InForce;
 
 /// The old process is done with a slot.
 pub(super) const SLOT: u8 = b's';
 /// The new process is stopped: the old one has the drain timeout from now on.
 pub(super) const DRAIN: u8 = b'd';
+
+/// A slot for the old process, which has none for a request that waits or may come.
+pub(super) const GIVEN: u8 = b'g';
+/// Another main process judges by other rules: what noded has not got yet is not passed any more.
+pub(super) const SUPERSEDED: u8 = b'r';
 
 /// From the old process, with the descriptors: public sockets, admin socket, links to its own
 /// predecessors. Fields may be added: the two may be of different versions.
@@ -42,6 +48,9 @@ pub(super) enum Verdict {
     Ready {
         /// Its process ID.
         pid: u32,
+        /// The rules that it judges by, as [`InForce`] of its version has them.
+        #[serde(default)]
+        rules: Option<serde_json::Value>,
     },
     /// It cannot, and ends.
     Failed(String),
@@ -61,6 +70,14 @@ pub struct Holds {
     pub pid: u32,
     /// Connections to noded that it may still use; about as many RPCs run there.
     pub slots: usize,
+    /// It has none for a request that waits there, or may come.
+    #[serde(default)]
+    pub lacks_slot: bool,
+}
+
+/// Rules in the form in which they are told.
+pub(super) fn told(rules: &InForce) -> Option<serde_json::Value> {
+    serde_json::to_value(rules).ok()
 }
 
 pub(super) fn write(link: &UnixStream, message: &impl Serialize) -> io::Result<()> {

@@ -3,7 +3,8 @@
 //! ```text
 //! proxy   SIGHUP -> spawner: start a successor -> Offer, with the sockets -> waits
 //! new     reads configuration and files, enters its own sandbox -> Ready, or why not -> waits
-//! proxy   systemd: MAINPID=new -> TakeOver, with what it still holds -> accepts no more
+//! proxy   systemd: MAINPID=new -> TakeOver, with what it still holds -> accepts no more; passes
+//!         nothing more to noded, either, if the new one judges by other rules
 //! new     accepts; gets a byte for each slot that the old one is done with; its end gives the rest
 //! ```
 //!
@@ -28,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::daemon::systemd;
@@ -35,7 +37,8 @@ use crate::proxy::listener::Opened;
 use crate::proxy::upstream::{NodedStream, Slots};
 use crate::trust::Reloads;
 use door::{Door, knock};
-use message::{Offer, TakeOver, Verdict, read, write};
+use message::{Offer, TakeOver, Verdict, read, told, write};
+use rules::succession::{InForce, may_pass};
 
 pub use door::ask_for_handover;
 pub(in crate::daemon) use door::left_behind;
@@ -64,6 +67,10 @@ pub(in crate::daemon) struct Estate {
     pub(in crate::daemon) admin: SocketAddr,
     pub(in crate::daemon) admin_fd: AdminFd,
     pub(in crate::daemon) slots: Arc<Slots<NodedStream>>,
+    /// Cancelled when this process may pass nothing more to noded.
+    pub(in crate::daemon) superseded: CancellationToken,
+    /// The rules that this process judges by.
+    pub(in crate::daemon) in_force: InForce,
     pub(in crate::daemon) predecessors: Arc<Predecessors>,
     /// Handovers that were tried.
     pub(in crate::daemon) attempts: u64,
@@ -78,6 +85,14 @@ pub(in crate::daemon) struct Doors {
     control: Option<Door>,
     /// Open after a successor ended at the last moment: it may have been the main process.
     disputed: Option<Door>,
+}
+
+/// A successor that can serve.
+struct Ready {
+    link: UnixStream,
+    pid: u32,
+    /// By the rules of this process.
+    judges_alike: bool,
 }
 
 /// Another process is to serve.
@@ -96,7 +111,7 @@ impl Asked {
     /// Says how it went.
     pub(in crate::daemon) fn tell(&self, handed: Result<u32, &str>) {
         let verdict = match handed {
-            Ok(pid) => Verdict::Ready { pid },
+            Ok(pid) => Verdict::Ready { pid, rules: None },
             Err(why) => Verdict::Failed(why.into()),
         };
         let _ = write(&self.0, &verdict); // nobody waits for it any more
@@ -128,7 +143,7 @@ impl Estate {
         tokio::select! {
             asked = knock(self.doors.control.as_ref()) => Wish::Reload(Asked(asked)),
             link = knock(self.doors.disputed.as_ref()) => match self.doors.disputed.take() {
-                Some(door) => Wish::Main(Retired::found(link, Arc::clone(&self.slots), door)),
+                Some(door) => Wish::Main(Retired::found(link, self.remains(), door)),
                 None => std::future::pending().await, // it was there a moment ago
             },
         }
@@ -161,7 +176,7 @@ impl Estate {
     /// Gives everything to a successor that is ready.
     async fn retire(
         &mut self,
-        (link, pid): (UnixStream, u32),
+        ready: Ready,
         listening: &mut JoinSet<()>,
     ) -> Result<Retired, String> {
         listening.shutdown().await; // what they say from now on is read by the successor
@@ -172,7 +187,8 @@ impl Estate {
             warn!(%error, "this process is not found again if the new one crashes");
         });
         let mut predecessors = self.predecessors.list();
-        let (retired, holds) = Retired::new((link, pid), Arc::clone(&self.slots));
+        let pid = ready.pid;
+        let (retired, holds) = Retired::new((ready.link, pid), self.remains());
         predecessors.push(holds);
         systemd::replaced_by(pid);
         if let Err(error) = retired.tell(&TakeOver { predecessors }) {
@@ -184,8 +200,17 @@ impl Estate {
             *listening = self.listen();
             return Err(format!("the new process ended when it was ready: {error}"));
         }
+        if !ready.judges_alike {
+            self.superseded.cancel();
+            self.predecessors.supersede();
+        }
         self.let_go();
         Ok(retired.with(door.ok()))
+    }
+
+    /// What is left to a process that is replaced.
+    fn remains(&self) -> (Arc<Slots<NodedStream>>, CancellationToken) {
+        (Arc::clone(&self.slots), self.superseded.clone())
     }
 
     /// Another main process is there already: gives it what it has not got yet.
@@ -201,7 +226,7 @@ impl Estate {
         self.predecessors.leave();
     }
 
-    async fn try_start(&self) -> Result<(UnixStream, u32), String> {
+    async fn try_start(&self) -> Result<Ready, String> {
         let link = self.offer().map_err(|error| error.to_string())?;
         let asked = move || {
             link.set_read_timeout(Some(PATIENCE))?;
@@ -209,7 +234,15 @@ impl Estate {
         };
         let answer = tokio::task::spawn_blocking(asked).await;
         match answer.map_err(io::Error::other).and_then(|answer| answer) {
-            Ok((Some(Verdict::Ready { pid }), link)) => Ok((link, pid)),
+            Ok((Some(Verdict::Ready { pid, rules }), link)) => {
+                let own = told(&self.in_force);
+                let judges_alike = own.is_some_and(|own| may_pass(&own, rules.as_ref()));
+                Ok(Ready {
+                    link,
+                    pid,
+                    judges_alike,
+                })
+            }
             Ok((Some(Verdict::Failed(why)), _)) => Err(why),
             Ok((None, _)) => Err(ENDED.into()),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(ENDED.into()),

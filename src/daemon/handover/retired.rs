@@ -8,10 +8,11 @@ use std::sync::Arc;
 use rustix::net::sockopt::socket_peercred;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::door::{Door, knock};
-use super::message::{DRAIN, Holds, SLOT, TakeOver, write};
+use super::message::{DRAIN, GIVEN, Holds, SLOT, SUPERSEDED, TakeOver, write};
 use crate::proxy::upstream::{NodedStream, Slots};
 
 /// The link to its successor, and the slots that it passes on.
@@ -21,6 +22,7 @@ pub(in crate::daemon) struct Retired {
     link: UnixStream,
     freed: UnboundedReceiver<usize>,
     slots: Arc<Slots<NodedStream>>,
+    superseded: CancellationToken,
     door: Option<Door>,
 }
 
@@ -36,26 +38,38 @@ impl Retired {
     /// From now on the slots that get free go over this link. And how many are kept.
     pub(super) fn new(
         (link, successor): (UnixStream, u32),
-        slots: Arc<Slots<NodedStream>>,
+        (slots, superseded): (Arc<Slots<NodedStream>>, CancellationToken),
     ) -> (Self, Holds) {
         let (passes_on, freed) = unbounded_channel();
-        let kept = slots.retire(passes_on);
+        let (kept, lacks_slot) = slots.retire(passes_on);
         let retired = Self {
             successor,
             link,
             freed,
             slots,
+            superseded,
             door: None,
         };
         let pid = std::process::id();
-        (retired, Holds { pid, slots: kept })
+        let holds = Holds {
+            pid,
+            slots: kept,
+            lacks_slot,
+        };
+        (retired, holds)
     }
 
-    /// The same, by a main process that has found this one.
-    pub(super) fn found(link: UnixStream, slots: Arc<Slots<NodedStream>>, door: Door) -> Self {
+    /// The same, by a main process that has found this one. By which rules that one judges is not
+    /// known.
+    pub(super) fn found(
+        link: UnixStream,
+        (slots, superseded): (Arc<Slots<NodedStream>>, CancellationToken),
+        door: Door,
+    ) -> Self {
+        superseded.cancel();
         let peer = socket_peercred(&link);
         let pid = peer.map_or(0, |peer| peer.pid.as_raw_nonzero().get().unsigned_abs());
-        let (retired, holds) = Self::new((link, pid), slots);
+        let (retired, holds) = Self::new((link, pid), (slots, superseded));
         let _ = write(&retired.link, &holds); // if it has crashed, there will be another one
         retired.with(Some(door))
     }
@@ -81,7 +95,7 @@ impl Retired {
         while let End::Crashed = self.serve().await {
             let link = knock(self.door.as_ref()).await;
             let Some(door) = self.door else { return };
-            self = Self::found(link, self.slots, door);
+            self = Self::found(link, (self.slots, self.superseded), door);
             let pid = self.successor;
             info!(
                 pid,
@@ -107,6 +121,8 @@ impl Retired {
                 }
                 read = from.read(&mut word) => match read {
                     Ok(1) if word[0] == DRAIN => return End::Stopped,
+                    Ok(1) if word[0] == GIVEN => self.slots.is_given_one(),
+                    Ok(1) if word[0] == SUPERSEDED => self.superseded.cancel(),
                     Ok(1) => {}
                     Ok(_) | Err(_) => return End::Crashed,
                 },

@@ -114,25 +114,29 @@ impl Record {
         })
     }
 
-    /// May the peer command noded by the map of this moment?
-    fn authorise(&self) -> Result<Permit, Refusal> {
+    /// May the peer command noded by the map of this moment, and through this process?
+    fn authorise(&self) -> Result<Permit, Refused> {
+        if self.shared.superseded.is_cancelled() {
+            return Err(Refused::Upstream(Error::Superseded));
+        }
         let authorised = self.shared.store.authorise(&self.client.peer);
-        authorised.map_err(Refusal::Denied)
+        Ok(authorised.map_err(Refusal::Denied)?)
     }
 
-    /// Does `work`, but no longer than the peer is admitted.
+    /// Does `work`, but no longer than the peer is admitted and this process may pass its request.
     async fn while_admitted<T>(
         &self,
         step: Terminated,
         work: impl Future<Output = T>,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, Refused> {
         tokio::select! {
             biased;
             done = work => Ok(done),
             denied = self.denied() => {
                 self.shared.metrics.terminated.of(denied, step).inc();
-                Err(Refusal::Denied(denied))
+                Err(Refusal::Denied(denied).into())
             }
+            () = self.shared.superseded.cancelled() => Err(Refused::Upstream(Error::Superseded)),
         }
     }
 
@@ -190,10 +194,15 @@ impl Record {
         let (shared, begun) = (Arc::clone(&self.shared), Instant::now());
         let (peer, procedure) = (self.client.peer.digest, self.procedure.clone());
         let (store, client) = (Arc::clone(&shared.store), Arc::clone(&self.client));
+        let superseded = shared.superseded.clone();
         let may_go = move || {
             let permit = store.authorise(&client.peer);
-            let role = |permit| store.current().role(&permit, &client.peer);
-            permit.is_ok_and(|permit| judged.is_none_or(|judged| judged == role(permit)))
+            let role = |permit: &Permit| store.current().role(permit, &client.peer);
+            match permit {
+                _ if superseded.is_cancelled() => Err(Error::Superseded),
+                Ok(permit) if judged.is_none_or(|judged| judged == role(&permit)) => Ok(()),
+                _ => Err(Error::Withdrawn),
+            }
         };
         let answered = move |result| self.answered(result, begun);
         let what = (peer, &*procedure, body);
@@ -219,7 +228,7 @@ impl Record {
     /// The response to a call that failed.
     fn fail(mut self, error: &Error) -> Response<ReplyBody> {
         self.reason = Some(error.name());
-        self.refused = *error == Error::Withdrawn;
+        self.refused = matches!(error, Error::Withdrawn | Error::Superseded);
         let why = self.shared.upstream.describe(error);
         self.explain(error.status(), why)
     }

@@ -73,6 +73,9 @@ pub enum Error {
     /// The caller left the candidate map, or its role changed, while there was no connection yet.
     #[error("was not asked: the caller has left the candidate map, or is in another role now")]
     Withdrawn,
+    /// This process was replaced, and noded has nothing of the request yet.
+    #[error("was not asked: a new process of the proxy serves since: call again")]
+    Superseded,
     /// Our own fault.
     #[error("internal error: {0}")]
     Internal(String),
@@ -94,6 +97,7 @@ named!(Error {
     CutReply(String::new()) = "cut_reply",
     BadReply(String::new()) = "bad_reply",
     Withdrawn = "withdrawn",
+    Superseded = "superseded",
     Internal(String::new()) = "internal",
 });
 
@@ -114,7 +118,9 @@ impl Error {
     /// The HTTP status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::QueueFull { .. } | Self::QueueTimeout { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::QueueFull { .. } | Self::QueueTimeout { .. } | Self::Superseded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Connect(..) | Self::Tls(..) | Self::Send(_) => StatusCode::BAD_GATEWAY,
             Self::Impersonated(_) | Self::OwnerUnknown(_) => StatusCode::BAD_GATEWAY,
             Self::SpeaksTls => StatusCode::BAD_GATEWAY,

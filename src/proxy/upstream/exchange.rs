@@ -53,7 +53,7 @@ pub(super) struct Call {
     /// Whose memory the reply takes.
     pub(super) peer: Digest,
     /// Whether it may still be sent, asked when there is a connection for it.
-    pub(super) may_go: Box<dyn Fn() -> bool + Send>,
+    pub(super) may_go: Box<dyn Fn() -> Result<(), Error> + Send>,
     /// [`AGENT`] or [`PROBE_AGENT`].
     pub(super) agent: &'static str,
 }
@@ -113,8 +113,10 @@ pub(super) async fn exchange(
         None => noded.connect().await,
     };
     let progress = match connected {
-        Ok(_) if !(call.may_go)() => Err(Error::Withdrawn),
-        Ok(stream) => ask(&noded, stream, call).await,
+        Ok(stream) => match (call.may_go)() {
+            Ok(()) => ask(&noded, stream, call).await,
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
     let progress = match progress {

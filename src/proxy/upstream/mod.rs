@@ -133,7 +133,7 @@ impl Upstream {
     ) -> impl Future<Output = T> + use<T, MayGo, Then>
     where
         T: Send + 'static,
-        MayGo: Fn() -> bool + Send + 'static,
+        MayGo: Fn() -> Result<(), Error> + Send + 'static,
         Then: FnOnce(Result<Reply, Error>) -> T + Send + 'static,
     {
         let call = Call {
