@@ -9,6 +9,7 @@
 //! | `demotion` | a candidate that is demoted, whatever it is doing at that moment |
 //! | `session` | what TLS never does here: resume, renegotiate, HTTP/2, old versions |
 //! | `handover` | a fresh process takes over, and the old one finishes what it has |
+//! | `bequest` | what a process knows passes to the one that replaces it |
 //! | `crash` | the main process is killed while processes that it replaced serve |
 //! | `hook` | what a node says to `gnt-cluster verify` |
 //! | `identity` | certificates: the client CA list, learning, renewal, audit mode, `bind_peer` |
@@ -51,6 +52,7 @@
 mod access;
 mod admin;
 mod admin_socket;
+mod bequest;
 mod check;
 mod cli;
 mod crash;

@@ -1,7 +1,6 @@
 //! What the two processes tell each other: one JSON document a line, each once, in this order:
 //! [`Offer`], [`Verdict`], [`TakeOver`]. After that the old one sends a byte for each slot that it
-//! is done with, and the new one may send [`DRAIN`]. No message ever
-//! has a key or a request in it.
+//! is done with, and the new one may send [`DRAIN`]. No message ever has a key or a request in it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +17,7 @@ pub(super) const SLOT: u8 = b's';
 pub(super) const DRAIN: u8 = b'd';
 
 /// From the old process, with the descriptors: public sockets, admin socket, links to its own
-/// predecessors. Fields may be added: the two may be of different versions.
+/// predecessors, and a file with what it remembers. Fields may be added: the two may be of different versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Offer {
     /// Number of public sockets.
@@ -33,6 +32,9 @@ pub(super) struct Offer {
     pub(super) links: Vec<u32>,
     /// Handovers that were tried until now, this one among them.
     pub(super) attempt: u64,
+    /// The last descriptor is a file with what the old process remembers.
+    #[serde(default)]
+    pub(super) bequest: bool,
 }
 
 /// From the new process, or in its place from the spawner.

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tracing::warn;
 
+use super::bequest::Bequest;
 use super::known::lists;
 use super::metrics::Cause;
 use super::paths::Stamps;
@@ -66,8 +67,8 @@ impl Handed {
 enum Wake {
     /// A watched file may have changed.
     Changed(Change),
-    /// Read now, and say when it is done.
-    Now(oneshot::Sender<()>),
+    /// Read now, and say what is remembered then.
+    Bequeath(oneshot::Sender<Bequest>),
     /// The same; and from now on the state directory is this process's, or another one's.
     Owns(bool, oneshot::Sender<()>),
     /// The certificate (DER) of a peer that proved possession of its key.
@@ -75,12 +76,12 @@ enum Wake {
 }
 
 impl Reloads {
-    /// Reads the files now; returns when the result is in force.
-    pub async fn now(&self) {
+    /// Reads the files now; what is remembered when the result is in force. None if nobody reads
+    /// the files any more.
+    pub async fn bequest(&self) -> Option<Bequest> {
         let (done, wait) = oneshot::channel();
-        if self.sender.send(Wake::Now(done)).is_ok() {
-            let _ = wait.await;
-        }
+        self.sender.send(Wake::Bequeath(done)).ok()?;
+        wait.await.ok()
     }
 
     /// Another process keeps the state directory from now on; returns when all is written.
@@ -249,6 +250,9 @@ impl Watch {
         for done in asked.waiting {
             let _ = done.send(());
         }
+        for heir in asked.heirs {
+            let _ = heir.send(self.reloader.bequest());
+        }
     }
 
     /// Collects what the thread was woken for. If files changed, it waits until no more events
@@ -265,10 +269,14 @@ impl Watch {
                     }
                 }
                 Wake::Learned(der) => asked.learned.push(der),
-                Wake::Now(done) => return asked.now(done),
+                Wake::Bequeath(heir) => {
+                    asked.heirs.push(heir);
+                    return asked.now();
+                }
                 Wake::Owns(owns, done) => {
                     asked.owns = Some(owns);
-                    return asked.now(done);
+                    asked.waiting.push(done);
+                    return asked.now();
                 }
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -290,6 +298,7 @@ struct Asked {
     /// Something changed, and inotify did not tell what.
     unknown: bool,
     waiting: Vec<oneshot::Sender<()>>,
+    heirs: Vec<oneshot::Sender<Bequest>>,
     /// Whether the state directory is this process's from now on.
     owns: Option<bool>,
     learned: Vec<Arc<[u8]>>,
@@ -311,9 +320,8 @@ impl Asked {
     }
 
     /// Somebody waits for a reading.
-    fn now(mut self, done: oneshot::Sender<()>) -> Self {
+    fn now(mut self) -> Self {
         self.cause = Some(Cause::Asked);
-        self.waiting.push(done);
         self
     }
 
