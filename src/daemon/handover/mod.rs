@@ -165,6 +165,8 @@ impl Estate {
         (link, pid): (UnixStream, u32),
         listening: &mut JoinSet<()>,
     ) -> Result<Retired, String> {
+        // What somebody has begun to write since the offer is read whole by the successor, too.
+        let _ = self.reloads.bequest().await;
         listening.shutdown().await; // what they say from now on is read by the successor
         self.reloads.leave_state().await;
         self.doors.disputed = None; // it has the same name

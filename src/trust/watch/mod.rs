@@ -6,6 +6,7 @@
 //! that is being written is read when it is closed. When no more events come for a moment, there is
 //! one reload. One thread does all of it: it owns the [`Reloader`].
 
+mod heirs;
 mod trail;
 mod watches;
 mod writers;
@@ -17,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::bequest::Bequest;
 use super::known::lists;
@@ -25,6 +26,7 @@ use super::metrics::Cause;
 use super::paths::Stamps;
 use super::reload::Reloader;
 use super::{Snapshot, Store};
+use heirs::Heirs;
 use rules::identity::{Digest, PeerIdentity};
 use watches::Watches;
 use writers::{Change, Writers};
@@ -76,8 +78,8 @@ enum Wake {
 }
 
 impl Reloads {
-    /// Reads the files now; what is remembered when the result is in force. None if nobody reads
-    /// the files any more.
+    /// Reads the files now; what is remembered when the result is in force and nobody is writing one
+    /// of them. None if nobody reads them any more.
     pub async fn bequest(&self) -> Option<Bequest> {
         let (done, wait) = oneshot::channel();
         self.sender.send(Wake::Bequeath(done)).ok()?;
@@ -133,6 +135,7 @@ pub fn spawn(mut reloader: Reloader, store: &Arc<Store>) -> (Reloads, Arc<Snapsh
             reloader,
             watches,
             writers: Writers::default(),
+            heirs: Heirs::default(),
             stamps,
             handed,
             failures: usize::from(!good),
@@ -150,6 +153,7 @@ struct Watch {
     reloader: Reloader,
     watches: Watches,
     writers: Writers,
+    heirs: Heirs,
     stamps: Stamps,
     handed: Handed,
     failures: usize,
@@ -167,6 +171,21 @@ impl Watch {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             self.answer(asked);
+            self.tell_heirs();
+        }
+    }
+
+    /// Tells what is remembered, if nobody is writing a file, or has been for too long.
+    fn tell_heirs(&mut self) {
+        if self.heirs.next().is_none() {
+            return;
+        }
+        let writing = self.watches.held(&self.writers);
+        for heir in self.heirs.due(!writing.is_empty(), Instant::now()) {
+            let _ = heir.send(self.reloader.bequest());
+        }
+        if let (true, Some(path)) = (self.heirs.is_news(), writing.first()) {
+            info!(path = %path.display(), "the handover waits for whoever writes this file");
         }
     }
 
@@ -177,7 +196,8 @@ impl Watch {
             n => AGAIN.get(n - 1).copied().unwrap_or(POLL),
         };
         let due = self.last + poll;
-        let due = self.writers.next().map_or(due, |end| end.min(due));
+        let ends = self.writers.next().into_iter().chain(self.heirs.next());
+        let due = ends.fold(due, Instant::min);
         due.saturating_duration_since(Instant::now())
     }
 
@@ -250,9 +270,6 @@ impl Watch {
         for done in asked.waiting {
             let _ = done.send(());
         }
-        for heir in asked.heirs {
-            let _ = heir.send(self.reloader.bequest());
-        }
     }
 
     /// Collects what the thread was woken for. If files changed, it waits until no more events
@@ -269,9 +286,10 @@ impl Watch {
                     }
                 }
                 Wake::Learned(der) => asked.learned.push(der),
+                // Goes on: a writing may have begun just now.
                 Wake::Bequeath(heir) => {
-                    asked.heirs.push(heir);
-                    return asked.now();
+                    self.heirs.add(heir, Instant::now());
+                    asked.cause = Some(Cause::Asked);
                 }
                 Wake::Owns(owns, done) => {
                     asked.owns = Some(owns);
@@ -298,7 +316,6 @@ struct Asked {
     /// Something changed, and inotify did not tell what.
     unknown: bool,
     waiting: Vec<oneshot::Sender<()>>,
-    heirs: Vec<oneshot::Sender<Bequest>>,
     /// Whether the state directory is this process's from now on.
     owns: Option<bool>,
     learned: Vec<Arc<[u8]>>,
@@ -314,7 +331,7 @@ impl Asked {
 
     fn changed(&mut self, told: bool) {
         match told {
-            true => self.cause = Some(Cause::Inotify),
+            true => drop(self.cause.get_or_insert(Cause::Inotify)),
             false => self.unknown = true,
         }
     }
