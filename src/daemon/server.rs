@@ -121,7 +121,10 @@ impl Server {
         let handles = (Arc::clone(&store), Arc::clone(&metrics.trust));
         let (paths, mut settings) = (config.paths(), config.reload_settings());
         settings.keeps_state = heir.is_none(); // until it takes over, it is another process's
-        let reloader = Reloader::new(paths, handles.0, handles.1, settings);
+        let mut reloader = Reloader::new(paths, handles.0, handles.1, settings);
+        if let Some(bequest) = heir.map(Heir::bequest).transpose()?.flatten() {
+            reloader.inherit(bequest);
+        }
         let (reloads, first) = watch(reloader, &store);
         let shared = share(config, bounds, store, &metrics, reloads.clone());
         if heir.is_some() {
@@ -236,7 +239,7 @@ impl Server {
         let (mut stop, answers) = (pin!(stop), Arc::clone(&admin));
         let retired = tokio::select! {
             () = &mut stop => None,
-            retired = hand_over_when_asked(hangup, reloads.clone(), admin, &mut estate) => Some(retired),
+            retired = hand_over_when_asked(hangup, admin, &mut estate) => Some(retired),
         };
         estate.close();
         systemd::stopping();
@@ -288,7 +291,6 @@ fn answer(
 /// in either case.
 async fn hand_over_when_asked(
     mut hangup: Signal,
-    reloads: Reloads,
     admin: Arc<Admin>,
     estate: &mut Estate,
 ) -> (Retired, Option<Asked>) {
@@ -307,7 +309,6 @@ async fn hand_over_when_asked(
         let by = asked.as_ref().map_or("SIGHUP", |_| "reload");
         info!(by, "reading candidate map and server.pem again");
         systemd::reloading();
-        reloads.now().await;
         match estate.hand_over(&mut listening).await {
             Ok(retired) => return (replaced(retired), asked),
             Err(why) => {

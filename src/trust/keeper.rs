@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
+use super::bequest::Bequest;
 use super::fault::Fault;
 use super::reset::InUse;
-use super::state::{Remembered, State};
+use super::state::{Remembered, State, contents};
 use crate::node::directory::Directory;
 use crate::node::flaw::Flaw;
 use rules::admission::{BootstrapPolicy, Latch, Memory};
@@ -61,13 +62,35 @@ impl Keeper {
     /// process remembers by itself.
     pub(super) fn own(&mut self) {
         let mut kept = Self::new(&self.directory, true);
-        for digest in self.memory.latch.iter() {
-            kept.memory.latch.close(*digest);
-        }
-        if kept.memory.last_good.is_none() {
-            kept.memory.last_good = self.memory.last_good.take();
-        }
+        let memory = std::mem::take(&mut self.memory);
+        let damaged = self.damaged.take();
+        kept.outlive(Remembered { memory, damaged });
         *self = kept;
+    }
+
+    /// What is remembered, for another process.
+    pub(super) fn bequeath(&self, bequest: &mut Bequest) {
+        [bequest.latch, bequest.map] = contents(&self.memory);
+        bequest.damaged.clone_from(&self.damaged);
+    }
+
+    /// What the process before this one remembers.
+    pub(super) fn inherit(&mut self, bequest: &mut Bequest) {
+        let texts = [bequest.latch.take(), bequest.map.take()];
+        let Remembered { memory, damaged } = self.state.told(texts);
+        let damaged = bequest.damaged.take().or(damaged);
+        self.outlive(Remembered { memory, damaged });
+    }
+
+    /// This is known from a process that has followed the files: it counts more than what that one
+    /// may have been unable to write. What is closed stays closed.
+    fn outlive(&mut self, known: Remembered) {
+        let Remembered { memory, damaged } = known;
+        for digest in memory.latch.iter() {
+            self.memory.latch.close(*digest);
+        }
+        self.memory.last_good = memory.last_good;
+        self.damaged = damaged.or_else(|| self.damaged.take());
     }
 
     /// From now on the directory is never touched. The mark on it stays.
@@ -204,6 +227,41 @@ mod tests {
         }
         fs::write(dir.path().join("latch"), "x").unwrap();
         assert!(old.look() && new.look(), "somebody else");
+    }
+
+    #[test]
+    fn a_successor_knows_what_could_never_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = |n: u8| {
+            let server = rules::identity::Digest::from_bytes([n; 20]);
+            let map = match rules::candidates::parse(format!("k={server}").as_bytes()) {
+                rules::candidates::MapFile::Listed(map) => map.into(),
+                other => panic!("{other:?}"),
+            };
+            let last_good = Some(rules::admission::LastGood { server, map });
+            let latch = [server].into_iter().collect();
+            Memory { last_good, latch }
+        };
+        Keeper::new(dir.path(), true).remember(good(1)); // an old map
+        let mut old = Keeper::new(Path::new("/nonexistent"), true);
+        old.remember(good(2));
+        let mut bequest = Bequest::default();
+        old.bequeath(&mut bequest);
+        let mut new = Keeper::new(dir.path(), false);
+        new.inherit(&mut bequest);
+        for _ in 0..2 {
+            assert_eq!(new.memory.last_good, good(2).last_good);
+            assert_eq!(new.memory.latch.iter().count(), 2);
+            assert!(!new.is_damaged());
+            new.own();
+        }
+        bequest.latch = Some("of a later version".into());
+        new.inherit(&mut bequest);
+        assert_eq!(new.policy(BootstrapPolicy::Allow), BootstrapPolicy::Refuse);
+        new.bequeath(&mut bequest);
+        let mut next = Keeper::new(dir.path(), false);
+        next.inherit(&mut bequest);
+        assert!(next.is_damaged(), "until there is a good map");
     }
 
     #[test]

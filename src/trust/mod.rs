@@ -6,6 +6,7 @@
 //! connection uses the current snapshot for its handshake. The decision to admit it is made on the
 //! snapshot that is current *at that moment*, which may be a later one.
 
+mod bequest;
 mod fault;
 mod keeper;
 mod known;
@@ -39,6 +40,7 @@ use rules::candidates::MapState;
 use rules::identity::PeerIdentity;
 use rules::master::Role;
 
+pub use bequest::Bequest;
 pub use fault::Fault;
 pub use known::{CaList, CaState, Known, KnownCertificate, Source, WhenIncomplete};
 pub(crate) use metrics::Certificate;

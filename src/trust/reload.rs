@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::bequest::Bequest;
 use super::fault::Fault;
 use super::keeper::Keeper;
 use super::known::{CaList, Known};
@@ -123,8 +124,25 @@ impl Reloader {
         let directory = &*self.paths.state_dir;
         self.keeper.own();
         self.learned = Learned::load(directory, true);
-        self.seats = SeatFile::new(directory, true, self.settings.pins_master);
+        self.seats.own();
         self.sighted = SightingsFile::load(directory, true, self.store.sightings());
+    }
+
+    /// What is remembered, for a process that takes over.
+    pub(super) fn bequest(&self) -> Bequest {
+        let seat = self.seats.bequeath();
+        let mut bequest = Bequest {
+            seat,
+            ..Bequest::default()
+        };
+        self.keeper.bequeath(&mut bequest);
+        bequest
+    }
+
+    /// Before the first reading: what the process before this one remembers.
+    pub fn inherit(&mut self, mut bequest: Bequest) {
+        self.seats.inherit(&bequest.seat);
+        self.keeper.inherit(&mut bequest);
     }
 
     /// From now on the state directory is another process's.

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::bequest::KeptSeat;
 use super::fault::Fault;
 use super::known::Known;
 use crate::node::directory::Directory;
@@ -128,6 +129,27 @@ impl SeatFile {
     /// From now on the file is another process's: what that one writes is read.
     pub(super) fn leave(&mut self) {
         (self.writes, self.unsaved) = (false, false);
+    }
+
+    /// From now on the file is this process's. What is known of the seat stays.
+    pub(super) fn own(&mut self) {
+        self.writes = true;
+    }
+
+    /// What is known of the seat, for another process.
+    pub(super) fn bequeath(&self) -> KeptSeat {
+        KeptSeat {
+            master: self.last.as_ref().map(ToString::to_string),
+            unsaved: self.unsaved,
+            away: self.away,
+        }
+    }
+
+    /// What the process before this one knows of the seat.
+    pub(super) fn inherit(&mut self, kept: &KeptSeat) {
+        self.last = kept.master.as_deref().and_then(Seat::parse);
+        self.unsaved = kept.unsaved && self.last.is_some();
+        self.away = kept.away;
     }
 
     /// While the file is being written, the seat of the last reading holds.

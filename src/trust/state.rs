@@ -61,11 +61,37 @@ impl State {
     /// Reads what was kept.
     pub(crate) fn load(&mut self) -> Remembered {
         self.stamps = self.stamps();
+        let latch = files::read(&self.latch_path(), MAX_BYTES);
+        let map = files::read(&self.map_path(), MAX_BYTES + 1024);
+        let mut found = self.remembered(latch, map);
+        self.written = match found.damaged {
+            None => found.memory.clone(),
+            Some(_) => Memory::default(), // to be written anew
+        };
+        // Before there was a latch, the map was all that was kept.
+        if let Some(good) = &found.memory.last_good {
+            found.memory.latch.close(good.server);
+        }
+        found
+    }
+
+    /// What another process remembers, by the texts of the two files.
+    pub(super) fn told(&self, texts: [Option<String>; 2]) -> Remembered {
+        let content = |text: Option<String>| {
+            text.map_or(FileContent::Absent, |text| {
+                FileContent::Content(text.into_bytes().into())
+            })
+        };
+        let [latch, map] = texts.map(content);
+        self.remembered(latch, map)
+    }
+
+    fn remembered(&self, latch: FileContent, map: FileContent) -> Remembered {
         let mut found = Remembered::default();
         let mut damaged = |path: PathBuf, why: &str| {
             found.damaged.get_or_insert_with(|| (path, why.to_owned()));
         };
-        match files::read(&self.latch_path(), MAX_BYTES) {
+        match latch {
             FileContent::Absent => {}
             FileContent::TooLarge => damaged(self.latch_path(), "it is too large"),
             FileContent::Unreadable(why) => damaged(self.latch_path(), &why),
@@ -77,7 +103,7 @@ impl State {
                 }
             }
         }
-        match files::read(&self.map_path(), MAX_BYTES + 1024) {
+        match map {
             FileContent::Absent => {}
             FileContent::TooLarge => damaged(self.map_path(), "it is too large"),
             FileContent::Unreadable(why) => damaged(self.map_path(), &why),
@@ -85,14 +111,6 @@ impl State {
                 Some(good) => found.memory.last_good = Some(good),
                 None => damaged(self.map_path(), ALIEN),
             },
-        }
-        self.written = match found.damaged {
-            None => found.memory.clone(),
-            Some(_) => Memory::default(), // to be written anew
-        };
-        // Before there was a latch, the map was all that was kept.
-        if let Some(good) = &found.memory.last_good {
-            found.memory.latch.close(good.server);
         }
         found
     }
@@ -166,7 +184,7 @@ impl State {
 const ALIEN: &str = "it is not a state file of this program";
 
 /// What the two files say; none where there is to be no file.
-fn contents(memory: &Memory) -> [Option<String>; 2] {
+pub(super) fn contents(memory: &Memory) -> [Option<String>; 2] {
     let latch = (memory.latch != Latch::default()).then(|| encode_latch(&memory.latch));
     let map = memory.last_good.as_ref();
     let map = map.map(|good| format!("{MAP_HEAD}{}\n{}", good.server, good.map));

@@ -10,6 +10,7 @@
 //! | `session` | what TLS never does here: resume, renegotiate, HTTP/2, old versions |
 //! | `begun` | requests that the old process has begun when a new one takes over |
 //! | `handover` | a fresh process takes over, and the old one finishes what it has |
+//! | `bequest` | what a process knows passes to the one that replaces it |
 //! | `crash` | the main process is killed while processes that it replaced serve |
 //! | `hook` | what a node says to `gnt-cluster verify` |
 //! | `identity` | certificates: the client CA list, learning, renewal, audit mode, `bind_peer` |
@@ -53,6 +54,7 @@ mod access;
 mod admin;
 mod admin_socket;
 mod begun;
+mod bequest;
 mod check;
 mod cli;
 mod crash;

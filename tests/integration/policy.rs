@@ -1,6 +1,7 @@
 //! The RPC policy at the door: what is refused, and in which words.
 
 use crate::support::client::{Tls, connect, read_response, request, rpc, send};
+use crate::support::handing::main_pid;
 use crate::support::pki::{Identity, Pki};
 use crate::support::proxy::{Builder, Proxy, replace};
 use crate::support::stub::StubNoded;
@@ -318,6 +319,28 @@ fn an_exception_that_makes_the_rules_worthless_is_told() {
     let hole = strict("").replace("\"dangerous\"]", "\"dangerous\", \"!write_ssconf_files\"]");
     let proxy = proxy(&pki, &nodes, &hole);
     assert!(proxy.logged("policy: with this exception a candidate can make itself master"));
+}
+
+#[test]
+fn a_reload_moves_no_seat_though_the_state_directory_is_gone() {
+    let pki = Pki::new();
+    let nodes = both(&pki);
+    let proxy = proxy(&pki, &nodes, &format!("sandbox = 'off'\n{}", strict("")));
+    let state = proxy.dir().join("state");
+    std::fs::remove_dir_all(&state).unwrap();
+    ssconf(&proxy, "master_node", "node2.example.com\n");
+    for _ in 0..2 {
+        let before = main_pid(&proxy);
+        proxy.sighup();
+        assert_ne!(main_pid(&proxy), before);
+        assert_eq!(call(&proxy, &nodes[1], "instance_start").0, 403);
+        assert_eq!(call(&proxy, &nodes[0], "instance_start").0, 502);
+    }
+    std::fs::create_dir(&state).unwrap();
+    let kept = || std::fs::read_to_string(state.join("master")).unwrap_or_default();
+    proxy.wait_for("the seat is kept", |_| {
+        kept().starts_with("node1.example.com")
+    });
 }
 
 #[test]

@@ -1,11 +1,13 @@
-//! A line of text with descriptors over a local socket (unix(7), SCM_RIGHTS). It never
-//! looks at what the line says.
+//! A line of text with descriptors over a local socket (unix(7), SCM_RIGHTS), and files in memory
+//! for what is too long for a line. It never looks at what they say.
 
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -15,6 +17,8 @@ use rustix::net::{
 const MOST: usize = 64;
 /// Longest line.
 const LONGEST: u64 = 1 << 20;
+/// Largest file in memory: JSON of the largest candidate map, whatever is in it.
+const LARGEST: u64 = 128 << 20;
 
 /// Sends a line, and descriptors with its first byte.
 pub(super) fn send(socket: &UnixStream, line: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -61,6 +65,25 @@ pub(super) fn receive(socket: &UnixStream) -> io::Result<Option<(String, Vec<Own
         Some(line) => Ok(Some((line.to_owned(), fds))),
         None => Err(io::ErrorKind::UnexpectedEof.into()),
     }
+}
+
+/// A file in memory that has this content: no disk is needed for it, and nobody waits for a reader.
+pub(super) fn file(content: &[u8]) -> io::Result<OwnedFd> {
+    let new = |flags| memfd_create("handover", flags | MemfdFlags::CLOEXEC);
+    // Linux before 6.3 does not know the flag, later ones may insist on it.
+    let fd = new(MemfdFlags::NOEXEC_SEAL).or_else(|_| new(MemfdFlags::empty()))?;
+    let mut file = File::from(fd);
+    file.write_all(content)?;
+    Ok(file.into())
+}
+
+/// The content of such a file.
+pub(super) fn content(fd: &OwnedFd) -> io::Result<Vec<u8>> {
+    let mut file = File::from(fd.try_clone()?);
+    file.rewind()?;
+    let mut content = Vec::new();
+    file.take(LARGEST).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 #[cfg(test)]

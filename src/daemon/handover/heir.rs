@@ -9,9 +9,11 @@ use std::os::unix::net::UnixStream;
 
 use rustix::stdio::dup2_stdin;
 
+use super::descriptors;
 use super::message::{Offer, TakeOver, Verdict, read, told, write};
 use super::predecessors::Predecessor;
 use super::spawner::SUCCESSOR;
+use crate::trust::Bequest;
 use rules::succession::InForce;
 
 /// What a successor was given.
@@ -30,7 +32,7 @@ impl Heir {
         }
         let link = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         dup2_stdin(File::open("/dev/null")?)?; // the link must end with what is made of this
-        let Some((line, sockets)) = super::descriptors::receive(&link)? else {
+        let Some((line, sockets)) = descriptors::receive(&link)? else {
             return Err(gone());
         };
         let offer = serde_json::from_str(&line).map_err(io::Error::other)?;
@@ -39,6 +41,14 @@ impl Heir {
             offer,
             sockets,
         }))
+    }
+
+    /// What the process before this one remembers; none if it is of a version that does not tell.
+    pub(in crate::daemon) fn bequest(&self) -> io::Result<Option<Bequest>> {
+        let file = self.sockets.last().filter(|_| self.offer.bequest);
+        let content = file.map(descriptors::content).transpose()?;
+        let bequest = content.map(|content| serde_json::from_slice(&content));
+        bequest.transpose().map_err(io::Error::other)
     }
 
     /// Says why this process cannot take over.

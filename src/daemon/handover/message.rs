@@ -24,7 +24,8 @@ pub(super) const GIVEN: u8 = b'g';
 pub(super) const SUPERSEDED: u8 = b'r';
 
 /// From the old process, with the descriptors: public sockets, admin socket, links to its own
-/// predecessors. Fields may be added: the two may be of different versions.
+/// predecessors, and a file with what it remembers. Fields may be added: the two may be of different
+/// versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Offer {
     /// Number of public sockets.
@@ -39,6 +40,9 @@ pub(super) struct Offer {
     pub(super) links: Vec<u32>,
     /// Handovers that were tried until now, this one among them.
     pub(super) attempt: u64,
+    /// The last descriptor is a file with what the old process remembers.
+    #[serde(default)]
+    pub(super) bequest: bool,
 }
 
 /// From the new process, or in its place from the spawner.

@@ -35,7 +35,7 @@ use tracing::warn;
 use crate::daemon::systemd;
 use crate::proxy::listener::Opened;
 use crate::proxy::upstream::{NodedStream, Slots};
-use crate::trust::Reloads;
+use crate::trust::{Bequest, Reloads};
 use door::{Door, knock};
 use message::{Offer, TakeOver, Verdict, read, told, write};
 use rules::succession::{InForce, may_pass};
@@ -52,6 +52,7 @@ pub use spawner::{Spawner, main as spawner_main};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const NO_SPAWNER: &str = "this process can start no other one any more: restart it";
+const NOT_READ: &str = "this process reads the files no more: restart it";
 const ENDED: &str = "the new process ended before it was ready; see the log";
 
 /// The open admin port, for whoever takes it over.
@@ -179,6 +180,8 @@ impl Estate {
         ready: Ready,
         listening: &mut JoinSet<()>,
     ) -> Result<Retired, String> {
+        // What somebody has begun to write since the offer is read whole by the successor, too.
+        let _ = self.reloads.bequest().await;
         listening.shutdown().await; // what they say from now on is read by the successor
         self.reloads.leave_state().await;
         self.doors.disputed = None; // it has the same name
@@ -227,7 +230,8 @@ impl Estate {
     }
 
     async fn try_start(&self) -> Result<Ready, String> {
-        let link = self.offer().map_err(|error| error.to_string())?;
+        let bequest = self.reloads.bequest().await.ok_or(NOT_READ)?;
+        let link = self.offer(&bequest).map_err(|error| error.to_string())?;
         let asked = move || {
             link.set_read_timeout(Some(PATIENCE))?;
             read(&link).map(|verdict| (verdict, link))
@@ -257,7 +261,7 @@ impl Estate {
     }
 
     /// Has a process started and offers it everything.
-    fn offer(&self) -> io::Result<UnixStream> {
+    fn offer(&self, bequest: &Bequest) -> io::Result<UnixStream> {
         let spawner = self.spawner.as_ref();
         let spawner = spawner.ok_or_else(|| io::Error::other(NO_SPAWNER))?;
         let (link, theirs) = UnixStream::pair()?;
@@ -269,7 +273,12 @@ impl Estate {
         let links = self.predecessors.links();
         let public = opened.iter().map(|socket| socket.as_fd());
         let sockets = public.chain(admin.iter().map(AsFd::as_fd));
-        let fds: Vec<_> = sockets.chain(predecessors::descriptors(&links)).collect();
+        let remembered = serde_json::to_vec(bequest).map_err(io::Error::other)?;
+        let remembered = descriptors::file(&remembered)?;
+        let links_and_file = predecessors::descriptors(&links)
+            .into_iter()
+            .chain([remembered.as_fd()]);
+        let fds: Vec<_> = sockets.chain(links_and_file).collect();
         let offer = Offer {
             listeners: opened.len(),
             listen: self.listen.clone(),
@@ -277,6 +286,7 @@ impl Estate {
             admin: admin.as_ref().map(|_| self.admin),
             links: links.iter().map(|(pid, _)| *pid).collect(),
             attempt: self.attempts,
+            bequest: true,
         };
         let line = serde_json::to_string(&offer).map_err(io::Error::other)?;
         match descriptors::send(&link, &line, &fds) {

@@ -6,6 +6,7 @@
 //! that is being written is read when it is closed. When no more events come for a moment, there is
 //! one reload. One thread does all of it: it owns the [`Reloader`].
 
+mod heirs;
 mod trail;
 mod watches;
 mod writers;
@@ -17,13 +18,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tracing::warn;
+use tracing::{info, warn};
 
+use super::bequest::Bequest;
 use super::known::lists;
 use super::metrics::Cause;
 use super::paths::Stamps;
 use super::reload::Reloader;
 use super::{Snapshot, Store};
+use heirs::Heirs;
 use rules::identity::{Digest, PeerIdentity};
 use watches::Watches;
 use writers::{Change, Writers};
@@ -66,8 +69,8 @@ impl Handed {
 enum Wake {
     /// A watched file may have changed.
     Changed(Change),
-    /// Read now, and say when it is done.
-    Now(oneshot::Sender<()>),
+    /// Read now, and say what is remembered then.
+    Bequeath(oneshot::Sender<Bequest>),
     /// The same; and from now on the state directory is this process's, or another one's.
     Owns(bool, oneshot::Sender<()>),
     /// The certificate (DER) of a peer that proved possession of its key.
@@ -75,12 +78,12 @@ enum Wake {
 }
 
 impl Reloads {
-    /// Reads the files now; returns when the result is in force.
-    pub async fn now(&self) {
+    /// Reads the files now; what is remembered when the result is in force and nobody is writing one
+    /// of them. None if nobody reads them any more.
+    pub async fn bequest(&self) -> Option<Bequest> {
         let (done, wait) = oneshot::channel();
-        if self.sender.send(Wake::Now(done)).is_ok() {
-            let _ = wait.await;
-        }
+        self.sender.send(Wake::Bequeath(done)).ok()?;
+        wait.await.ok()
     }
 
     /// Another process keeps the state directory from now on; returns when all is written.
@@ -132,6 +135,7 @@ pub fn spawn(mut reloader: Reloader, store: &Arc<Store>) -> (Reloads, Arc<Snapsh
             reloader,
             watches,
             writers: Writers::default(),
+            heirs: Heirs::default(),
             stamps,
             handed,
             failures: usize::from(!good),
@@ -149,6 +153,7 @@ struct Watch {
     reloader: Reloader,
     watches: Watches,
     writers: Writers,
+    heirs: Heirs,
     stamps: Stamps,
     handed: Handed,
     failures: usize,
@@ -166,6 +171,21 @@ impl Watch {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             self.answer(asked);
+            self.tell_heirs();
+        }
+    }
+
+    /// Tells what is remembered, if nobody is writing a file, or has been for too long.
+    fn tell_heirs(&mut self) {
+        if self.heirs.next().is_none() {
+            return;
+        }
+        let writing = self.watches.held(&self.writers);
+        for heir in self.heirs.due(!writing.is_empty(), Instant::now()) {
+            let _ = heir.send(self.reloader.bequest());
+        }
+        if let (true, Some(path)) = (self.heirs.is_news(), writing.first()) {
+            info!(path = %path.display(), "the handover waits for whoever writes this file");
         }
     }
 
@@ -176,7 +196,8 @@ impl Watch {
             n => AGAIN.get(n - 1).copied().unwrap_or(POLL),
         };
         let due = self.last + poll;
-        let due = self.writers.next().map_or(due, |end| end.min(due));
+        let ends = self.writers.next().into_iter().chain(self.heirs.next());
+        let due = ends.fold(due, Instant::min);
         due.saturating_duration_since(Instant::now())
     }
 
@@ -265,10 +286,15 @@ impl Watch {
                     }
                 }
                 Wake::Learned(der) => asked.learned.push(der),
-                Wake::Now(done) => return asked.now(done),
+                // Goes on: a writing may have begun just now.
+                Wake::Bequeath(heir) => {
+                    self.heirs.add(heir, Instant::now());
+                    asked.cause = Some(Cause::Asked);
+                }
                 Wake::Owns(owns, done) => {
                     asked.owns = Some(owns);
-                    return asked.now(done);
+                    asked.waiting.push(done);
+                    return asked.now();
                 }
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -305,15 +331,14 @@ impl Asked {
 
     fn changed(&mut self, told: bool) {
         match told {
-            true => self.cause = Some(Cause::Inotify),
+            true => drop(self.cause.get_or_insert(Cause::Inotify)),
             false => self.unknown = true,
         }
     }
 
     /// Somebody waits for a reading.
-    fn now(mut self, done: oneshot::Sender<()>) -> Self {
+    fn now(mut self) -> Self {
         self.cause = Some(Cause::Asked);
-        self.waiting.push(done);
         self
     }
 
