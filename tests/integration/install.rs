@@ -326,6 +326,27 @@ fn the_socket_unit_comes_before_the_service() {
 }
 
 #[test]
+fn hooks_come_and_go_with_the_rest() {
+    let Some(said) = part("hooks", true) else {
+        return;
+    };
+    let link = "NODE/hooks/cluster-verify-post.d/noded-proxy";
+    let expected = [
+        "install --apply --hooks: status 0\n",
+        &format!("ok    {link}: a link to REPO/hooks/cluster-verify-post.d/noded-proxy\n"),
+        "hooks: ./cluster-verify-post.d/noded-proxy\ninstall --apply --hooks: status 0\n",
+        "ok    nothing to do: all is as it should be\nuninstall --apply: status 0\n",
+        &format!("ok    {link}: removed\nas before\n"),
+        "install --apply --hooks: status 1\nas before\ninstall --apply --hooks: status 1\n",
+        &format!(
+            "noded-proxy: {link} is there and is not of `install`: remove it, then try again\n"
+        ),
+        "as before\n",
+    ];
+    assert_eq!(said, expected.concat());
+}
+
+#[test]
 fn what_is_missing_or_not_safe_is_named() {
     let Some(said) = part("refused", true) else {
         return;

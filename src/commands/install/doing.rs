@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
+use super::hooks;
 use super::place;
 use super::proof;
 use super::record::Keep;
@@ -126,6 +127,8 @@ impl Doer {
             Step::Write(write) => {
                 place::write(&write.path, write.from.as_deref(), write.to.as_deref())?;
             }
+            Step::Link(link) => hooks::link(link)?,
+            Step::Unlink(link) => hooks::unlink(link)?,
             Step::Noded(_, port, _) => proof::await_noded(*port)?,
             Step::Stop(units) => {
                 let names = units.iter().map(|unit| unit.name().to_owned());

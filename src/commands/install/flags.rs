@@ -35,6 +35,13 @@ pub struct NodeArgs {
         default_value = "/var/lib/noded-proxy-install"
     )]
     pub undo_dir: PathBuf,
+    /// Where Ganeti looks for hooks
+    #[arg(long, value_name = "DIR", default_value = "/etc/ganeti/hooks")]
+    pub hooks_dir: PathBuf,
+    /// The hooks of this package [default: /usr/share/noded-proxy/hooks or
+    /// /usr/local/share/noded-proxy/hooks, whichever is there]
+    #[arg(long, value_name = "DIR")]
+    pub hooks_from: Option<PathBuf>,
 }
 
 /// Options of `install`.
@@ -46,6 +53,9 @@ pub struct InstallArgs {
     /// Have systemd hold the port, so that callers wait while the proxy is restarted
     #[arg(long)]
     pub socket: bool,
+    /// Also put the hooks where Ganeti runs them
+    #[arg(long)]
+    pub hooks: bool,
 }
 
 /// Options of `uninstall`.

@@ -10,6 +10,7 @@ mod change;
 mod confirm;
 mod doing;
 pub mod flags;
+mod hooks;
 mod look;
 mod missing;
 mod place;
@@ -64,7 +65,10 @@ pub fn install(args: &InstallArgs) -> ExitCode {
         if !errors.is_empty() {
             return Err(Refusal::Because(errors));
         }
-        let plan = plan::install(seen, args.socket)?;
+        let mut plan = plan::install(seen, args.socket)?;
+        if args.hooks {
+            hooks::add(&mut plan, &hooks::found(&args.node))?;
+        }
         confirm(seen, &plan)?;
         Ok(plan)
     }))
@@ -73,7 +77,8 @@ pub fn install(args: &InstallArgs) -> ExitCode {
 /// Exit status as of `install`.
 pub fn uninstall(args: &UninstallArgs) -> ExitCode {
     end(run("uninstall", &args.node, |_, _, seen| {
-        let plan = undo::uninstall(seen)?;
+        let mut plan = undo::uninstall(seen)?;
+        hooks::take_away(&mut plan, &hooks::found(&args.node));
         confirm(seen, &plan)?;
         Ok(plan)
     }))

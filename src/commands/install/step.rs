@@ -63,6 +63,13 @@ pub(super) struct Write {
     pub(super) what: String,
 }
 
+/// A hook of this package, where Ganeti looks for it: a link, which follows each upgrade.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) path: PathBuf,
+    pub(super) target: PathBuf,
+}
+
 /// How it is shown that all is well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proof {
@@ -80,6 +87,8 @@ pub(super) enum Step {
     /// Forget it.
     Forget(Record),
     Write(Write),
+    Link(Link),
+    Unlink(Link),
     /// Have systemd read its files.
     Reload,
     Enable(Vec<Unit>),
@@ -103,6 +112,8 @@ impl Step {
                 what: "as it was".into(),
                 ..write
             }),
+            Self::Link(link) => Self::Unlink(link),
+            Self::Unlink(link) => Self::Link(link),
             Self::Reload => Self::Reload,
             Self::Enable(units) => Self::Disable(units),
             Self::Disable(units) => Self::Enable(units),
@@ -123,7 +134,8 @@ impl Step {
             Self::Start(all) => units("start", all),
             Self::Stop(all) => units("stop", all),
             Self::Noded(manager, ..) => manager.restart(),
-            Self::Keep(_) | Self::Forget(_) | Self::Write(_) | Self::Prove(_) => Vec::new(),
+            Self::Keep(_) | Self::Forget(_) | Self::Prove(_) => Vec::new(),
+            Self::Write(_) | Self::Link(_) | Self::Unlink(_) => Vec::new(),
         }
     }
 
@@ -152,6 +164,10 @@ impl fmt::Display for Step {
             ),
             Self::Forget(record) => write!(f, "drop what was kept of {}", record.path.display()),
             Self::Write(write) => write!(f, "{}: {}", write.path.display(), write.what),
+            Self::Link(Link { path, target }) => {
+                write!(f, "{}: a link to {}", path.display(), target.display())
+            }
+            Self::Unlink(link) => write!(f, "{}: removed", link.path.display()),
             Self::Prove(Proof::Behind) => f.write_str(
                 "prove it: `check` finds no error, nobody is kept out, an RPC comes through",
             ),
