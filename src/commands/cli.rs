@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use crate::commands::admission_args::{AdmissionArgs, CertsListArgs, ExplainArgs};
+pub use crate::commands::certs_args::CertsCommand;
 use crate::commands::install::flags::{InstallArgs, UninstallArgs};
 use crate::config::{
     AdminArgs, FileArgs, ListenArgs, ModeArgs, Overrides, ServiceArgs, StateArgs, UpstreamArgs,
@@ -72,7 +73,7 @@ pub enum Command {
     ///
     /// Exit status: 0 admitted, 1 refused or unknown, 64 wrong configuration.
     Explain(ExplainArgs),
-    /// Show what is known of the candidates' certificates.
+    /// Show what is known of the candidates' certificates, and give it to all nodes.
     Certs {
         /// What to do.
         #[command(subcommand)]
@@ -257,17 +258,6 @@ pub struct DemoArgs {
     /// Leave everything running at the end and print commands to paste; Ctrl-C ends it
     #[arg(long)]
     pub keep: bool,
-}
-
-/// What `certs` can do.
-#[derive(Debug, Subcommand)]
-pub enum CertsCommand {
-    /// List the candidates with what is known of their certificates.
-    ///
-    /// The running proxy is asked; if none answers, the files and the state directory are read.
-    ///
-    /// Exit status: 0 each candidate's certificate is known, 1 some is not, 64 wrong configuration.
-    List(CertsListArgs),
 }
 
 /// Options of `reset`.

@@ -331,12 +331,24 @@ fn hooks_come_and_go_with_the_rest() {
         return;
     };
     let link = "NODE/hooks/cluster-verify-post.d/noded-proxy";
+    let certs = ["config-update", "node-add", "node-modify"]
+        .map(|name| format!("NODE/hooks/{name}-post.d/noded-proxy"));
+    let links: String = certs
+        .iter()
+        .map(|link| format!("ok    {link}: a link to REPO/hooks/certs-distribute\n"))
+        .collect();
+    let removed: String = certs
+        .iter()
+        .map(|link| format!("ok    {link}: removed\n"))
+        .collect();
     let expected = [
         "install --apply --hooks: status 0\n",
         &format!("ok    {link}: a link to REPO/hooks/cluster-verify-post.d/noded-proxy\n"),
-        "hooks: ./cluster-verify-post.d/noded-proxy\ninstall --apply --hooks: status 0\n",
+        &links,
+        "hooks: ./cluster-verify-post.d/noded-proxy ./config-update-post.d/noded-proxy \
+         ./node-add-post.d/noded-proxy ./node-modify-post.d/noded-proxy\ninstall --apply --hooks: status 0\n",
         "ok    nothing to do: all is as it should be\nuninstall --apply: status 0\n",
-        &format!("ok    {link}: removed\nas before\n"),
+        &format!("ok    {link}: removed\n{removed}as before\n"),
         "install --apply --hooks: status 1\nas before\ninstall --apply --hooks: status 1\n",
         &format!(
             "noded-proxy: {link} is there and is not of `install`: remove it, then try again\n"

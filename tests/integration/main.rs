@@ -52,6 +52,7 @@ mod admin;
 mod admin_socket;
 mod check;
 mod cli;
+mod cluster;
 mod crash;
 mod demotion;
 mod drain;

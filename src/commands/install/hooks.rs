@@ -16,8 +16,16 @@ const FROM: [&str; 2] = [
     "/usr/share/noded-proxy/hooks",
     "/usr/local/share/noded-proxy/hooks",
 ];
-/// By the folders in which Ganeti looks.
-const NAMES: [&str; 1] = ["cluster-verify-post.d/noded-proxy"];
+/// Where Ganeti looks, and what it is to find.
+const HOOKS: [(&str, &str); 4] = [
+    (
+        "cluster-verify-post.d/noded-proxy",
+        "cluster-verify-post.d/noded-proxy",
+    ),
+    ("config-update-post.d/noded-proxy", "certs-distribute"),
+    ("node-add-post.d/noded-proxy", "certs-distribute"),
+    ("node-modify-post.d/noded-proxy", "certs-distribute"),
+];
 
 /// What is where a hook of this package is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,15 +50,15 @@ pub(super) fn found(args: &NodeArgs) -> Vec<Hook> {
     let known = FROM.map(PathBuf::from);
     let there = known.iter().find(|path| path.exists());
     let from = args.hooks_from.as_ref().or(there).unwrap_or(&known[0]);
-    let hook = |name| {
-        let (path, target) = (args.hooks_dir.join(name), from.join(name));
+    let hook = |(place, file)| {
+        let (path, target) = (args.hooks_dir.join(place), from.join(file));
         Hook {
             there: there_is(&path, &target),
             exists: target.exists(),
             link: Link { path, target },
         }
     };
-    NAMES.into_iter().map(hook).collect()
+    HOOKS.into_iter().map(hook).collect()
 }
 
 fn there_is(path: &Path, target: &Path) -> There {
