@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         },
         Command::Reset(args) => reset::main(&args),
         Command::Guard(args) => guard::main(&args),
+        Command::Install(args) if args.cluster => cluster::rollout::main(&args),
         Command::Install(args) => install::install(&args),
         Command::Uninstall(args) => install::uninstall(&args),
         Command::Hook(args) => hook::main(&args),

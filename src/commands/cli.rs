@@ -73,7 +73,7 @@ pub enum Command {
     ///
     /// Exit status: 0 admitted, 1 refused or unknown, 64 wrong configuration.
     Explain(ExplainArgs),
-    /// Show what is known of the candidates' certificates, and give it to all nodes.
+    /// Show the candidates' certificates, or give them to all nodes.
     Certs {
         /// What to do.
         #[command(subcommand)]
@@ -109,6 +109,10 @@ pub enum Command {
     /// guard, restarts noded as this node does it, starts the proxy, and proves that all works. If
     /// anything fails, all is put back as it was. The program, the units, the guard's rules and the
     /// configuration must be there already.
+    ///
+    /// With --cluster, on the master: every node gets the proxy in audit mode, then all get the
+    /// candidates' certificates, then each node enforces. It stops at the first node that is not
+    /// right; run again, it goes on from there.
     ///
     /// Exit status: 0 done, shown, or nothing to do; 1 refused or failed, and all is as before; 64
     /// wrong configuration.

@@ -73,6 +73,8 @@ for unit; do
     enable) touch $(also "$unit");;
     disable) rm -f $(also "$unit");;
     start) start "$unit";;
+    reload) "$PROGRAM" reload --config "$NODE/config.toml"
+      ss -Hltnp 'sport = :1811' | sed 's/.*pid=\([0-9]*\).*/\1/' > "$STAND/pid/$unit";;
     stop) if [[ $unit == *.socket ]]; then rm -f "$STAND/pid/$unit"; else end "$unit"; fi;;
   esac
 done
@@ -235,6 +237,20 @@ part_hooks() {   # later and from the beginning; they go with the rest; what is 
   mkdir -p "$node/hooks/cluster-verify-post.d"; touch "$node/hooks/cluster-verify-post.d/noded-proxy"
   local held; held=$(state)
   cli install --apply --hooks; said; same "$held" "$(state)"
+}
+
+mode() { curl -fsS -m 5 http://127.0.0.1:9811/metrics | grep '^noded_proxy_mode.* 1$'; }
+part_settings() {   # keys of the proxy's own configuration, which stay when it goes
+  cli install --apply --mode audit --candidate-certs "$node/candidates" > /dev/null; said | head -3 | cut -c1-70; mode
+  cli install --apply --mode audit --candidate-certs "$node/others" > /dev/null; said; [[ ! -e $node/others ]]
+  local held; held=$(state; cat "$node/config.toml")
+  for when in before after; do
+    echo "$when systemctl reload noded-proxy.service" > "$STAND/fail"
+    cli install --apply --mode enforce; same "$held" "$(state; cat "$node/config.toml")"
+  done
+  said | grep ^back; mode
+  cli install --apply --mode enforce; said | head -2; mode
+  cli uninstall --apply; same "$before" "$(state)"; tail -n 2 "$node/config.toml"
 }
 
 part_refused() {   # what is missing is named, and nothing is done

@@ -2,6 +2,8 @@
 //! Ganeti itself uses. What can be known from files is never asked of a node.
 
 pub mod accept;
+mod deeds;
 pub mod distribute;
 mod members;
+pub mod rollout;
 mod ssh;

@@ -1,7 +1,7 @@
 //! One command on one node, by ssh with the options that Ganeti itself gives it: the cluster's key is
 //! the only one that is believed, and nothing is asked at a terminal.
 
-use std::io::{Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -68,18 +68,30 @@ pub(super) fn run(
     command: &str,
     input: &[u8],
 ) -> Said {
-    let failed = |error: std::io::Error| Said {
+    let arguments = arguments(cluster, member, ssconf, command);
+    run_ssh(&arguments, input, &mut |_| {})
+}
+
+/// The same without input; each line that it says is shown at once.
+pub(super) fn run_and_show(
+    cluster: &Cluster,
+    member: &Member,
+    ssconf: &Path,
+    command: &str,
+    show: &mut dyn FnMut(&str),
+) -> Said {
+    run_ssh(&arguments(cluster, member, ssconf, command), b"", show)
+}
+
+fn run_ssh(arguments: &[String], input: &[u8], show: &mut dyn FnMut(&str)) -> Said {
+    try_ssh(arguments, input, show).unwrap_or_else(|error| Said {
         status: 255,
         out: Vec::new(),
         err: error.to_string(),
-    };
-    match run_ssh(&arguments(cluster, member, ssconf, command), input) {
-        Ok(said) => said,
-        Err(error) => failed(error),
-    }
+    })
 }
 
-fn run_ssh(arguments: &[String], input: &[u8]) -> std::io::Result<Said> {
+fn try_ssh(arguments: &[String], input: &[u8], show: &mut dyn FnMut(&str)) -> io::Result<Said> {
     let mut errors = tempfile::tempfile()?; // a pipe that nobody reads could fill
     let mut ssh = Command::new("ssh")
         .args(arguments)
@@ -90,13 +102,21 @@ fn run_ssh(arguments: &[String], input: &[u8]) -> std::io::Result<Said> {
     if let Some(mut stdin) = ssh.stdin.take() {
         let _ = stdin.write_all(input); // the command may not want it all
     }
-    let output = ssh.wait_with_output()?;
+    let mut out = Vec::new();
+    if let Some(stdout) = ssh.stdout.take() {
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = line?;
+            show(&String::from_utf8_lossy(&line));
+            out.extend([&line[..], b"\n"].concat());
+        }
+    }
+    let status = ssh.wait()?;
     let mut err = Vec::new();
-    std::io::Seek::rewind(&mut errors)?;
+    errors.rewind()?;
     errors.read_to_end(&mut err)?;
     Ok(Said {
-        status: output.status.code().unwrap_or(255),
-        out: output.stdout,
+        status: status.code().unwrap_or(255),
+        out,
         err: String::from_utf8_lossy(&err).into_owned(),
     })
 }

@@ -17,6 +17,7 @@ mod place;
 mod plan;
 mod proof;
 mod record;
+mod settings;
 mod step;
 mod undo;
 mod units;
@@ -69,6 +70,8 @@ pub fn install(args: &InstallArgs) -> ExitCode {
         if args.hooks {
             hooks::add(&mut plan, &hooks::found(&args.node))?;
         }
+        let file = node.settings(&args.node)?;
+        settings::add(&mut plan, &file, &args.wishes(), seen.proxy.active)?;
         confirm(seen, &plan)?;
         Ok(plan)
     }))
@@ -187,7 +190,7 @@ fn quiet(doer: &mut Doer, seen: &Seen, wait: bool) -> Result<(), Refusal> {
 /// Has the shell confirm a change of the file that it reads.
 fn confirm(seen: &Seen, plan: &Plan) -> Result<(), String> {
     let write = plan.steps.iter().find_map(|step| match step {
-        Step::Write(write) => Some(write),
+        Step::Write(write) => Some(write).filter(|write| write.path == seen.path),
         _ => None,
     });
     let (Some(write), Source::Variable { by_systemd: false }) = (write, &seen.source) else {

@@ -89,6 +89,11 @@ pub(super) enum Step {
     Write(Write),
     Link(Link),
     Unlink(Link),
+    /// A directory for the candidates' certificates.
+    Make(PathBuf),
+    Unmake(PathBuf),
+    /// Have a running proxy read its configuration.
+    Reread,
     /// Have systemd read its files.
     Reload,
     Enable(Vec<Unit>),
@@ -114,6 +119,9 @@ impl Step {
             }),
             Self::Link(link) => Self::Unlink(link),
             Self::Unlink(link) => Self::Link(link),
+            Self::Make(path) => Self::Unmake(path),
+            Self::Unmake(path) => Self::Make(path),
+            Self::Reread => Self::Reread,
             Self::Reload => Self::Reload,
             Self::Enable(units) => Self::Disable(units),
             Self::Disable(units) => Self::Enable(units),
@@ -129,6 +137,7 @@ impl Step {
         let units = |verb, units: &[Unit]| vec![systemctl(verb, units.iter().map(|u| u.name()))];
         match self {
             Self::Reload => vec![systemctl("daemon-reload", [])],
+            Self::Reread => units("reload", &[Unit::Proxy]),
             Self::Enable(all) => units("enable", all),
             Self::Disable(all) => units("disable", all),
             Self::Start(all) => units("start", all),
@@ -136,6 +145,7 @@ impl Step {
             Self::Noded(manager, ..) => manager.restart(),
             Self::Keep(_) | Self::Forget(_) | Self::Prove(_) => Vec::new(),
             Self::Write(_) | Self::Link(_) | Self::Unlink(_) => Vec::new(),
+            Self::Make(_) | Self::Unmake(_) => Vec::new(),
         }
     }
 
@@ -167,7 +177,10 @@ impl fmt::Display for Step {
             Self::Link(Link { path, target }) => {
                 write!(f, "{}: a link to {}", path.display(), target.display())
             }
-            Self::Unlink(link) => write!(f, "{}: removed", link.path.display()),
+            Self::Make(path) => write!(f, "{}: made", path.display()),
+            Self::Unlink(Link { path, .. }) | Self::Unmake(path) => {
+                write!(f, "{}: removed", path.display())
+            }
             Self::Prove(Proof::Behind) => f.write_str(
                 "prove it: `check` finds no error, nobody is kept out, an RPC comes through",
             ),
@@ -198,6 +211,11 @@ pub(super) fn way_back(begun: &[Step], guarded: bool) -> Vec<Step> {
             .into_iter()
             .partition(|step| matches!(step, Step::Write(_)));
         back.extend(writes.into_iter().chain(reloads).chain(others));
+    }
+    // It is read again when it is as it was.
+    if let Some(at) = back.iter().position(|step| *step == Step::Reread) {
+        let reread = back.remove(at);
+        back.push(reread);
     }
     // `Also=` of the proxy's unit disables the guard with it.
     let disables =
