@@ -123,7 +123,9 @@ fn of_candidate(said: &Said, map: &CandidateMap) -> Result<BTreeMap<Digest, Vec<
     }
     let found = verified(&said.out, map);
     let other = "the certificate in its client.pem is not in the candidate map";
-    (!found.is_empty()).then_some(found).ok_or(other.into())
+    (!found.is_empty())
+        .then_some(found)
+        .ok_or_else(|| other.into())
 }
 
 fn quoted(path: &Path) -> String {

@@ -48,8 +48,10 @@ fn what_install_and_uninstall_do_about_hooks() {
 #[test]
 fn it_is_proven_once_and_hooks_come_before_that() {
     let (reload, prove) = (Step::Reload, Step::Prove(Proof::Behind));
-    let mut plan = Plan::default();
-    plan.steps = vec![reload.clone(), prove.clone()];
+    let mut plan = Plan {
+        steps: vec![reload.clone(), prove.clone()],
+        ..Plan::default()
+    };
     let new = hook(There::Nothing, true);
     add(&mut plan, std::slice::from_ref(&new)).unwrap();
     assert_eq!(plan.steps, [reload, Step::Link(new.link), prove]);
