@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use noded_proxy::commands::cli::{CertsCommand, Cli, Command};
 use noded_proxy::commands::{
-    as_nobody, certs, check, demo, digest, exit, explain, guard, hook, install, manual, reload,
-    reset, run, spawner, status, verify,
+    as_nobody, certs, check, cluster, demo, digest, exit, explain, guard, hook, install, manual,
+    reload, reset, run, spawner, status, verify,
 };
 
 fn main() -> ExitCode {
@@ -23,11 +23,14 @@ fn main() -> ExitCode {
         Command::Spawner { program, arguments } => spawner::main(&program, &arguments),
         Command::Status(args) => status::main(&args),
         Command::Explain(args) => explain::main(&args),
-        Command::Certs {
-            command: CertsCommand::List(args),
-        } => certs::list(&args),
+        Command::Certs { command } => match command {
+            CertsCommand::List(args) => certs::list(&args),
+            CertsCommand::Distribute(args) => cluster::distribute::main(&args),
+            CertsCommand::Accept(args) => cluster::accept::main(&args),
+        },
         Command::Reset(args) => reset::main(&args),
         Command::Guard(args) => guard::main(&args),
+        Command::Install(args) if args.cluster => cluster::rollout::main(&args),
         Command::Install(args) => install::install(&args),
         Command::Uninstall(args) => install::uninstall(&args),
         Command::Hook(args) => hook::main(&args),

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::verify::args::VerifyArgs;
 pub use crate::commands::admission_args::{AdmissionArgs, CertsListArgs, ExplainArgs};
+pub use crate::commands::certs_args::CertsCommand;
 use crate::commands::install::flags::{InstallArgs, UninstallArgs};
 use crate::config::{
     AdminArgs, FileArgs, ListenArgs, ModeArgs, Overrides, ServiceArgs, StateArgs, UpstreamArgs,
@@ -73,7 +74,7 @@ pub enum Command {
     ///
     /// Exit status: 0 admitted, 1 refused or unknown, 64 wrong configuration.
     Explain(ExplainArgs),
-    /// Show what is known of the candidates' certificates.
+    /// Show the candidates' certificates, or give them to all nodes.
     Certs {
         /// What to do.
         #[command(subcommand)]
@@ -109,6 +110,10 @@ pub enum Command {
     /// guard, restarts noded as this node does it, starts the proxy, and proves that all works. If
     /// anything fails, all is put back as it was. The program, the units, the guard's rules and the
     /// configuration must be there already.
+    ///
+    /// With --cluster, on the master: every node gets the proxy in audit mode, then all get the
+    /// candidates' certificates, then each node enforces. It stops at the first node that is not
+    /// right; run again, it goes on from there.
     ///
     /// Exit status: 0 done, shown, or nothing to do; 1 refused or failed, and all is as before; 64
     /// wrong configuration.
@@ -269,17 +274,6 @@ pub struct DemoArgs {
     /// Leave everything running at the end and print commands to paste; Ctrl-C ends it
     #[arg(long)]
     pub keep: bool,
-}
-
-/// What `certs` can do.
-#[derive(Debug, Subcommand)]
-pub enum CertsCommand {
-    /// List the candidates with what is known of their certificates.
-    ///
-    /// The running proxy is asked; if none answers, the files and the state directory are read.
-    ///
-    /// Exit status: 0 each candidate's certificate is known, 1 some is not, 64 wrong configuration.
-    List(CertsListArgs),
 }
 
 /// Options of `reset`.

@@ -326,6 +326,66 @@ fn the_socket_unit_comes_before_the_service() {
 }
 
 #[test]
+fn hooks_come_and_go_with_the_rest() {
+    let Some(said) = part("hooks", true) else {
+        return;
+    };
+    let link = "NODE/hooks/cluster-verify-post.d/noded-proxy";
+    let certs = ["config-update", "node-add", "node-modify"]
+        .map(|name| format!("NODE/hooks/{name}-post.d/noded-proxy"));
+    let links: String = certs
+        .iter()
+        .map(|link| format!("ok    {link}: a link to REPO/hooks/certs-distribute\n"))
+        .collect();
+    let removed: String = certs
+        .iter()
+        .map(|link| format!("ok    {link}: removed\n"))
+        .collect();
+    let expected = [
+        "install --apply --hooks: status 0\n",
+        &format!("ok    {link}: a link to REPO/hooks/cluster-verify-post.d/noded-proxy\n"),
+        &links,
+        "hooks: ./cluster-verify-post.d/noded-proxy ./config-update-post.d/noded-proxy \
+         ./node-add-post.d/noded-proxy ./node-modify-post.d/noded-proxy\ninstall --apply --hooks: status 0\n",
+        "ok    nothing to do: all is as it should be\nuninstall --apply: status 0\n",
+        &format!("ok    {link}: removed\n{removed}as before\n"),
+        "install --apply --hooks: status 1\nas before\ninstall --apply --hooks: status 1\n",
+        &format!(
+            "noded-proxy: {link} is there and is not of `install`: remove it, then try again\n"
+        ),
+        "as before\n",
+    ];
+    assert_eq!(said, expected.concat());
+}
+
+#[test]
+fn keys_of_the_configuration_are_set_and_taken_back_if_it_fails() {
+    let Some(said) = part("settings", true) else {
+        return;
+    };
+    let (audit, enforce) = (
+        "noded_proxy_mode{mode=\"audit\"} 1\n",
+        "noded_proxy_mode{mode=\"enforce\"} 1\n",
+    );
+    let expected = [
+        "ok    NODE/candidates: made\n",
+        "ok    NODE/config.toml: admission.mode = \"audit\", candidate_certs = \"N\n",
+        "ok    systemctl enable noded-proxy-guard.service\n",
+        audit,
+        "ok    nothing to do: all is as it should be\n",
+        &"install --apply --mode enforce: status 1\nas before\n".repeat(2),
+        "back  NODE/config.toml: as it was\nback  systemctl reload noded-proxy.service\n",
+        audit,
+        "install --apply --mode enforce: status 0\n",
+        "ok    NODE/config.toml: admission.mode = \"enforce\"\n",
+        "ok    systemctl reload noded-proxy.service\n",
+        enforce,
+        "uninstall --apply: status 0\nas before\n[admission]\nmode = \"enforce\"\n",
+    ];
+    assert_eq!(said, expected.concat());
+}
+
+#[test]
 fn what_is_missing_or_not_safe_is_named() {
     let Some(said) = part("refused", true) else {
         return;

@@ -73,6 +73,8 @@ for unit; do
     enable) touch $(also "$unit");;
     disable) rm -f $(also "$unit");;
     start) start "$unit";;
+    reload) "$PROGRAM" reload --config "$NODE/config.toml"
+      ss -Hltnp 'sport = :1811' | sed 's/.*pid=\([0-9]*\).*/\1/' > "$STAND/pid/$unit";;
     stop) if [[ $unit == *.socket ]]; then rm -f "$STAND/pid/$unit"; else end "$unit"; fi;;
   esac
 done
@@ -130,13 +132,15 @@ state() {
   for port in 1811 298; do echo "port $port: $(holder $port)"; done
   nft list table inet noded_proxy_guard > /dev/null 2>&1 && echo "guarded" || echo "not guarded"
   [[ -e $node/undo ]] && echo "kept: $(sha1sum < "$node/undo/before" | cut -c1-8)" || echo "nothing kept"
+  [[ ! -e $node/hooks ]] || (cd "$node/hooks" && echo "hooks:" $(find . -name noded-proxy | sort))
 }
 cli() {   # cli install|uninstall OPTION...: its status, its output in $STAND/said
   local rc=0
-  "$program" "$1" --noded-defaults "$defaults" --daemon-util "$STAND/bin/daemon-util" --undo-dir "$node/undo" "${@:2}" > "$STAND/said" 2>&1 || rc=$?
+  "$program" "$1" --noded-defaults "$defaults" --daemon-util "$STAND/bin/daemon-util" --undo-dir "$node/undo" \
+    --hooks-dir "$node/hooks" --hooks-from "$repo/hooks" "${@:2}" > "$STAND/said" 2>&1 || rc=$?
   echo "$*: status $rc"
 }
-said() { sed "s|$node|NODE|g; s/pid [0-9]*/pid N/; s/[0-9]* findings/N findings/; s/at [0-9.]*:1811/at HERE/" "$STAND/said"; }
+said() { sed "s|$node|NODE|g; s|$repo|REPO|g; s/pid [0-9]*/pid N/; s/[0-9]* findings/N findings/; s/at [0-9.]*:1811/at HERE/" "$STAND/said"; }
 same() { [[ $1 == "$2" ]] && echo "as before" || { echo "NOT as before:"; diff <(echo "$1") <(echo "$2") || true; said; }; }
 
 nobody() { setpriv --reuid=nobody --regid=nogroup --clear-groups timeout 5 bash -c "exec 3<>/dev/tcp/127.0.0.1/298" 2>/dev/null && echo "nobody: let in" || echo "nobody: kept out"; }
@@ -221,6 +225,32 @@ part_socket() {   # the socket unit, from the beginning and later
   cli install --apply; cli install --apply --socket; state | grep units
   cli install --apply; said
   cli uninstall --apply; same "$before" "$(state)"
+}
+
+part_hooks() {   # later and from the beginning; they go with the rest; what is not ours is left alone
+  cli install --apply --hooks; said | grep link; state | grep hooks
+  test -x "$node/hooks/cluster-verify-post.d/noded-proxy"   # as Ganeti asks
+  cli install --apply --hooks; said
+  echo 'after systemctl start noded-proxy.service' > "$STAND/fail"
+  cli uninstall --apply; said | grep removed; same "$before" "$(state)"
+  cli install --apply --hooks; same "$before" "$(state)"
+  mkdir -p "$node/hooks/cluster-verify-post.d"; touch "$node/hooks/cluster-verify-post.d/noded-proxy"
+  local held; held=$(state)
+  cli install --apply --hooks; said; same "$held" "$(state)"
+}
+
+mode() { curl -fsS -m 5 http://127.0.0.1:9811/metrics | grep '^noded_proxy_mode.* 1$'; }
+part_settings() {   # keys of the proxy's own configuration, which stay when it goes
+  cli install --apply --mode audit --candidate-certs "$node/candidates" > /dev/null; said | head -3 | cut -c1-70; mode
+  cli install --apply --mode audit --candidate-certs "$node/others" > /dev/null; said; [[ ! -e $node/others ]]
+  local held; held=$(state; cat "$node/config.toml")
+  for when in before after; do
+    echo "$when systemctl reload noded-proxy.service" > "$STAND/fail"
+    cli install --apply --mode enforce; same "$held" "$(state; cat "$node/config.toml")"
+  done
+  said | grep ^back; mode
+  cli install --apply --mode enforce; said | head -2; mode
+  cli uninstall --apply; same "$before" "$(state)"; tail -n 2 "$node/config.toml"
 }
 
 part_refused() {   # what is missing is named, and nothing is done

@@ -11,6 +11,7 @@
 //! | `begun` | requests that the old process has begun when a new one takes over |
 //! | `handover` | a fresh process takes over, and the old one finishes what it has |
 //! | `bequest` | what a process knows passes to the one that replaces it |
+//! | `cluster` | the candidates' certificates on all nodes, with a stand-in for ssh |
 //! | `crash` | the main process is killed while processes that it replaced serve |
 //! | `hook` | what a node says to `gnt-cluster verify` |
 //! | `identity` | certificates: the client CA list, learning, renewal, audit mode, `bind_peer` |
@@ -36,6 +37,7 @@
 //! | `policy_noded` | attacks by a candidate on the real node daemon, with and without the policy |
 //! | `port` | who listens on noded's port, and whether its guard holds |
 //! | `ports` | a port that is taken when the proxy starts |
+//! | `rollout` | `install --cluster`, with stand-ins for ssh and the nodes' programs |
 //! | `sandbox` | what the running process can no longer do |
 //! | `shown` | what the commands show of a running proxy, and whom they ask |
 //! | `state_dir` | the state directory full, gone, or used by root |
@@ -57,6 +59,7 @@ mod begun;
 mod bequest;
 mod check;
 mod cli;
+mod cluster;
 mod crash;
 mod demotion;
 mod drain;
@@ -81,6 +84,7 @@ mod policy_noded;
 mod port;
 mod ports;
 mod reload;
+mod rollout;
 mod sandbox;
 mod session;
 mod shown;

@@ -72,9 +72,17 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
         "noded-defaults",
         "daemon-util",
         "undo-dir",
+        "hooks-dir",
+        "hooks-from",
     ];
-    let table: [(&[&str], Vec<&str>); 12] = [
-        (&["install"], [&node[..], &["socket"]].concat()),
+    let install = ["socket", "hooks", "cluster", "mode", "candidate-certs"];
+    let table: [(&[&str], Vec<&str>); 14] = [
+        (&["install"], [&node[..], &install].concat()),
+        (
+            &["certs", "distribute"],
+            ["config", "changed", "hook"].into(),
+        ),
+        (&["certs", "accept"], ["config"].into()),
         (&["uninstall"], node.into()),
         (&["run"], [&TRUST[..], &run].concat()),
         (&["check"], [&TRUST[..], &check].concat()),

@@ -12,9 +12,11 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
+use super::hooks;
 use super::place;
 use super::proof;
 use super::record::Keep;
+use super::settings;
 use super::step::{Step, way_back};
 use crate::config::Config;
 
@@ -126,6 +128,10 @@ impl Doer {
             Step::Write(write) => {
                 place::write(&write.path, write.from.as_deref(), write.to.as_deref())?;
             }
+            Step::Link(link) => hooks::link(link)?,
+            Step::Unlink(link) => hooks::unlink(link)?,
+            Step::Make(path) => settings::make(path)?,
+            Step::Unmake(path) => settings::unmake(path)?,
             Step::Noded(_, port, _) => proof::await_noded(*port)?,
             Step::Stop(units) => {
                 let names = units.iter().map(|unit| unit.name().to_owned());
@@ -135,7 +141,7 @@ impl Doer {
             Step::Prove(what) => {
                 return proof::prove(*what, &self.config, &self.defaults, self.public);
             }
-            Step::Reload | Step::Enable(_) | Step::Disable(_) | Step::Start(_) => {}
+            Step::Reread | Step::Reload | Step::Enable(_) | Step::Disable(_) | Step::Start(_) => {}
         }
         Ok(Vec::new())
     }

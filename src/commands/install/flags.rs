@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::settings::Wishes;
 use crate::config::FileArgs;
 
 /// Options of `install` and `uninstall`.
@@ -35,6 +36,13 @@ pub struct NodeArgs {
         default_value = "/var/lib/noded-proxy-install"
     )]
     pub undo_dir: PathBuf,
+    /// Where Ganeti looks for hooks
+    #[arg(long, value_name = "DIR", default_value = "/etc/ganeti/hooks")]
+    pub hooks_dir: PathBuf,
+    /// The hooks of this package [default: /usr/share/noded-proxy/hooks or
+    /// /usr/local/share/noded-proxy/hooks, whichever is there]
+    #[arg(long, value_name = "DIR")]
+    pub hooks_from: Option<PathBuf>,
 }
 
 /// Options of `install`.
@@ -43,9 +51,31 @@ pub struct InstallArgs {
     /// How it is done.
     #[command(flatten)]
     pub node: NodeArgs,
+    /// Do it on all nodes, one after the other, over Ganeti's ssh; on the master
+    #[arg(long)]
+    pub cluster: bool,
     /// Have systemd hold the port, so that callers wait while the proxy is restarted
     #[arg(long)]
     pub socket: bool,
+    /// Also put the hooks where Ganeti runs them
+    #[arg(long)]
+    pub hooks: bool,
+    /// Also set admission.mode in the configuration; with --cluster, "audit" goes no further
+    #[arg(long, value_name = "MODE", value_parser = ["enforce", "audit"])]
+    pub mode: Option<String>,
+    /// Also set candidate_certs in the configuration, if it names none, and make the directory
+    #[arg(long, value_name = "DIR")]
+    pub candidate_certs: Option<PathBuf>,
+}
+
+impl InstallArgs {
+    /// What is to be set in the configuration.
+    pub(super) fn wishes(&self) -> Wishes {
+        Wishes {
+            mode: self.mode.clone(),
+            certs: self.candidate_certs.clone(),
+        }
+    }
 }
 
 /// Options of `uninstall`.

@@ -7,9 +7,10 @@ use super::flags::NodeArgs;
 use super::place;
 use super::plan::{Seen, Source};
 use super::record::Record;
+use super::settings::File;
 use super::step::{Manager, Unit};
 use super::units::Shown;
-use crate::config::{Config, Problem};
+use crate::config::{Config, DEFAULT_FILE, Problem};
 use crate::node::sockets::{self, taken_by};
 use crate::proxy::upstream::GuardWatch;
 use rules::noded::{Answers, look};
@@ -53,9 +54,21 @@ impl Node {
     /// The configuration: that of the command line, or the one which the unit names.
     pub(super) fn config(&self, args: &NodeArgs) -> Result<Config, Vec<Problem>> {
         let mut file = args.file.clone();
-        let named = self.proxy.argument("--config").filter(|path| path.exists());
-        file.config = file.config.or(named);
+        file.config = self.config_file(args);
         Config::load(&file, &[])
+    }
+
+    fn config_file(&self, args: &NodeArgs) -> Option<PathBuf> {
+        let named = self.proxy.argument("--config").filter(|path| path.exists());
+        args.file.config.clone().or(named)
+    }
+
+    /// That file as it is.
+    pub(super) fn settings(&self, args: &NodeArgs) -> Result<File, String> {
+        let path = self.config_file(args);
+        let path = path.unwrap_or_else(|| DEFAULT_FILE.into());
+        let content = place::read(&path)?;
+        Ok(File { path, content })
     }
 
     /// The file that sets `NODED_ARGS`.

@@ -10,12 +10,14 @@ mod change;
 mod confirm;
 mod doing;
 pub mod flags;
+mod hooks;
 mod look;
 mod missing;
 mod place;
 mod plan;
 mod proof;
 mod record;
+mod settings;
 mod step;
 mod undo;
 mod units;
@@ -64,7 +66,12 @@ pub fn install(args: &InstallArgs) -> ExitCode {
         if !errors.is_empty() {
             return Err(Refusal::Because(errors));
         }
-        let plan = plan::install(seen, args.socket)?;
+        let mut plan = plan::install(seen, args.socket)?;
+        if args.hooks {
+            hooks::add(&mut plan, &hooks::found(&args.node))?;
+        }
+        let file = node.settings(&args.node)?;
+        settings::add(&mut plan, &file, &args.wishes(), seen.proxy.active)?;
         confirm(seen, &plan)?;
         Ok(plan)
     }))
@@ -73,7 +80,8 @@ pub fn install(args: &InstallArgs) -> ExitCode {
 /// Exit status as of `install`.
 pub fn uninstall(args: &UninstallArgs) -> ExitCode {
     end(run("uninstall", &args.node, |_, _, seen| {
-        let plan = undo::uninstall(seen)?;
+        let mut plan = undo::uninstall(seen)?;
+        hooks::take_away(&mut plan, &hooks::found(&args.node));
         confirm(seen, &plan)?;
         Ok(plan)
     }))
@@ -182,7 +190,7 @@ fn quiet(doer: &mut Doer, seen: &Seen, wait: bool) -> Result<(), Refusal> {
 /// Has the shell confirm a change of the file that it reads.
 fn confirm(seen: &Seen, plan: &Plan) -> Result<(), String> {
     let write = plan.steps.iter().find_map(|step| match step {
-        Step::Write(write) => Some(write),
+        Step::Write(write) => Some(write).filter(|write| write.path == seen.path),
         _ => None,
     });
     let (Some(write), Source::Variable { by_systemd: false }) = (write, &seen.source) else {

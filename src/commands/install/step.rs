@@ -63,6 +63,13 @@ pub(super) struct Write {
     pub(super) what: String,
 }
 
+/// A hook of this package, where Ganeti looks for it: a link, which follows each upgrade.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) path: PathBuf,
+    pub(super) target: PathBuf,
+}
+
 /// How it is shown that all is well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proof {
@@ -80,6 +87,13 @@ pub(super) enum Step {
     /// Forget it.
     Forget(Record),
     Write(Write),
+    Link(Link),
+    Unlink(Link),
+    /// A directory for the candidates' certificates.
+    Make(PathBuf),
+    Unmake(PathBuf),
+    /// Have a running proxy read its configuration.
+    Reread,
     /// Have systemd read its files.
     Reload,
     Enable(Vec<Unit>),
@@ -103,6 +117,11 @@ impl Step {
                 what: "as it was".into(),
                 ..write
             }),
+            Self::Link(link) => Self::Unlink(link),
+            Self::Unlink(link) => Self::Link(link),
+            Self::Make(path) => Self::Unmake(path),
+            Self::Unmake(path) => Self::Make(path),
+            Self::Reread => Self::Reread,
             Self::Reload => Self::Reload,
             Self::Enable(units) => Self::Disable(units),
             Self::Disable(units) => Self::Enable(units),
@@ -118,12 +137,15 @@ impl Step {
         let units = |verb, units: &[Unit]| vec![systemctl(verb, units.iter().map(|u| u.name()))];
         match self {
             Self::Reload => vec![systemctl("daemon-reload", [])],
+            Self::Reread => units("reload", &[Unit::Proxy]),
             Self::Enable(all) => units("enable", all),
             Self::Disable(all) => units("disable", all),
             Self::Start(all) => units("start", all),
             Self::Stop(all) => units("stop", all),
             Self::Noded(manager, ..) => manager.restart(),
-            Self::Keep(_) | Self::Forget(_) | Self::Write(_) | Self::Prove(_) => Vec::new(),
+            Self::Keep(_) | Self::Forget(_) | Self::Prove(_) => Vec::new(),
+            Self::Write(_) | Self::Link(_) | Self::Unlink(_) => Vec::new(),
+            Self::Make(_) | Self::Unmake(_) => Vec::new(),
         }
     }
 
@@ -152,6 +174,13 @@ impl fmt::Display for Step {
             ),
             Self::Forget(record) => write!(f, "drop what was kept of {}", record.path.display()),
             Self::Write(write) => write!(f, "{}: {}", write.path.display(), write.what),
+            Self::Link(Link { path, target }) => {
+                write!(f, "{}: a link to {}", path.display(), target.display())
+            }
+            Self::Make(path) => write!(f, "{}: made", path.display()),
+            Self::Unlink(Link { path, .. }) | Self::Unmake(path) => {
+                write!(f, "{}: removed", path.display())
+            }
             Self::Prove(Proof::Behind) => f.write_str(
                 "prove it: `check` finds no error, nobody is kept out, an RPC comes through",
             ),
@@ -182,6 +211,11 @@ pub(super) fn way_back(begun: &[Step], guarded: bool) -> Vec<Step> {
             .into_iter()
             .partition(|step| matches!(step, Step::Write(_)));
         back.extend(writes.into_iter().chain(reloads).chain(others));
+    }
+    // It is read again when it is as it was.
+    if let Some(at) = back.iter().position(|step| *step == Step::Reread) {
+        let reread = back.remove(at);
+        back.push(reread);
     }
     // `Also=` of the proxy's unit disables the guard with it.
     let disables =

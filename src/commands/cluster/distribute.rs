@@ -1,0 +1,211 @@
+//! `noded-proxy certs distribute`: fetches the candidates' certificates and hands them to all nodes.
+//!
+//! A key never leaves its node. Each certificate is compared with the candidate map before it goes on, and by each node with its own map. The
+//! master's own directory is the last: while it is complete, all nodes were given the same.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread;
+
+use super::accept::{directory, is_complete, listed, verified};
+use super::members::{Cluster, Member};
+use super::ssh::{self, Said};
+use crate::commands::certs_args::DistributeArgs;
+use crate::commands::exit;
+use crate::config::Config;
+use rules::candidates::CandidateMap;
+use rules::identity::Digest;
+
+/// Nodes that are asked at a time.
+const AT_A_TIME: usize = 8;
+
+/// What a node came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It has them: what it says.
+    Given(String),
+    /// It is left out, and why.
+    Left(&'static str),
+    Failed(String),
+}
+
+/// Exit status 0 when each node has them, 1 when some node does not, 64 wrong configuration.
+pub fn main(args: &DistributeArgs) -> ExitCode {
+    let config = match Config::load(&args.file, &[]) {
+        Ok(config) => config,
+        Err(problems) => return exit::wrong_configuration(&problems),
+    };
+    match distribute(args, &config) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            errln!("noded-proxy: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn distribute(args: &DistributeArgs, config: &Config) -> Result<bool, String> {
+    let cluster = Cluster::read(&config.ssconf_dir)?;
+    let host = rustix::system::uname();
+    let needed = cluster
+        .must_be_master(&host.nodename().to_string_lossy())
+        .and_then(|()| directory(config));
+    let own = match needed {
+        Err(why) if args.hook => {
+            outln!("nothing to do: {why}");
+            return Ok(true);
+        }
+        needed => needed?,
+    };
+    if args.changed && is_complete(&own, &listed(config)?) {
+        outln!("nothing to do: {} is complete", own.display());
+        return Ok(true);
+    }
+    give_all(config, &cluster)
+}
+
+/// Fetches and hands out; whether each node that takes part has all of them.
+pub(super) fn give_all(config: &Config, cluster: &Cluster) -> Result<bool, String> {
+    let map = listed(config)?;
+    let ssconf = &*config.ssconf_dir;
+    let (found, mut is_good) = gather(config, cluster, &map);
+    let text = found.into_values().collect::<Vec<_>>().concat();
+    let (masters, others): (Vec<&Member>, Vec<&Member>) = cluster
+        .members
+        .iter()
+        .partition(|member| member.name == cluster.master);
+    let give = |member: &Member| give(cluster, member, ssconf, &text);
+    is_good &= tell(&others, &on_each(&others, give));
+    if is_good {
+        is_good = tell(&masters, &on_each(&masters, give));
+    }
+    Ok(is_good)
+}
+
+/// The certificates that candidates have and the map lists; whether that is all of them.
+fn gather(
+    config: &Config,
+    cluster: &Cluster,
+    map: &CandidateMap,
+) -> (BTreeMap<Digest, Vec<u8>>, bool) {
+    let path = config.server_pem.with_file_name("client.pem");
+    // The key stays where it is.
+    let command = format!(
+        "sed -n '/^-----BEGIN CERTIFICATE-----/,/^-----END CERTIFICATE-----/p' {}",
+        quoted(&path)
+    );
+    let all = cluster.members.iter();
+    let candidates: Vec<&Member> = all.filter(|m| m.candidate && !m.offline).collect();
+    let said = on_each(&candidates, |member| {
+        ssh::run(cluster, member, &config.ssconf_dir, &command, b"")
+    });
+    let mut found = BTreeMap::new();
+    for (member, said) in candidates.iter().zip(&said) {
+        match of_candidate(said, map) {
+            Ok(own) => found.extend(own),
+            Err(why) => outln!("FAIL  {}: {why}", member.name),
+        }
+    }
+    let missing = map.iter().filter(|(_, digest)| !found.contains_key(digest));
+    let missing: Vec<&str> = missing.map(|(key, _)| key).collect();
+    for key in &missing {
+        outln!("FAIL  no candidate has the certificate that the candidate map has for {key}");
+    }
+    (found, missing.is_empty())
+}
+
+/// What a candidate showed, as far as the map lists it.
+fn of_candidate(said: &Said, map: &CandidateMap) -> Result<BTreeMap<Digest, Vec<u8>>, String> {
+    if said.status != 0 {
+        return Err(said.why());
+    }
+    let found = verified(&said.out, map);
+    let other = "the certificate in its client.pem is not in the candidate map";
+    (!found.is_empty())
+        .then_some(found)
+        .ok_or_else(|| other.into())
+}
+
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+fn give(cluster: &Cluster, member: &Member, ssconf: &Path, text: &[u8]) -> Outcome {
+    if member.offline {
+        return Outcome::Left("offline");
+    }
+    given(&ssh::run(
+        cluster,
+        member,
+        ssconf,
+        "noded-proxy certs accept",
+        text,
+    ))
+}
+
+/// What a node's answer means.
+fn given(said: &Said) -> Outcome {
+    match said.status {
+        0 => Outcome::Given(String::from_utf8_lossy(&said.out).trim().into()),
+        127 => Outcome::Left("it has no noded-proxy"),
+        _ => Outcome::Failed(said.why()),
+    }
+}
+
+/// One line for each node; whether none failed.
+fn tell(members: &[&Member], outcomes: &[Outcome]) -> bool {
+    for (member, outcome) in members.iter().zip(outcomes) {
+        let name = &member.name;
+        match outcome {
+            Outcome::Given(what) => outln!("ok    {name}: {what}"),
+            Outcome::Left(why) => outln!("skip  {name}: {why}"),
+            Outcome::Failed(why) => outln!("FAIL  {name}: {why}"),
+        }
+    }
+    let failed = |outcome: &Outcome| matches!(outcome, Outcome::Failed(_));
+    !outcomes.iter().any(failed)
+}
+
+/// The same for each, several at a time, in their order.
+fn on_each<T: Send>(members: &[&Member], what: impl Fn(&Member) -> T + Sync) -> Vec<T> {
+    let mut all = Vec::new();
+    for some in members.chunks(AT_A_TIME) {
+        thread::scope(|scope| {
+            let started: Vec<_> = some.iter().map(|m| scope.spawn(|| what(m))).collect();
+            all.extend(started.into_iter().filter_map(|one| one.join().ok()));
+        });
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_answers_as_a_table() {
+        let said = |status, out: &str, err: &str| Said {
+            status,
+            out: out.into(),
+            err: err.into(),
+        };
+        let failed = |why: &str| Outcome::Failed(why.into());
+        for (said, expected) in [
+            (
+                said(0, "3 certificates: 1 new\n", ""),
+                Outcome::Given("3 certificates: 1 new".into()),
+            ),
+            (
+                said(127, "", "sh: noded-proxy: not found"),
+                Outcome::Left("it has no noded-proxy"),
+            ),
+            (said(255, "", "timed out\n"), failed("ssh: timed out")),
+            (said(1, "1 missing\n", ""), failed("1 missing")),
+        ] {
+            assert_eq!(given(&said), expected);
+        }
+        assert_eq!(quoted("/a'b".as_ref()), r"'/a'\''b'");
+    }
+}
