@@ -28,7 +28,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tracing::warn;
 
 use crate::daemon::systemd;
 use crate::proxy::listener::Opened;
@@ -76,6 +75,7 @@ pub(in crate::daemon) struct Estate {
 /// Where this process is found.
 #[derive(Debug, Default)]
 pub(in crate::daemon) struct Doors {
+    takes_control: bool,
     control: Option<Door>,
     /// Open after a successor ended at the last moment: it may have been the main process.
     disputed: Option<Door>,
@@ -104,6 +104,17 @@ impl Asked {
     }
 }
 
+impl Doors {
+    /// None is open yet. Whether `control`, when it is opened, is taken from a process that lives:
+    /// the one before this one.
+    pub(in crate::daemon) fn taking_control(takes_control: bool) -> Self {
+        Self {
+            takes_control,
+            ..Self::default()
+        }
+    }
+}
+
 impl Estate {
     /// Listens to the predecessors, until the set is dropped.
     pub(in crate::daemon) fn listen(&self) -> JoinSet<()> {
@@ -112,11 +123,8 @@ impl Estate {
 
     /// Opens the door at which a reload is asked for.
     pub(in crate::daemon) fn open(&mut self) {
-        let door = Door::control(&self.state_dir);
-        let door = door.inspect_err(|error| {
-            warn!(%error, "nobody can ask for a reload, except by SIGHUP");
-        });
-        self.doors.control = door.ok();
+        let control = Door::control(&self.state_dir, self.doors.takes_control);
+        self.doors.control = Some(control);
     }
 
     /// Nobody can ask for a reload any more.
@@ -126,9 +134,10 @@ impl Estate {
 
     /// Waits until somebody wants another process to serve.
     pub(in crate::daemon) async fn wish(&mut self) -> Wish {
+        let doors = &mut self.doors;
         tokio::select! {
-            asked = knock(self.doors.control.as_ref()) => Wish::Reload(Asked(asked)),
-            link = knock(self.doors.disputed.as_ref()) => match self.doors.disputed.take() {
+            asked = knock(doors.control.as_mut()) => Wish::Reload(Asked(asked)),
+            link = knock(doors.disputed.as_mut()) => match self.doors.disputed.take() {
                 Some(door) => Wish::Main(Retired::found(link, Arc::clone(&self.slots), door)),
                 None => std::future::pending().await, // it was there a moment ago
             },
@@ -171,16 +180,13 @@ impl Estate {
         self.reloads.leave_state().await;
         self.doors.disputed = None; // it has the same name
         let door = Door::replaced(&self.state_dir);
-        let door = door.inspect_err(|error| {
-            warn!(%error, "this process is not found again if the new one crashes");
-        });
         let mut predecessors = self.predecessors.list();
         let (retired, holds) = Retired::new((link, pid), Arc::clone(&self.slots));
         predecessors.push(holds);
         systemd::replaced_by(pid);
         if let Err(error) = retired.tell(&TakeOver { predecessors }) {
             // The service manager may take that one for the main process, and start another one.
-            self.doors.disputed = door.ok();
+            self.doors.disputed = Some(door);
             self.slots.resume();
             systemd::not_replaced();
             self.reloads.own_state();
@@ -188,7 +194,7 @@ impl Estate {
             return Err(format!("the new process ended when it was ready: {error}"));
         }
         self.let_go();
-        Ok(retired.with(door.ok()))
+        Ok(retired.with(door))
     }
 
     /// Another main process is there already: gives it what it has not got yet.
@@ -254,6 +260,7 @@ impl Estate {
             links: links.iter().map(|(pid, _)| *pid).collect(),
             attempt: self.attempts,
             bequest: true,
+            control: self.doors.control.as_ref().is_some_and(Door::is_there),
         };
         let line = serde_json::to_string(&offer).map_err(io::Error::other)?;
         match descriptors::send(&link, &line, &fds) {

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tracing::info;
 
-use super::door::{Door, knock};
+use super::door::{Door, knock, tend};
 use super::message::{DRAIN, Holds, SLOT, TakeOver, write};
 use crate::proxy::upstream::{NodedStream, Slots};
 
@@ -57,7 +57,7 @@ impl Retired {
         let pid = peer.map_or(0, |peer| peer.pid.as_raw_nonzero().get().unsigned_abs());
         let (retired, holds) = Self::new((link, pid), slots);
         let _ = write(&retired.link, &holds); // if it has crashed, there will be another one
-        retired.with(Some(door))
+        retired.with(door)
     }
 
     /// Lets the successor serve.
@@ -66,7 +66,8 @@ impl Retired {
     }
 
     /// Where it is found if the successor crashes.
-    pub(super) fn with(self, door: Option<Door>) -> Self {
+    pub(super) fn with(self, door: Door) -> Self {
+        let door = Some(door);
         Self { door, ..self }
     }
 
@@ -79,7 +80,7 @@ impl Retired {
     /// and so must be this process; never if the successor just ends.
     pub(in crate::daemon) async fn pass_on(mut self) {
         while let End::Crashed = self.serve().await {
-            let link = knock(self.door.as_ref()).await;
+            let link = knock(self.door.as_mut()).await;
             let Some(door) = self.door else { return };
             self = Self::found(link, self.slots, door);
             let pid = self.successor;
@@ -105,6 +106,7 @@ impl Retired {
                     let slots = slots.unwrap_or_default();
                     let _ = to.write_all(&vec![SLOT; slots]).await; // it may have ended
                 }
+                () = tend(self.door.as_mut()) => {}
                 read = from.read(&mut word) => match read {
                     Ok(1) if word[0] == DRAIN => return End::Stopped,
                     Ok(1) => {}
