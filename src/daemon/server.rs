@@ -140,6 +140,8 @@ impl Server {
             Some(_) => Vec::new(), // it is told when it takes over
             None => left_behind(&config.state_dir),
         };
+        // Those have no other main process any more.
+        let doors = Doors::taking_control(!alive.is_empty());
         let estate = Estate {
             spawner: None,
             listen: config.listen.clone(),
@@ -154,7 +156,7 @@ impl Server {
             attempts: 0,
             state_dir: config.state_dir.clone(),
             reloads: reloads.clone(),
-            doors: Doors::default(),
+            doors,
         };
         Ok(Self {
             shared,
@@ -173,6 +175,7 @@ impl Server {
 
     /// Waits until the process before this one lets it serve.
     fn take_over(&mut self, heir: Heir) -> io::Result<()> {
+        self.estate.doors = Doors::taking_control(heir.takes_control());
         let (attempts, slots) = (heir.attempts(), Arc::clone(&self.estate.slots));
         self.estate.predecessors = Predecessors::new(heir.take_over(&self.estate.in_force)?, slots);
         self.estate.attempts = attempts;

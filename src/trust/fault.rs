@@ -160,6 +160,18 @@ const UNSAVED: &str = "what this proxy remembers may not outlive the process";
 const POLLED: &str = "changes are found by a poll every 5 s (are fs.inotify.max_user_watches and \
     max_user_instances too low?)";
 
+/// All faults, each of them once.
+pub(super) fn distinct(mut faults: Vec<Fault>, more: Vec<Fault>) -> Vec<Fault> {
+    faults.extend(more);
+    let mut all = Vec::new();
+    for fault in faults {
+        if !all.contains(&fault) {
+            all.push(fault);
+        }
+    }
+    all
+}
+
 impl From<Collision> for Fault {
     fn from(found: Collision) -> Self {
         Self::SameDigest {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::bequest::Bequest;
-use super::fault::Fault;
+use super::fault::{Fault, distinct};
 use super::keeper::Keeper;
 use super::known::{CaList, Known};
 use super::learned::Learned;
@@ -378,18 +378,6 @@ impl Reloader {
             faults: reading.faults,
         });
     }
-}
-
-/// All faults, each of them once.
-fn distinct(mut faults: Vec<Fault>, more: Vec<Fault>) -> Vec<Fault> {
-    faults.extend(more);
-    let mut all = Vec::new();
-    for fault in faults {
-        if !all.contains(&fault) {
-            all.push(fault);
-        }
-    }
-    all
 }
 
 /// The snapshot that a proxy with these settings would publish now. It writes nothing.

@@ -2,15 +2,19 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Signal, kill_process};
+
 use crate::support::client::admitted;
-use crate::support::handing::{command, main_pid};
+use crate::support::handing::{command, main_pid, reloaded};
 use crate::support::pki::{Pki, map_text};
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{Proxy, has_ended};
 use crate::support::stage::Stage;
 use crate::support::stub::StubNoded;
+use crate::support::wait_until;
 
 #[test]
 fn a_reload_opens_no_bootstrap_phase_though_the_state_directory_is_gone() {
@@ -88,4 +92,50 @@ fn a_writer_that_never_closes_the_map_stops_no_reload() {
     assert_ne!(main_pid(&stage.proxy), old);
     assert!(admitted(stage.proxy.addr(), &stage.client));
     drop(file);
+}
+
+/// Which socket there is at which a reload is asked for.
+fn control(proxy: &Proxy) -> Option<(u64, i64, i64)> {
+    let found = fs::metadata(proxy.dir().join("state/control"));
+    found
+        .ok()
+        .map(|file| (file.ino(), file.ctime(), file.ctime_nsec()))
+}
+
+#[test]
+fn the_socket_for_reloads_that_somebody_removes_is_opened_anew() {
+    let stage = Stage::new(StubNoded::usual());
+    for _ in 0..2 {
+        let state = fs::read_dir(stage.proxy.dir().join("state")).unwrap();
+        for entry in state.map(|entry| entry.unwrap().path()) {
+            match entry.is_dir() {
+                true => fs::remove_dir_all(entry).unwrap(),
+                false => fs::remove_file(entry).unwrap(),
+            }
+        }
+        wait_until("it is there again", || control(&stage.proxy).is_some());
+        let old = main_pid(&stage.proxy);
+        assert_ne!(reloaded(&stage.proxy), old);
+    }
+}
+
+/// Somebody runs the proxy by hand while the service runs.
+#[test]
+fn a_second_proxy_takes_the_socket_for_reloads_when_the_first_has_ended() {
+    let mut stage = Stage::new(StubNoded::usual());
+    let (first, before) = (stage.proxy.pid(), control(&stage.proxy));
+    let any = ([127, 0, 0, 1], 0).into();
+    stage.proxy.start_again(any, any);
+    let proxy = &stage.proxy;
+    let told = || proxy.logged("nobody can ask for a reload, except by SIGHUP");
+    wait_until("it is told", told);
+    proxy.sighup();
+    let second = main_pid(proxy);
+    assert_eq!(control(proxy), before);
+    kill_process(first, Signal::TERM).unwrap();
+    wait_until("the first has ended", || has_ended(first));
+    wait_until("the second has it", || {
+        control(proxy).is_some_and(|found| Some(found) != before)
+    });
+    assert_ne!(reloaded(proxy), second);
 }

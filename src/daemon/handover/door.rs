@@ -1,18 +1,20 @@
 //! Local sockets in the state directory, where a process of this proxy is found.
 //!
 //! `control` is the main process's: who connects asks for a reload, and is told how it went.
+//! No process takes it away from another one that lives, except from the one that it replaces.
 //! `replaced-PID` is that of a process that was replaced. When its successor has crashed, the next
 //! main process finds it there, and gets its slots. Whoever may not write in the directory cannot
 //! connect. It never reads a byte from who connects.
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::UnixListener;
+use tokio::time::{Interval, interval};
 use tracing::{info, warn};
 
 use super::message::{Holds, Verdict, read};
@@ -23,6 +25,8 @@ const CONTROL: &str = "control";
 /// The first part of the name of a replaced process's.
 const REPLACED: &str = "replaced-";
 
+/// How often it is looked whether a door is still there.
+const LOOK: Duration = Duration::from_secs(5);
 /// Longest wait for a replaced process to say what it holds.
 const ANSWERS: Duration = Duration::from_secs(5);
 /// Longest wait for a verdict; the proxy waits 30 s for the new process.
@@ -31,51 +35,110 @@ const VERDICT: Duration = Duration::from_secs(60);
 const TRIES: usize = 5;
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// An open one.
+/// One of them. Somebody may remove it: then it is opened anew.
 #[derive(Debug)]
 pub(super) struct Door {
-    listener: UnixListener,
     path: PathBuf,
     /// Nobody else can have this name.
     is_own: bool,
+    open: Option<Open>,
+    /// Why it is not open, as it was told.
+    why: Option<String>,
+    looks: Interval,
+}
+
+#[derive(Debug)]
+struct Open {
+    listener: UnixListener,
+    file: (u64, u64),
 }
 
 impl Door {
-    /// The main process's. That of the process before it leads nowhere from now on.
-    pub(super) fn control(state_dir: &Path) -> io::Result<Self> {
-        Self::open(state_dir.join(CONTROL), false)
+    /// The main process's. With `takes` that of the process before it leads nowhere from now on;
+    /// else one that leads to a living process stays that one's.
+    pub(super) fn control(state_dir: &Path, takes: bool) -> Self {
+        Self::new(state_dir.join(CONTROL), false, takes)
     }
 
     /// This process's, from the moment when it is replaced.
-    pub(super) fn replaced(state_dir: &Path) -> io::Result<Self> {
+    pub(super) fn replaced(state_dir: &Path) -> Self {
         let name = format!("{REPLACED}{}", std::process::id());
-        Self::open(state_dir.join(name), true)
+        Self::new(state_dir.join(name), true, true)
     }
 
-    fn open(path: PathBuf, is_own: bool) -> io::Result<Self> {
-        gone(&path)?;
-        let listener = UnixListener::bind(&path)?;
-        // Whatever umask and directory allow.
-        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        Ok(Self {
-            listener,
+    fn new(path: PathBuf, is_own: bool, takes: bool) -> Self {
+        let mut door = Self {
             path,
             is_own,
-        })
+            open: None,
+            why: None,
+            looks: interval(LOOK),
+        };
+        door.open(takes);
+        door
+    }
+
+    fn open(&mut self, takes: bool) {
+        let path = self.path.display();
+        match Open::at(&self.path, takes) {
+            Ok(open) => (self.open, self.why) = (Some(open), None),
+            Err(error) => {
+                let why = error.to_string();
+                match self.is_own {
+                    _ if self.why.as_ref() == Some(&why) => {}
+                    true => warn!(%path, why, "not found again if the new process crashes"),
+                    false => warn!(%path, why, "nobody can ask for a reload, except by SIGHUP"),
+                }
+                (self.open, self.why) = (None, Some(why));
+            }
+        }
+    }
+
+    /// Whether who connects there comes to this process.
+    pub(super) fn is_there(&self) -> bool {
+        let is_at = |open: &Open| file_at(&self.path).is_ok_and(|found| found == open.file);
+        self.open.as_ref().is_some_and(is_at)
+    }
+
+    /// Opens it, when it is time to look and it is not there.
+    async fn tend(&mut self) {
+        self.looks.tick().await;
+        self.renew();
+    }
+
+    fn renew(&mut self) {
+        if !self.is_there() {
+            self.open(self.is_own);
+            if self.is_there() {
+                info!(path = %self.path.display(), "the socket is open now");
+            }
+        }
     }
 
     /// The next one who connects.
-    pub(super) async fn knock(&self) -> UnixStream {
+    async fn knock(&mut self) -> UnixStream {
         loop {
-            let accepted = self.listener.accept().await;
-            match accepted.and_then(|(link, _)| link.into_std()) {
-                Ok(link) => return link,
-                Err(error) => {
-                    warn!(%error, path = %self.path.display(), "accept");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+            tokio::select! {
+                link = accepted(self.open.as_ref()) => return link,
+                _ = self.looks.tick() => {}
             }
+            self.renew();
         }
+    }
+}
+
+impl Open {
+    fn at(path: &Path, takes: bool) -> io::Result<Self> {
+        if !takes && is_listened_to(path) {
+            let why = "it leads to another noded-proxy, which uses the same directory";
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, why));
+        }
+        gone(path)?;
+        let listener = UnixListener::bind(path)?;
+        // Whatever umask and directory allow.
+        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        let file = file_at(path)?;
+        Ok(Self { listener, file })
     }
 }
 
@@ -87,12 +150,50 @@ impl Drop for Door {
     }
 }
 
+async fn accepted(open: Option<&Open>) -> UnixStream {
+    let Some(open) = open else {
+        return std::future::pending().await;
+    };
+    loop {
+        let accepted = open.listener.accept().await;
+        match accepted.and_then(|(link, _)| link.into_std()) {
+            Ok(link) => return link,
+            Err(error) => {
+                warn!(%error, "accept");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
 /// Waits for a knock at a door, if there is one.
-pub(super) async fn knock(door: Option<&Door>) -> UnixStream {
+pub(super) async fn knock(door: Option<&mut Door>) -> UnixStream {
     match door {
         Some(door) => door.knock().await,
         None => std::future::pending().await,
     }
+}
+
+/// Waits until it is time to look whether a door is still there, and looks.
+pub(super) async fn tend(door: Option<&mut Door>) {
+    match door {
+        Some(door) => door.tend().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether somebody listens at this socket. It does not connect there, which would be a wish: a
+/// socket of another kind is told so where there is somebody, and refused where there is nobody.
+fn is_listened_to(path: &Path) -> bool {
+    let tried = UnixDatagram::unbound().and_then(|socket| socket.connect(path));
+    let kind = tried.err().and_then(|error| error.raw_os_error());
+    kind == Some(rustix::io::Errno::PROTOTYPE.raw_os_error())
+}
+
+/// Which file is there.
+fn file_at(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
 }
 
 fn gone(path: &Path) -> io::Result<()> {
@@ -191,6 +292,23 @@ fn ask_again(state_dir: &Path, mut pause: impl FnMut()) -> Result<u32, String> {
 mod tests {
     use super::super::message::write;
     use super::*;
+
+    #[test]
+    fn whether_somebody_listens_is_found_out_without_a_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(CONTROL);
+        assert!(!is_listened_to(&path));
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(is_listened_to(&path));
+        listener.set_nonblocking(true).unwrap();
+        let nobody = listener.accept().unwrap_err();
+        assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock);
+        drop(listener);
+        assert!(!is_listened_to(&path));
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        assert!(!is_listened_to(&path));
+    }
 
     #[test]
     fn a_main_process_that_has_not_opened_its_door_yet_is_waited_for() {

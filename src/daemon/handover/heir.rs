@@ -104,6 +104,11 @@ impl Heir {
         Ok(known)
     }
 
+    /// Whether the process before this one has the socket `control`.
+    pub(in crate::daemon) fn takes_control(&self) -> bool {
+        self.offer.control
+    }
+
     /// Handovers that were tried until now.
     pub(in crate::daemon) fn attempts(&self) -> u64 {
         self.offer.attempt

@@ -43,6 +43,14 @@ pub(super) struct Offer {
     /// The last descriptor is a file with what the old process remembers.
     #[serde(default)]
     pub(super) bequest: bool,
+    /// The socket `control` is the old process's, and becomes the new one's.
+    #[serde(default = "always")]
+    pub(super) control: bool,
+}
+
+/// A version that does not say so takes it in any case.
+fn always() -> bool {
+    true
 }
 
 /// From the new process, or in its place from the spawner.

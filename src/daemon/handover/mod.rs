@@ -30,7 +30,6 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use crate::daemon::systemd;
 use crate::proxy::listener::Opened;
@@ -83,6 +82,7 @@ pub(in crate::daemon) struct Estate {
 /// Where this process is found.
 #[derive(Debug, Default)]
 pub(in crate::daemon) struct Doors {
+    takes_control: bool,
     control: Option<Door>,
     /// Open after a successor ended at the last moment: it may have been the main process.
     disputed: Option<Door>,
@@ -119,6 +119,17 @@ impl Asked {
     }
 }
 
+impl Doors {
+    /// None is open yet. Whether `control`, when it is opened, is taken from a process that lives:
+    /// the one before this one.
+    pub(in crate::daemon) fn taking_control(takes_control: bool) -> Self {
+        Self {
+            takes_control,
+            ..Self::default()
+        }
+    }
+}
+
 impl Estate {
     /// Listens to the predecessors, until the set is dropped.
     pub(in crate::daemon) fn listen(&self) -> JoinSet<()> {
@@ -127,11 +138,8 @@ impl Estate {
 
     /// Opens the door at which a reload is asked for.
     pub(in crate::daemon) fn open(&mut self) {
-        let door = Door::control(&self.state_dir);
-        let door = door.inspect_err(|error| {
-            warn!(%error, "nobody can ask for a reload, except by SIGHUP");
-        });
-        self.doors.control = door.ok();
+        let control = Door::control(&self.state_dir, self.doors.takes_control);
+        self.doors.control = Some(control);
     }
 
     /// Nobody can ask for a reload any more.
@@ -141,9 +149,10 @@ impl Estate {
 
     /// Waits until somebody wants another process to serve.
     pub(in crate::daemon) async fn wish(&mut self) -> Wish {
+        let doors = &mut self.doors;
         tokio::select! {
-            asked = knock(self.doors.control.as_ref()) => Wish::Reload(Asked(asked)),
-            link = knock(self.doors.disputed.as_ref()) => match self.doors.disputed.take() {
+            asked = knock(doors.control.as_mut()) => Wish::Reload(Asked(asked)),
+            link = knock(doors.disputed.as_mut()) => match self.doors.disputed.take() {
                 Some(door) => Wish::Main(Retired::found(link, self.remains(), door)),
                 None => std::future::pending().await, // it was there a moment ago
             },
@@ -186,9 +195,6 @@ impl Estate {
         self.reloads.leave_state().await;
         self.doors.disputed = None; // it has the same name
         let door = Door::replaced(&self.state_dir);
-        let door = door.inspect_err(|error| {
-            warn!(%error, "this process is not found again if the new one crashes");
-        });
         let mut predecessors = self.predecessors.list();
         let pid = ready.pid;
         let (retired, holds) = Retired::new((ready.link, pid), self.remains());
@@ -196,7 +202,7 @@ impl Estate {
         systemd::replaced_by(pid);
         if let Err(error) = retired.tell(&TakeOver { predecessors }) {
             // The service manager may take that one for the main process, and start another one.
-            self.doors.disputed = door.ok();
+            self.doors.disputed = Some(door);
             self.slots.resume();
             systemd::not_replaced();
             self.reloads.own_state();
@@ -208,7 +214,7 @@ impl Estate {
             self.predecessors.supersede();
         }
         self.let_go();
-        Ok(retired.with(door.ok()))
+        Ok(retired.with(door))
     }
 
     /// What is left to a process that is replaced.
@@ -287,6 +293,7 @@ impl Estate {
             links: links.iter().map(|(pid, _)| *pid).collect(),
             attempt: self.attempts,
             bequest: true,
+            control: self.doors.control.as_ref().is_some_and(Door::is_there),
         };
         let line = serde_json::to_string(&offer).map_err(io::Error::other)?;
         match descriptors::send(&link, &line, &fds) {

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::door::{Door, knock};
+use super::door::{Door, knock, tend};
 use super::message::{DRAIN, GIVEN, Holds, SLOT, SUPERSEDED, TakeOver, write};
 use crate::proxy::upstream::{NodedStream, Slots};
 
@@ -71,7 +71,7 @@ impl Retired {
         let pid = peer.map_or(0, |peer| peer.pid.as_raw_nonzero().get().unsigned_abs());
         let (retired, holds) = Self::new((link, pid), (slots, superseded));
         let _ = write(&retired.link, &holds); // if it has crashed, there will be another one
-        retired.with(Some(door))
+        retired.with(door)
     }
 
     /// Lets the successor serve.
@@ -80,7 +80,8 @@ impl Retired {
     }
 
     /// Where it is found if the successor crashes.
-    pub(super) fn with(self, door: Option<Door>) -> Self {
+    pub(super) fn with(self, door: Door) -> Self {
+        let door = Some(door);
         Self { door, ..self }
     }
 
@@ -93,7 +94,7 @@ impl Retired {
     /// and so must be this process; never if the successor just ends.
     pub(in crate::daemon) async fn pass_on(mut self) {
         while let End::Crashed = self.serve().await {
-            let link = knock(self.door.as_ref()).await;
+            let link = knock(self.door.as_mut()).await;
             let Some(door) = self.door else { return };
             self = Self::found(link, (self.slots, self.superseded), door);
             let pid = self.successor;
@@ -119,6 +120,7 @@ impl Retired {
                     let slots = slots.unwrap_or_default();
                     let _ = to.write_all(&vec![SLOT; slots]).await; // it may have ended
                 }
+                () = tend(self.door.as_mut()) => {}
                 read = from.read(&mut word) => match read {
                     Ok(1) if word[0] == DRAIN => return End::Stopped,
                     Ok(1) if word[0] == GIVEN => self.slots.is_given_one(),

@@ -32,6 +32,8 @@ const SILENCE: Duration = Duration::from_secs(1);
 const SMALL: usize = 16 << 10;
 /// First buffer of a body whose length is not known.
 const FIRST: u64 = 4 << 10;
+/// Most of such a body in memory: nobody can tell how much is to come.
+const UNKNOWN: u64 = 1 << 20;
 
 /// Bounds of a request body, in bytes and bytes a second.
 #[derive(Debug, Clone, Copy)]
@@ -162,7 +164,8 @@ impl Gathering<'_> {
         }
         while !data.is_empty() {
             let in_memory = self.file.is_none();
-            if in_memory && length > limits.in_memory {
+            let most = self.known.map_or(UNKNOWN, |_| u64::MAX);
+            if in_memory && length > limits.in_memory.min(most) {
                 self.spill().await?;
             }
             let room = self.filling.capacity() - self.filling.len();
