@@ -22,7 +22,8 @@ fn a_reload_opens_no_bootstrap_phase_though_the_state_directory_is_gone() {
     let (proxy, pki) = (&stage.proxy, &stage.pki);
     let map = fs::read(proxy.map_path()).unwrap();
     let state = proxy.dir().join("state");
-    fs::remove_dir_all(&state).unwrap();
+    // The proxy may be at work there.
+    wait_until("it is gone", || fs::remove_dir_all(&state).is_ok());
     for _ in 0..2 {
         fs::remove_file(proxy.map_path()).unwrap();
         proxy.wait_for("the map is missed", |p| {
@@ -106,12 +107,10 @@ fn control(proxy: &Proxy) -> Option<(u64, i64, i64)> {
 fn the_socket_for_reloads_that_somebody_removes_is_opened_anew() {
     let stage = Stage::new(StubNoded::usual());
     for _ in 0..2 {
-        let state = fs::read_dir(stage.proxy.dir().join("state")).unwrap();
-        for entry in state.map(|entry| entry.unwrap().path()) {
-            match entry.is_dir() {
-                true => fs::remove_dir_all(entry).unwrap(),
-                false => fs::remove_file(entry).unwrap(),
-            }
+        let state = stage.proxy.dir().join("state");
+        fs::remove_file(state.join("control")).unwrap();
+        for entry in fs::read_dir(state).unwrap() {
+            let _ = fs::remove_file(entry.unwrap().path()); // the proxy may be at work there
         }
         wait_until("it is there again", || control(&stage.proxy).is_some());
         let old = main_pid(&stage.proxy);

@@ -5,6 +5,7 @@ use crate::support::handing::main_pid;
 use crate::support::pki::{Identity, Pki};
 use crate::support::proxy::{Builder, Proxy, replace};
 use crate::support::stub::StubNoded;
+use crate::support::wait_until;
 
 /// The shipped example, and what is added to it.
 fn strict(more: &str) -> String {
@@ -327,7 +328,8 @@ fn a_reload_moves_no_seat_though_the_state_directory_is_gone() {
     let nodes = both(&pki);
     let proxy = proxy(&pki, &nodes, &format!("sandbox = 'off'\n{}", strict("")));
     let state = proxy.dir().join("state");
-    std::fs::remove_dir_all(&state).unwrap();
+    // The proxy may be at work there.
+    wait_until("it is gone", || std::fs::remove_dir_all(&state).is_ok());
     ssconf(&proxy, "master_node", "node2.example.com\n");
     for _ in 0..2 {
         let before = main_pid(&proxy);
