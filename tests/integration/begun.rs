@@ -109,3 +109,35 @@ fn a_client_that_reads_slowly_keeps_no_slot() {
     assert_eq!(predecessors(&stage.proxy), 1.0);
     assert_eq!(read_response(&mut slow).body.len() as u64, long);
 }
+
+/// All slots were another process's when this one was replaced in its turn.
+#[test]
+fn a_request_that_waits_in_the_process_between_gets_a_slot() {
+    let limit = "upstream.max_clients = 1\nupstream.fast_slots = 0";
+    let stage = Stage::configured(StubNoded::holding(), limit);
+    let mut runs = stage.connect();
+    send(&mut runs, request("version", "[1]"));
+    stage.stub.wait_holding(1);
+    reloaded(&stage.proxy);
+    wait_kept(&stage.proxy, 1);
+    let mut waits = stage.connect();
+    send(&mut waits, request("version", "[2]"));
+    stage.wait_load(0, 1);
+    reloaded(&stage.proxy);
+    let mut last = stage.connect();
+    send(&mut last, request("version", "[3]"));
+    stage.wait_load(0, 1);
+    stage.stub.release(1);
+    assert_eq!(read_response(&mut runs).status, 200);
+    stage.stub.wait_holding(1);
+    stage.stub.release_all();
+    for stream in [&mut waits, &mut last] {
+        assert_eq!(read_response(stream).status, 200);
+    }
+    let bodies = stage.stub.seen();
+    let order: Vec<_> = bodies.iter().map(|seen| seen.body()[1]).collect();
+    assert_eq!(
+        (order.as_slice(), stage.stub.most_at_once()),
+        (&b"123"[..], 1)
+    );
+}

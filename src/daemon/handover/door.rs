@@ -140,7 +140,7 @@ fn ask(path: &Path, link: UnixStream) -> Option<Predecessor> {
     let told = link.set_read_timeout(Some(ANSWERS));
     match told.and_then(|()| read::<Holds>(&link)) {
         Ok(Some(holds)) => {
-            let Holds { pid, slots } = holds;
+            let Holds { pid, slots, .. } = holds;
             info!(
                 pid,
                 slots, "found a process that was replaced and still serves"

@@ -1,7 +1,7 @@
 //! What the two processes tell each other: one JSON document a line, each once, in this order:
 //! [`Offer`], [`Verdict`], [`TakeOver`]. After that the old one sends a byte for each slot that it
-//! is done with, and the new one may send [`DRAIN`] and [`SUPERSEDED`]. No message ever has a key
-//! or a request in it.
+//! is done with, and the new one may send [`GIVEN`], [`SUPERSEDED`] and [`DRAIN`]. No message ever
+//! has a key or a request in it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +18,8 @@ pub(super) const SLOT: u8 = b's';
 /// The new process is stopped: the old one has the drain timeout from now on.
 pub(super) const DRAIN: u8 = b'd';
 
+/// A slot for the old process, which has none for a request that waits or may come.
+pub(super) const GIVEN: u8 = b'g';
 /// Another main process judges by other rules: what noded has not got yet is not passed any more.
 pub(super) const SUPERSEDED: u8 = b'r';
 
@@ -68,6 +70,9 @@ pub struct Holds {
     pub pid: u32,
     /// Connections to noded that it may still use; about as many RPCs run there.
     pub slots: usize,
+    /// It has none for a request that waits there, or may come.
+    #[serde(default)]
+    pub lacks_slot: bool,
 }
 
 /// Rules in the form in which they are told.

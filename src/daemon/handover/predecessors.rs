@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::message::{DRAIN, Holds, SUPERSEDED};
+use super::message::{DRAIN, GIVEN, Holds, SUPERSEDED};
 use crate::proxy::upstream::{NodedStream, Slots};
 
 /// One of them.
@@ -25,6 +25,14 @@ impl Predecessor {
     pub(super) fn new(holds: Holds, link: UnixStream) -> Self {
         let link = Arc::new(link);
         Self { holds, link }
+    }
+
+    /// Leaves it one slot more, once. Returns how many that were: none if it has ended.
+    fn give(&mut self) -> usize {
+        self.holds.lacks_slot = false;
+        let given = usize::from((&*self.link).write_all(&[GIVEN]).is_ok());
+        self.holds.slots += given;
+        given
     }
 }
 
@@ -44,7 +52,7 @@ impl Predecessors {
         let left = watch::Sender::new(alive.len());
         let alive = Mutex::new(alive);
         let this = Self { alive, slots, left };
-        this.tell(&this.lock());
+        this.freed(&mut this.lock(), this.slots.most());
         Arc::new(this)
     }
 
@@ -88,15 +96,16 @@ impl Predecessors {
             if let Some(one) = alive.iter_mut().find(|one| one.holds.pid == pid) {
                 one.holds.slots = one.holds.slots.saturating_sub(slots);
             }
-            self.tell(&alive);
+            self.freed(&mut alive, slots);
         }
     }
 
     fn gone(&self, pid: u32) {
         info!(pid, "a replaced process has ended");
         let mut alive = self.lock();
-        alive.retain(|one| one.holds.pid != pid);
-        self.tell(&alive);
+        let freed = alive.extract_if(.., |one| one.holds.pid == pid);
+        let freed = freed.map(|one| one.holds.slots).sum();
+        self.freed(&mut alive, freed);
     }
 
     /// This process is stopped, and so are they.
@@ -136,9 +145,14 @@ impl Predecessors {
             .collect()
     }
 
-    fn tell(&self, alive: &[Predecessor]) {
-        let held = alive.iter().map(|one| one.holds.slots).sum();
-        self.slots.leave_to_predecessors(held);
+    /// So many slots came free: those that lack one come first, the oldest before the others. The
+    /// rest is this process's.
+    fn freed(&self, alive: &mut [Predecessor], freed: usize) {
+        let held: usize = alive.iter().map(|one| one.holds.slots).sum();
+        let free = freed.min(self.slots.most().saturating_sub(held));
+        let lacking = alive.iter_mut().filter(|one| one.holds.lacks_slot);
+        let given = lacking.take(free).map(Predecessor::give).sum::<usize>();
+        self.slots.leave_to_predecessors(held + given);
         self.left.send_replace(alive.len());
     }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::door::{Door, knock};
-use super::message::{DRAIN, Holds, SLOT, SUPERSEDED, TakeOver, write};
+use super::message::{DRAIN, GIVEN, Holds, SLOT, SUPERSEDED, TakeOver, write};
 use crate::proxy::upstream::{NodedStream, Slots};
 
 /// The link to its successor, and the slots that it passes on.
@@ -41,7 +41,7 @@ impl Retired {
         (slots, superseded): (Arc<Slots<NodedStream>>, CancellationToken),
     ) -> (Self, Holds) {
         let (passes_on, freed) = unbounded_channel();
-        let kept = slots.retire(passes_on);
+        let (kept, lacks_slot) = slots.retire(passes_on);
         let retired = Self {
             successor,
             link,
@@ -51,7 +51,12 @@ impl Retired {
             door: None,
         };
         let pid = std::process::id();
-        (retired, Holds { pid, slots: kept })
+        let holds = Holds {
+            pid,
+            slots: kept,
+            lacks_slot,
+        };
+        (retired, holds)
     }
 
     /// The same, by a main process that has found this one. By which rules that one judges is not
@@ -116,6 +121,7 @@ impl Retired {
                 }
                 read = from.read(&mut word) => match read {
                     Ok(1) if word[0] == DRAIN => return End::Stopped,
+                    Ok(1) if word[0] == GIVEN => self.slots.is_given_one(),
                     Ok(1) if word[0] == SUPERSEDED => self.superseded.cancel(),
                     Ok(1) => {}
                     Ok(_) | Err(_) => return End::Crashed,

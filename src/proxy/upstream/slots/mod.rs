@@ -208,12 +208,21 @@ impl<C> Slots<C> {
     }
 
     /// A successor takes over, or another one if there was one before. Each slot that this process
-    /// is done with goes to `successor`. Returns how many it keeps until then.
-    pub fn retire(&self, successor: UnboundedSender<usize>) -> usize {
+    /// is done with goes to `successor`. Returns how many it keeps until then, and whether it lacks
+    /// one for a request that waits or may come.
+    pub fn retire(&self, successor: UnboundedSender<usize>) -> (usize, bool) {
         let mut inner = self.lock();
         inner.successor = Some(successor);
         let in_use = inner.in_use;
-        inner.share.retire(self.most, in_use)
+        let kept = inner.share.retire(self.most, in_use);
+        (kept, inner.share.lacks_one(in_use))
+    }
+
+    /// After [`Slots::retire`]: the successor leaves this process one more.
+    pub fn is_given_one(self: &Arc<Self>) {
+        let mut inner = self.lock();
+        inner.share.is_given_one();
+        self.serve(inner);
     }
 
     /// After [`Slots::retire`]: there is no successor after all.

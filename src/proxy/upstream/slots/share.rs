@@ -1,7 +1,8 @@
 //! This process's share of the slots, while an old and a new process both serve. Pure: it counts.
 //!
 //! The old one keeps what it uses, and one more as long as a connection may still bring a request.
-//! It passes on what it is done with, and never takes anything back.
+//! It passes on what it is done with, and never takes anything back. If there was no further one, it
+//! may be given it later.
 
 /// The share of one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +41,16 @@ impl Share {
         let kept = (in_use + 1).min(self.limit(most));
         self.kept = Some(kept);
         kept
+    }
+
+    /// Whether the process lacks the one more that a late request may need.
+    pub(super) fn lacks_one(&self, in_use: usize) -> bool {
+        !self.settled && self.kept.is_some_and(|kept| kept <= in_use)
+    }
+
+    /// The successor leaves it one more.
+    pub(super) fn is_given_one(&mut self) {
+        self.kept = self.kept.map(|kept| kept + 1);
     }
 
     /// There is no successor after all.
@@ -102,5 +113,23 @@ mod tests {
         middle.settle();
         assert_eq!((middle.pass_on(2), middle.limit(20)), (3, 2));
         assert_eq!(middle.pass_on(5), 0, "nothing is taken back");
+    }
+
+    #[test]
+    fn one_without_a_slot_to_spare_lacks_one_until_it_is_given() {
+        for (before, in_use, kept, lacks) in [(20, 0, 0, true), (15, 5, 5, true), (15, 4, 5, false)]
+        {
+            let mut middle = Share::default();
+            middle.wait_for(before);
+            assert!(!middle.lacks_one(in_use), "it takes what comes free itself");
+            assert_eq!(middle.retire(20, in_use), kept);
+            assert_eq!(middle.lacks_one(in_use), lacks);
+            middle.is_given_one();
+            assert!(!middle.lacks_one(in_use));
+            assert_eq!(middle.pass_on(in_use), usize::from(!lacks));
+            middle.settle();
+            assert_eq!(middle.pass_on(in_use), 1);
+            assert!(!middle.lacks_one(in_use), "nothing can come any more");
+        }
     }
 }
