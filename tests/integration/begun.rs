@@ -141,3 +141,29 @@ fn a_request_that_waits_in_the_process_between_gets_a_slot() {
         (&b"123"[..], 1)
     );
 }
+
+#[test]
+fn old_processes_that_keep_half_of_the_slots_are_shown() {
+    let limit = "upstream.max_clients = 4\nupstream.fast_slots = 1";
+    let stage = Stage::configured(StubNoded::holding(), limit);
+    let mut running: Vec<_> = (0..2).map(|_| stage.connect()).collect();
+    for stream in &mut running {
+        send(stream, request("version", "[1]"));
+    }
+    stage.stub.wait_holding(2);
+    reloaded(&stage.proxy);
+    wait_kept(&stage.proxy, 2);
+    let health = stage.proxy.health().1;
+    assert_eq!(health["faults"][0]["kind"], "predecessor_slots", "{health}");
+    stage.proxy.wait_for("it is counted", |p| {
+        p.metric("noded_proxy_degraded{reason=\"predecessor_slots\"}") == 1.0
+    });
+    stage.stub.release(1);
+    stage
+        .proxy
+        .wait_for("one is left", |p| p.health().1["degraded"] == false);
+    stage.stub.release_all();
+    for stream in &mut running {
+        assert_eq!(read_response(stream).status, 200);
+    }
+}

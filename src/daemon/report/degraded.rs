@@ -75,6 +75,13 @@ pub enum Degraded {
         /// What is known of the guard.
         why: String,
     },
+    /// Processes that a reload replaced keep half of the slots, or more.
+    PredecessorSlots {
+        /// So many.
+        slots: usize,
+        /// Of so many.
+        most: usize,
+    },
     /// The proxy is about to end.
     Draining,
 }
@@ -128,6 +135,8 @@ named! {
         NodedUnseen = "noded_unseen",
         /// [`Degraded::GuardMissing`].
         GuardMissing = "guard_missing",
+        /// [`Degraded::PredecessorSlots`].
+        PredecessorSlots = "predecessor_slots",
         /// [`Degraded::Draining`].
         Draining = "draining",
     }
@@ -163,6 +172,7 @@ impl Degraded {
             Self::NodedExposed { .. } => Kind::NodedExposed,
             Self::NodedUnseen { .. } => Kind::NodedUnseen,
             Self::GuardMissing { .. } => Kind::GuardMissing,
+            Self::PredecessorSlots { .. } => Kind::PredecessorSlots,
             Self::Draining => Kind::Draining,
         }
     }
@@ -244,6 +254,12 @@ impl fmt::Display for Degraded {
                     f,
                     "the guard of noded's port is missing ({why}): local users may command noded: \
                      systemctl reset-failed noded-proxy-guard; systemctl restart noded-proxy-guard"
+                );
+            }
+            Self::PredecessorSlots { slots, most } => {
+                return write!(
+                    f,
+                    "processes that a reload replaced keep {slots} of {most} slots for their RPCs"
                 );
             }
             Self::Draining => "draining",

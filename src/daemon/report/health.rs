@@ -61,6 +61,8 @@ impl Health {
             shared.upstream.down(),
             shared.upstream.looked().as_ref(),
         ));
+        let slots = shared.upstream.slots();
+        faults.extend(of_predecessors(slots.of_predecessors(), slots.most()));
         if draining {
             faults.push(Degraded::Draining);
         }
@@ -111,6 +113,12 @@ fn of_noded(down: Option<String>, looked: Option<&Looked>) -> Vec<Degraded> {
         .into_iter()
         .flatten()
         .collect()
+}
+
+/// A few RPCs that go on after a reload are nothing to look at.
+fn of_predecessors(slots: usize, most: usize) -> Option<Degraded> {
+    let many = slots > 0 && slots * 2 >= most;
+    many.then_some(Degraded::PredecessorSlots { slots, most })
 }
 
 /// A cluster begins without a map. It is another matter if there was one before, or may have been,
@@ -184,6 +192,7 @@ pub(super) mod tests {
                     refused: 2,
                     before: MapBefore::Other,
                 },
+                Degraded::PredecessorSlots { slots: 7, most: 9 },
             ],
         )
     }
@@ -201,7 +210,7 @@ pub(super) mod tests {
         assert_eq!(json["faults"][0], fault);
         let expires = json!({ "kind": "server_pem_expires", "not_after": 7 });
         assert_eq!(json["faults"][4], expires);
-        assert_eq!(json["reasons"].as_array().unwrap().len(), 15);
+        assert_eq!(json["reasons"].as_array().unwrap().len(), 16);
         assert_eq!(
             json["reasons"][13],
             "cannot listen on [::]:1811: taken by x"
@@ -236,6 +245,20 @@ pub(super) mod tests {
                 (found, expected) => found.is_none() && expected.is_none(),
             };
             assert!(fits, "{from} {to}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn slots_of_predecessors_as_a_table() {
+        for (slots, most, many) in [(0, 0, false), (0, 1, false), (1, 1, true), (9, 20, false)]
+            .into_iter()
+            .chain([(10, 20, true), (2, 3, true), (1, 3, false), (5, 2, true)])
+        {
+            assert_eq!(
+                of_predecessors(slots, most).is_some(),
+                many,
+                "{slots} {most}"
+            );
         }
     }
 

@@ -200,6 +200,11 @@ impl<C> Slots<C> {
         })
     }
 
+    /// Slots that predecessors have.
+    pub fn of_predecessors(&self) -> usize {
+        self.lock().share.before()
+    }
+
     /// Predecessors have so many slots, which this process must leave alone.
     pub fn leave_to_predecessors(self: &Arc<Self>, slots: usize) {
         let mut inner = self.lock();

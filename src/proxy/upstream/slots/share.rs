@@ -30,6 +30,11 @@ impl Share {
         }
     }
 
+    /// Slots that predecessors have.
+    pub(super) fn before(&self) -> usize {
+        self.before
+    }
+
     /// Predecessors have so many slots.
     pub(super) fn wait_for(&mut self, before: usize) {
         self.before = before;
