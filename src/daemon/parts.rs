@@ -23,7 +23,7 @@ use crate::proxy::overload::{Bounds, Overload};
 use crate::proxy::refusals::Refusals;
 use crate::proxy::shared::Shared;
 use crate::proxy::upstream::{Handles, Upstream};
-use crate::trust::{Fault, Reloads, Snapshot, Store};
+use crate::trust::{Fault, Reloader, Reloads, Snapshot, Store};
 
 /// Says what in the configuration deserves a second look.
 pub(super) fn warn_of(config: &Config, metrics: &Metrics) {
@@ -43,6 +43,23 @@ pub(super) fn warn_of(config: &Config, metrics: &Metrics) {
     for rule in config.policy.holes() {
         warn!(%rule, "policy: with this exception a candidate can make itself master");
     }
+}
+
+/// What reads the files. A successor knows what the process before it has left to it.
+pub(super) fn reloader(
+    config: &Config,
+    heir: Option<&Heir>,
+    store: &Arc<Store>,
+    metrics: &Metrics,
+) -> io::Result<Reloader> {
+    let handles = (Arc::clone(store), Arc::clone(&metrics.trust));
+    let (paths, mut settings) = (config.paths(), config.reload_settings());
+    settings.keeps_state = heir.is_none(); // until it takes over, it is another process's
+    let mut reloader = Reloader::new(paths, handles.0, handles.1, settings);
+    if let Some(bequest) = heir.map(Heir::bequest).transpose()?.flatten() {
+        reloader.inherit(bequest);
+    }
+    Ok(reloader)
 }
 
 /// A successor never takes over with files that cannot be used: the process before it has better.

@@ -25,7 +25,7 @@ use crate::daemon::handover::{
 };
 use crate::daemon::logging::Log;
 use crate::daemon::metrics::Metrics;
-use crate::daemon::parts::{admin_port, listener, share, warn_of, without_faults};
+use crate::daemon::parts::{admin_port, listener, reloader, share, warn_of, without_faults};
 use crate::daemon::{admin_socket, sandbox, systemd};
 
 pub use crate::daemon::start_error::{Outcome, StartError};
@@ -35,7 +35,7 @@ use crate::proxy::listener::{Listener, raise_file_limit};
 use crate::proxy::shared::Shared;
 use crate::proxy::workers::{Workers, event_loop};
 use crate::tls;
-use crate::trust::{Reloader, Reloads, Store, watch};
+use crate::trust::{Reloads, Store, watch};
 use rules::Named;
 
 /// Runs a proxy until SIGTERM or SIGINT, then drains. Call it before there is a second thread: the
@@ -118,14 +118,7 @@ impl Server {
         let store = Store::new(config.access());
         announce_mode(config.admission.mode, &metrics);
         announce_policy(&config.policy, &metrics);
-        let handles = (Arc::clone(&store), Arc::clone(&metrics.trust));
-        let (paths, mut settings) = (config.paths(), config.reload_settings());
-        settings.keeps_state = heir.is_none(); // until it takes over, it is another process's
-        let mut reloader = Reloader::new(paths, handles.0, handles.1, settings);
-        if let Some(bequest) = heir.map(Heir::bequest).transpose()?.flatten() {
-            reloader.inherit(bequest);
-        }
-        let (reloads, first) = watch(reloader, &store);
+        let (reloads, first) = watch(reloader(config, heir, &store, &metrics)?, &store);
         let shared = share(config, bounds, store, &metrics, reloads.clone());
         if heir.is_some() {
             without_faults(&first)?;
