@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::pki::{Pki, map_text};
 use crate::support::proxy::Proxy;
 use crate::support::stub::StubNoded;
-use node::{Node, PROGRAM, host, nowhere};
+use node::{Node, PROGRAM, Report, host, nowhere};
 
 #[test]
 fn a_good_node_has_no_errors() {
@@ -67,6 +67,11 @@ fn the_text_has_one_line_for_each_finding_and_a_sum() {
         sum.starts_with(&format!("{} checks, 0 errors, ", findings.len())),
         "{text}"
     );
+    // The unit has the rest alone in its journal.
+    let quiet = node.run(&mut Command::new(PROGRAM), &["--offline", "--quiet"]);
+    let quiet = String::from_utf8(quiet.stdout).unwrap();
+    let rest = lines.iter().filter(|line| !line.starts_with("ok "));
+    assert!(quiet.lines().eq(rest.copied()), "{text}{quiet}");
 }
 
 #[test]
@@ -295,6 +300,28 @@ fn the_state_directory_must_be_writable() {
     node.set("--state-dir", node.path("config.toml").display());
     node.offline()
         .assert("state_dir", "error", &["not a directory"]);
+}
+
+/// Root may write anywhere, but not on a disk that is full or cannot be written.
+#[test]
+fn a_state_directory_without_room_is_an_error() {
+    if !crate::state_dir::can_mount() {
+        return;
+    }
+    let mut node = Node::new(nowhere());
+    let state = node.path("disk");
+    fs::create_dir(&state).unwrap();
+    node.set("--state-dir", state.display());
+    let mount = "mount -t tmpfs -o \"$1\" none \"$2\" || exit
+        [ \"$1\" = ro ] || cat /dev/zero >\"$2/fills\" 2>/dev/null
+        shift 2; exec \"$@\"";
+    for option in ["ro", "size=64k"] {
+        let mut inside = Command::new("unshare");
+        inside.args(["--mount", "sh", "-c", mount, "sh", option]);
+        inside.arg(&state).arg(PROGRAM);
+        let output = node.run(&mut inside, &["--json", "--offline"]);
+        Report::of(&output).assert("state_dir", "error", &["disk"]);
+    }
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub(crate) fn a_demoted_candidate_loses_its_idle_connection_at_once() {
     let told = "no longer admitted: closing its connection";
     assert_eq!(proxy.lines_with(told).len(), 2);
     assert_eq!(proxy.lines_with(told)[0]["digest"], node.digest.as_str());
+    let closed = "noded_proxy_terminated_total{reason=\"unknown_digest\",what=\"connection\"}";
+    assert_eq!(proxy.metric(closed), 2.0);
     // Who is still listed noticed nothing.
     send(&mut kept, request("version", "[]"));
     assert_eq!(read_response(&mut kept).status, 200);

@@ -16,7 +16,7 @@ const FAULTY: &str = "noded_proxy_faulty{file=\"state\"}";
 const FULL: &str = "state=$(dirname \"$4\")/state; mount -t tmpfs -o size=64k none \"$state\" && \
                     head -c 1M /dev/zero >\"$state/filler\"; exec \"$@\"";
 
-fn can_mount() -> bool {
+pub(crate) fn can_mount() -> bool {
     let tried = Command::new("unshare").args(["--mount", "true"]).status();
     let can = tried.is_ok_and(|status| status.success());
     if !can {
