@@ -223,13 +223,14 @@ fn keeps_the_old_identity(why: &str, spoil: impl Fn(&Proxy, &Pki, &Identity)) {
         (proxy.health().0, proxy.health().1["degraded"].clone()),
         (200, true.into())
     );
-    assert!(proxy.metric("noded_proxy_reload_failures_total{file=\"server_pem\"}") >= 1.0);
-    assert!(
-        proxy
-            .lines_with(FAULT)
-            .iter()
-            .any(|line| line["fault"].to_string().contains(why))
-    );
+    // What is in force is told a moment later.
+    proxy.wait_for("it is counted", |p| {
+        p.metric("noded_proxy_reload_failures_total{file=\"server_pem\"}") >= 1.0
+    });
+    proxy.wait_for("it is in the log", |p| {
+        let mut lines = p.lines_with(FAULT).into_iter();
+        lines.any(|line| line["fault"].to_string().contains(why))
+    });
     assert!(shows(&proxy, &node, pki.server()));
     assert!(admitted(proxy.addr(), &node));
     assert_eq!(proxy.metric("noded_proxy_candidate_map_stale"), 0.0);

@@ -7,6 +7,7 @@ use std::process::Command;
 use crate::handshake::proxy_for;
 use crate::support::pki::{Identity, Pki};
 use crate::support::proxy::Proxy;
+use crate::support::wait_until;
 
 const TOUCHED: &str = "somebody changed or removed what is kept there: it is written anew";
 const FAULTY: &str = "noded_proxy_faulty{file=\"state\"}";
@@ -70,7 +71,7 @@ fn a_state_directory_that_is_removed_is_told_until_it_is_back() {
     let proxy = proxy_for(&pki, &node).config("sandbox = 'off'").start();
     let state = proxy.dir().join("state");
     proxy.wait_for("the state is kept", |p| p.state_path().exists());
-    fs::remove_dir_all(&state).unwrap();
+    wait_until("it is gone", || fs::remove_dir_all(&state).is_ok());
     assert_told(&proxy, "No such file or directory");
     fs::create_dir(&state).unwrap();
     assert_over(&proxy);
