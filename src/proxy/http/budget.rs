@@ -108,6 +108,20 @@ impl Budget {
 }
 
 impl Lease {
+    /// The bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Makes it `bytes` larger, if its peer may have them now.
+    pub(super) fn grow(&mut self, bytes: u64) -> bool {
+        let given = self.budget.lock().give(self.peer, bytes);
+        if given {
+            self.bytes += bytes;
+        }
+        given
+    }
+
     /// Gives back what is more than `bytes`.
     pub(super) fn shrink(&mut self, bytes: u64) {
         let surplus = self.bytes.saturating_sub(bytes);
@@ -165,6 +179,10 @@ mod tests {
         assert_eq!(budget.in_use(), 50);
         lease.shrink(10);
         assert_eq!(budget.in_use(), 10);
+        assert!(!lease.grow(41), "more than half");
+        assert_eq!((budget.in_use(), lease.bytes()), (10, 10));
+        assert!(lease.grow(40));
+        assert_eq!((budget.in_use(), lease.bytes()), (50, 50));
         drop(lease);
         assert_eq!(budget.in_use(), 0);
     }

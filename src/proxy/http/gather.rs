@@ -210,8 +210,9 @@ impl Gathering<'_> {
     async fn spill(&mut self) -> Result<(), Refusal> {
         let begun = Instant::now();
         let until = begun + SHARE_WAIT;
-        let most = self.known.unwrap_or(self.bodies.limits.most);
-        let mut file = self.bodies.spool.create(self.peer, most, until).await?;
+        // If nobody can tell how much is to come, room is kept as it comes.
+        let room = self.known.unwrap_or(2 * UNKNOWN);
+        let mut file = self.bodies.spool.create(self.peer, room, until).await?;
         self.full.push_back(std::mem::take(&mut self.filling));
         for buffer in std::mem::take(&mut self.full) {
             file.append(buffer).await?;

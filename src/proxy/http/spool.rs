@@ -45,6 +45,11 @@ impl Unwritten {
         Self { all, bytes }
     }
 
+    fn more(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.all.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     fn less(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
@@ -62,6 +67,7 @@ impl Drop for Unwritten {
 #[derive(Debug)]
 pub(super) struct SpoolFile {
     file: Arc<File>,
+    directory: PathBuf,
     length: u64,
     lease: Lease,
     unwritten: Unwritten,
@@ -99,6 +105,7 @@ impl Spool {
         });
         Ok(SpoolFile {
             file: Arc::new(file.await?),
+            directory: self.directory.clone(),
             length: 0,
             lease,
             unwritten,
@@ -107,9 +114,13 @@ impl Spool {
 }
 
 impl SpoolFile {
-    /// Writes the content of the buffer behind what is there, and returns the buffer, emptied.
+    /// Writes the content of the buffer behind what is there, and returns the buffer, emptied. If
+    /// there was no room kept for it, twice as much is kept as is there then.
     pub(super) async fn append(&mut self, mut buffer: Vec<u8>) -> Result<Vec<u8>, Refusal> {
         let (file, begin, length) = (Arc::clone(&self.file), self.length, buffer.len() as u64);
+        if begin + length > self.lease.bytes() {
+            self.grow(2 * (begin + length) - self.lease.bytes()).await?;
+        }
         let written = blocking(move || {
             file.write_all_at(&buffer, begin)?;
             buffer.clear();
@@ -119,6 +130,16 @@ impl SpoolFile {
         self.length += length;
         self.unwritten.less(length);
         Ok(buffer)
+    }
+
+    /// It never waits for the peer's share: other bodies of that peer may be what it waits for.
+    async fn grow(&mut self, bytes: u64) -> Result<(), Refusal> {
+        if !self.lease.grow(bytes) {
+            return Err(Refusal::SpoolFull);
+        }
+        self.unwritten.more(bytes);
+        let (directory, all) = (self.directory.clone(), Arc::clone(&self.unwritten.all));
+        blocking(move || leave_free(&directory, all.load(Ordering::Relaxed))).await
     }
 
     /// No more is written: gives the unused room back.
@@ -211,6 +232,26 @@ mod tests {
         assert_eq!(directory.path().read_dir().unwrap().count(), 0);
         drop(file);
         assert_eq!(spool.budget.in_use(), 0);
+    }
+
+    #[tokio::test]
+    async fn room_is_kept_as_it_is_needed_and_never_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::new(directory.path().into(), Budget::new(1000));
+        let mut file = spool.create(peer(), 10, soon()).await.unwrap();
+        for (more, kept) in [(10, 10), (1, 22), (89, 200), (100, 200), (50, 500)] {
+            file.append(vec![b' '; more]).await.unwrap();
+            assert_eq!(spool.budget.in_use(), kept, "{more}");
+        }
+        let refused = file.append(vec![b' '; 251]).await.unwrap_err();
+        assert!(matches!(refused, Refusal::SpoolFull), "{refused}");
+        file.finish();
+        assert_eq!(spool.in_use(), 250);
+        drop(file);
+        assert_eq!(
+            (spool.in_use(), spool.unwritten.load(Ordering::Relaxed)),
+            (0, 0)
+        );
     }
 
     #[tokio::test]

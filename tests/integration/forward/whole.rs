@@ -467,6 +467,21 @@ fn sixty_four_long_uploads_at_a_time_take_little_memory() {
     assert!(resident < (100 * MIB) as f64, "{resident}");
 }
 
+/// Nobody can tell how long they will be: most of them is on disk at once, and no more of the disk is
+/// kept for them than has come.
+#[test]
+fn chunked_uploads_take_little_memory() {
+    let stage = Stage::new(StubNoded::usual());
+    let chunk = format!("{CHUNKED}{:x}\r\n", 8 * MIB);
+    let _streams: Vec<_> = (0..24).map(|_| begin(&stage, &chunk, 6 * MIB)).collect();
+    stage.proxy.wait_for("they are on disk", |_| {
+        in_use(&stage, "spool") >= (24 * 5 * MIB) as f64
+    });
+    assert!(in_use(&stage, "spool") <= (24 * 16 * MIB) as f64);
+    let resident = stage.proxy.metric("process_resident_memory_bytes");
+    assert!(resident < (100 * MIB) as f64, "{resident}");
+}
+
 /// noded is done with, and its slots are others', although nobody takes the replies.
 #[test]
 fn a_candidate_that_takes_no_reply_holds_no_slot() {
