@@ -118,7 +118,7 @@ impl Server {
         let store = Store::new(config.access());
         announce_mode(config.admission.mode, &metrics);
         announce_policy(&config.policy, &metrics);
-        let (reloads, first) = watch(reloader(config, heir, &store, &metrics)?, &store);
+        let (reloads, first) = watch(reloader(config, heir, &store, &metrics)?, &store)?;
         let shared = share(config, bounds, store, &metrics, reloads.clone());
         if heir.is_some() {
             without_faults(&first)?;
@@ -231,11 +231,13 @@ impl Server {
         let (serving, on) = (Arc::clone(&shared), Arc::clone(&workers));
         let begin = move |tcp, address| connection::begin(&serving, &on, tcp, address);
         let tell = move |state| announcer.tell(state);
-        let accepting = tokio::spawn(listener.run(Arc::clone(&shared), begin, tell));
+        let mut accepting = tokio::spawn(listener.run(Arc::clone(&shared), begin, tell));
         let (mut stop, answers) = (pin!(stop), Arc::clone(&admin));
         let retired = tokio::select! {
             () = &mut stop => None,
             retired = hand_over_when_asked(hangup, admin, &mut estate) => Some(retired),
+            // It is never done before the drain: it panicked. The service manager starts another one.
+            _ = &mut accepting => return Err(io::Error::other("nobody accepts any more").into()),
         };
         estate.close();
         systemd::stopping();

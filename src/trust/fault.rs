@@ -90,6 +90,11 @@ pub enum Fault {
         /// What the system said.
         why: String,
     },
+    /// The program itself failed while it read the files.
+    Reading {
+        /// What it said.
+        why: String,
+    },
 }
 
 impl Fault {
@@ -113,7 +118,7 @@ impl Fault {
             | Self::SameDigest { .. } => File::CandidateCertificates,
             Self::Ssconf { .. } => File::Ssconf,
             Self::State { .. } | Self::MasterFile { .. } => File::State,
-            Self::Watches { .. } => File::Watches,
+            Self::Watches { .. } | Self::Reading { .. } => File::Watches,
             Self::Master(_) | Self::ClientCaList { .. } => return None,
         })
     }
@@ -129,7 +134,10 @@ impl Fault {
             | Self::State { path, .. } => Some(path.clone()),
             Self::Ssconf { name, .. } => Some(name.into()),
             Self::SameDigest { digest, .. } => Some(digest.to_string().into()),
-            Self::Master(_) | Self::ClientCaList { .. } | Self::Watches { .. } => None,
+            Self::Master(_)
+            | Self::ClientCaList { .. }
+            | Self::Watches { .. }
+            | Self::Reading { .. } => None,
         };
         self.file() == other.file() && place(self) == place(other)
     }
@@ -220,6 +228,11 @@ impl fmt::Display for Fault {
                 let path = path.as_deref().unwrap_or_else(|| Path::new("inotify"));
                 write!(f, "{} is not watched: {why}; {POLLED}", path.display())
             }
+            Self::Reading { why } => write!(
+                f,
+                "the program failed while it read the files: {why}; what was in force stays in \
+                 force, also for who has left the map"
+            ),
         }
     }
 }

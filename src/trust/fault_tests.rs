@@ -77,6 +77,11 @@ fn a_fault_has_one_text_and_comes_back_from_json() {
             "inotify is not watched: no; changes are found by a poll every 5 s (are \
              fs.inotify.max_user_watches and max_user_instances too low?)",
         ),
+        (
+            Fault::Reading { why: "no".into() },
+            "the program failed while it read the files: no; what was in force stays in force, \
+             also for who has left the map",
+        ),
     ];
     for (fault, text) in table {
         assert_eq!(fault.to_string(), text);

@@ -109,7 +109,7 @@ named! {
         ClientCaList = "client_ca_list",
         /// [`Fault::State`].
         State = "state",
-        /// [`Fault::Watches`].
+        /// [`Fault::Watches`], [`Fault::Reading`].
         Watches = "watches",
         /// [`Degraded::AuditMode`].
         AuditMode = "audit_mode",
@@ -157,7 +157,7 @@ impl Degraded {
                 Fault::MasterFile { .. } => Kind::MasterFile,
                 Fault::ClientCaList { .. } => Kind::ClientCaList,
                 Fault::State { .. } => Kind::State,
-                Fault::Watches { .. } => Kind::Watches,
+                Fault::Watches { .. } | Fault::Reading { .. } => Kind::Watches,
             },
             Self::AuditMode => Kind::AuditMode,
             Self::BootstrapPhase { .. } => Kind::BootstrapPhase,

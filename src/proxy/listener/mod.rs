@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::debug;
+use tracing::{debug, error};
 
 use crate::node::sockets::Holders;
 use crate::proxy::reason::Reason;
@@ -201,8 +201,18 @@ impl Listener {
                 let listener = Arc::clone(listener);
                 loops.spawn(accept_on(listener, Arc::clone(&shared), hand_over.clone()));
             }
-            while unchanged(&shared, &mut changes, joined).await {
-                report(state());
+            loop {
+                tokio::select! {
+                    same = unchanged(&shared, &mut changes, joined) => match same {
+                        true => report(state()),
+                        false => break,
+                    },
+                    Some(ended) = loops.join_next() => {
+                        // It never ends by itself. A connection that makes it panic ends nothing else.
+                        error!(error = ?ended.err(), "accepting begins anew");
+                        break;
+                    }
+                }
             }
             loops.shutdown().await;
         }

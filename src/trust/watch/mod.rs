@@ -7,18 +7,20 @@
 //! one reload. One thread does all of it: it owns the [`Reloader`].
 
 mod heirs;
+mod survive;
 mod trail;
 mod watches;
 mod writers;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tracing::{info, warn};
+use tracing::{error, info};
 
 use super::bequest::Bequest;
 use super::known::lists;
@@ -28,6 +30,7 @@ use super::reload::Reloader;
 use super::{Snapshot, Store};
 use heirs::Heirs;
 use rules::identity::{Digest, PeerIdentity};
+use survive::{show, survived};
 use watches::Watches;
 use writers::{Change, Writers};
 
@@ -44,6 +47,8 @@ const AGAIN: [Duration; 4] = [
 ];
 /// Pause between two polls, which find what inotify missed.
 const POLL: Duration = Duration::from_secs(5);
+/// Pause after a panic.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
 /// Without inotify, files that change are looked at again after this pause, and so many times: who
 /// writes them may not be done.
 const SETTLING: (Duration, usize) = (Duration::from_secs(1), 2);
@@ -114,7 +119,7 @@ impl Reloads {
 
 /// Reads the files once, then watches them in a thread of its own until all [`Reloads`] are
 /// dropped. Returns the handle and the first snapshot.
-pub fn spawn(mut reloader: Reloader, store: &Arc<Store>) -> (Reloads, Arc<Snapshot>) {
+pub fn spawn(mut reloader: Reloader, store: &Arc<Store>) -> io::Result<(Reloads, Arc<Snapshot>)> {
     let (sender, wakes) = channel();
     let teller = sender.clone();
     let mut watches = Watches::new(reloader.paths(), move |change| {
@@ -130,8 +135,10 @@ pub fn spawn(mut reloader: Reloader, store: &Arc<Store>) -> (Reloads, Arc<Snapsh
         sender,
         handed: handed.clone(),
     };
+    let store = Arc::clone(store);
     let watch = move || {
         Watch {
+            store,
             reloader,
             watches,
             writers: Writers::default(),
@@ -143,13 +150,12 @@ pub fn spawn(mut reloader: Reloader, store: &Arc<Store>) -> (Reloads, Arc<Snapsh
         }
         .run(&wakes)
     };
-    if let Err(error) = thread::Builder::new().name("trust".into()).spawn(watch) {
-        warn!(%error, "no thread for watching the files: they are not read again");
-    }
-    (reloads, first)
+    thread::Builder::new().name("trust".into()).spawn(watch)?;
+    Ok((reloads, first))
 }
 
 struct Watch {
+    store: Arc<Store>,
     reloader: Reloader,
     watches: Watches,
     writers: Writers,
@@ -164,15 +170,29 @@ struct Watch {
 impl Watch {
     fn run(mut self, wakes: &Receiver<Wake>) {
         loop {
-            self.reloader.keep_sightings(); // last: a write may take its time
-            let asked = match wakes.recv_timeout(self.pause()) {
-                Ok(wake) => self.gather(wake, wakes),
-                Err(RecvTimeoutError::Timeout) => self.look(wakes),
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            self.answer(asked);
-            self.tell_heirs();
+            match survived(|| self.turn(wakes)) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(why) => {
+                    error!(fault = %show(why, &self.store), "reading the files again in a moment");
+                    self.failures += 1;
+                    thread::sleep(AFTER_PANIC);
+                }
+            }
         }
+    }
+
+    /// Waits for something to do and does it. `false` when nobody can ask for anything any more.
+    fn turn(&mut self, wakes: &Receiver<Wake>) -> bool {
+        self.reloader.keep_sightings(); // last: a write may take its time
+        let asked = match wakes.recv_timeout(self.pause()) {
+            Ok(wake) => self.gather(wake, wakes),
+            Err(RecvTimeoutError::Timeout) => self.look(wakes),
+            Err(RecvTimeoutError::Disconnected) => return false,
+        };
+        self.answer(asked);
+        self.tell_heirs();
+        true
     }
 
     /// Tells what is remembered, if nobody is writing a file, or has been for too long.
