@@ -62,6 +62,17 @@ pub fn inert_line(text: &str) -> String {
     inert(text).replace('\n', lines).replace('\t', tabs)
 }
 
+/// One line of printable ASCII, for Ganeti's hooks and for Nagios: white space is a space, and every
+/// other character a question mark.
+pub fn ascii_line(text: &str) -> String {
+    let plain = |c: char| match c {
+        ' '..='~' => c,
+        c if c.is_whitespace() => ' ',
+        _ => '?',
+    };
+    text.chars().map(plain).collect()
+}
+
 fn is_obeyed(character: char) -> bool {
     let turns = matches!(
         character,
@@ -165,6 +176,12 @@ mod tests {
             inert_line("a\nready:\ttrue\x1b"),
             "a\\u{a}ready:\\u{9}true\\u{1b}"
         );
+    }
+
+    #[test]
+    fn a_line_of_ascii_as_a_table() {
+        assert_eq!(ascii_line("n\u{f6}de\t1\x1b[2J\n"), "n?de 1?[2J ");
+        assert_eq!(ascii_line("\u{a0}\u{2028}\u{202e}"), "  ?");
     }
 
     #[test]

@@ -309,7 +309,7 @@ pub struct GuardArgs {
     pub state: PathBuf,
 }
 
-/// Options of `hook`.
+/// Options of `hook`, and of `verify` among others: the running proxy, and what it stands before.
 #[derive(Debug, Clone, Default, Args)]
 pub struct HookArgs {
     /// Where the configuration file is.

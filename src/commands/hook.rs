@@ -11,6 +11,7 @@ use super::check::{self, Finding, Verdict};
 use crate::commands::cli::HookArgs;
 use crate::config::Config;
 use crate::daemon::report::{Health, Kind, Report};
+use rules::shown::ascii_line;
 
 /// Exit status 0 when all is well, 1 otherwise. The line goes to standard output in any case, for
 /// Ganeti appends standard error to it without a line break.
@@ -78,12 +79,7 @@ fn line(host: &str, problems: &[String]) -> String {
         [] => format!("{host}: noded-proxy is well"),
         _ => format!("{host}: noded-proxy: {}", problems.join("; ")),
     };
-    let plain = |c: char| match c {
-        ' '..='~' => c,
-        c if c.is_whitespace() => ' ',
-        _ => '?',
-    };
-    text.chars().map(plain).collect()
+    ascii_line(&text)
 }
 
 #[cfg(test)]

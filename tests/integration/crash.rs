@@ -13,7 +13,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::client::{Tls, connect, read_response, request, rpc, send, try_read_response};
-use crate::support::handing::{command, main_pid, predecessors, reload, reloaded, wait_kept};
+use crate::support::handing::{
+    command, main_pid, predecessors, reload, reloaded, two_replaced_with_a_call_each, wait_kept,
+};
 use crate::support::manager::Manager;
 use crate::support::pki::Identity;
 use crate::support::proxy::{Proxy, has_ended};
@@ -91,15 +93,7 @@ fn the_replaced_process_passes_its_slots_on_to_the_fresh_one() {
 fn processes_of_several_reloads_are_found_and_the_port_is_free() {
     let three = "upstream.max_clients = 3\nupstream.fast_slots = 1";
     let mut stage = Stage::configured(StubNoded::holding(), three);
-    let mut streams = Vec::new();
-    for count in 1..=2 {
-        let mut stream = stage.connect();
-        send(&mut stream, request("version", "[]"));
-        stage.stub.wait_holding(count);
-        streams.push(stream);
-        reloaded(&stage.proxy);
-        wait_kept(&stage.proxy, count);
-    }
+    let mut streams = two_replaced_with_a_call_each(&stage);
     for _ in 0..2 {
         stage.proxy.crash();
         assert_eq!(predecessors(&stage.proxy), 2.0);

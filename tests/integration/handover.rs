@@ -12,7 +12,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::client::{admitted, read_response, request, rpc, send};
-use crate::support::handing::{command, kill, main_pid, predecessors, reload, reloaded, wait_kept};
+use crate::support::handing::{
+    command, kill, main_pid, predecessors, reload, reloaded, two_replaced_with_a_call_each,
+    wait_kept,
+};
 use crate::support::manager::Manager;
 use crate::support::pki::{Identity, Pki};
 use crate::support::proxy::Proxy;
@@ -55,15 +58,7 @@ fn two_reloads_in_a_row_add_up() {
         StubNoded::holding(),
         "upstream.max_clients = 2\nupstream.fast_slots = 1",
     );
-    let mut streams = Vec::new();
-    for count in 1..=2 {
-        let mut stream = stage.connect();
-        send(&mut stream, request("version", "[]"));
-        stage.stub.wait_holding(count);
-        streams.push(stream);
-        reloaded(&stage.proxy);
-        wait_kept(&stage.proxy, count);
-    }
+    let mut streams = two_replaced_with_a_call_each(&stage);
     assert_eq!(predecessors(&stage.proxy), 2.0);
     let mut waits = stage.connect();
     send(&mut waits, request("version", "[]"));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{AdminArgs, FileArgs, Overrides, StateArgs, UpstreamArgs};
+use crate::commands::cli::HookArgs;
 
 /// Options of `verify`.
 #[derive(Debug, Clone, Args)]
@@ -24,23 +24,7 @@ pub struct VerifyArgs {
     /// Also write metrics to FILE, for node_exporter's textfile collector
     #[arg(long, value_name = "FILE")]
     pub metrics: Option<PathBuf>,
-    /// Where the configuration file is.
+    /// The running proxy.
     #[command(flatten)]
-    pub file: FileArgs,
-    /// By its owner the proxy's user is known.
-    #[command(flatten)]
-    pub state: StateArgs,
-    /// The running proxy to ask.
-    #[command(flatten)]
-    pub admin: AdminArgs,
-    /// Where noded is.
-    #[command(flatten)]
-    pub upstream: UpstreamArgs,
-}
-
-impl VerifyArgs {
-    /// All groups that override keys.
-    pub fn overrides(&self) -> Vec<&dyn Overrides> {
-        vec![&self.state, &self.admin, &self.upstream]
-    }
+    pub proxy: HookArgs,
 }

@@ -2,6 +2,7 @@
 
 use super::looked::{COULD_NOT_LOOK, Looked};
 use crate::daemon::report::words::count;
+use rules::shown::ascii_line;
 use rules::verify::{Finding, Severity};
 
 /// Nagios: it cannot be told.
@@ -27,7 +28,7 @@ pub(super) fn hook(looked: &Looked) -> (String, u8) {
         true => (format!("{host}: noded-proxy verify: no errors"), 0),
         false => {
             let line = format!("{host}: noded-proxy verify: {}", errors.join("; "));
-            (ascii(&line), 1)
+            (ascii_line(&line), 1)
         }
     }
 }
@@ -56,7 +57,7 @@ pub(super) fn nagios(looked: &Looked) -> (String, u8) {
     if more > 0 {
         text += &format!("; {more} more");
     }
-    let text = ascii(&text).replace('|', "/"); // a bar begins the numbers
+    let text = ascii_line(&text).replace('|', "/"); // a bar begins the numbers
     let numbers = format!("errors={errors};;1 warnings={warnings};1");
     let line = format!("VERIFY {state} - {}: {text} | {numbers}", looked.host);
     (line, status)
@@ -64,7 +65,7 @@ pub(super) fn nagios(looked: &Looked) -> (String, u8) {
 
 /// Why there was no look at all.
 pub(super) fn unable(host: &str, why: &str) -> String {
-    ascii(&format!("{host}: noded-proxy verify could not look: {why}"))
+    ascii_line(&format!("{host}: noded-proxy verify could not look: {why}"))
 }
 
 fn told(found: &Finding) -> String {
@@ -72,15 +73,6 @@ fn told(found: &Finding) -> String {
         id, subject, what, ..
     } = found;
     format!("{} ({subject}): {what}", rules::Named::name(id))
-}
-
-fn ascii(text: &str) -> String {
-    let plain = |c: char| match c {
-        ' '..='~' => c,
-        c if c.is_whitespace() => ' ',
-        _ => '?',
-    };
-    text.chars().map(plain).collect()
 }
 
 #[cfg(test)]

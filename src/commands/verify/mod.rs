@@ -24,7 +24,7 @@ use rules::verify::judge;
 
 /// `noded-proxy verify`, to the exit status.
 pub fn main(args: &VerifyArgs) -> ExitCode {
-    let config = match Config::load(&file(args), &args.overrides()) {
+    let config = match Config::load(&file(args), &args.proxy.overrides()) {
         Ok(config) => config,
         Err(problems) => return wrong_configuration(args, &problems),
     };
@@ -49,7 +49,7 @@ pub fn main(args: &VerifyArgs) -> ExitCode {
 /// A recorded tree has nothing to do with this machine's configuration, and nobody vouches for what
 /// stands in the tree itself.
 fn file(args: &VerifyArgs) -> FileArgs {
-    let mut file = args.file.clone();
+    let mut file = args.proxy.file.clone();
     if args.root.is_some() && file.config.is_none() {
         file.config = Some("/dev/null".into()); // the defaults
     }

@@ -1,10 +1,14 @@
 //! Reloads, and the processes that take part in them.
 
+use std::net::TcpStream;
 use std::process::{Command, Output};
 
+use openssl::ssl::SslStream;
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::client::{request, send};
 use super::proxy::Proxy;
+use super::stage::Stage;
 
 /// The command that asks for a reload.
 pub(crate) fn command(proxy: &Proxy) -> Command {
@@ -46,4 +50,17 @@ pub(crate) fn wait_kept(proxy: &Proxy, slots: usize) {
 
 pub(crate) fn kill(pid: i32) {
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
+/// Reloads twice, each time while the present process has a call. The calls' connections.
+pub(crate) fn two_replaced_with_a_call_each(stage: &Stage) -> Vec<SslStream<TcpStream>> {
+    let reload_with_a_call = |count| {
+        let mut stream = stage.connect();
+        send(&mut stream, request("version", "[]"));
+        stage.stub.wait_holding(count);
+        reloaded(&stage.proxy);
+        wait_kept(&stage.proxy, count);
+        stream
+    };
+    (1..=2).map(reload_with_a_call).collect()
 }
