@@ -12,6 +12,7 @@ use super::verify::args::VerifyArgs;
 pub use crate::commands::admission_args::{AdmissionArgs, CertsListArgs, ExplainArgs};
 pub use crate::commands::certs_args::CertsCommand;
 use crate::commands::install::flags::{InstallArgs, UninstallArgs};
+pub use crate::commands::proxy_args::ProxyArgs;
 use crate::config::{
     AdminArgs, FileArgs, ListenArgs, ModeArgs, Overrides, ServiceArgs, StateArgs, UpstreamArgs,
 };
@@ -131,7 +132,7 @@ pub enum Command {
     /// It asks the running proxy, and tries noded's port as an ordinary user would.
     ///
     /// Exit status: 0 all is well, 1 something is wrong.
-    Hook(HookArgs),
+    Hook(ProxyArgs),
     /// Find faults of this node's certificates, SSH keys and files.
     ///
     /// It only reads. It sees what `gnt-cluster verify` does not: strangers in the candidate map,
@@ -307,30 +308,6 @@ pub struct GuardArgs {
         default_value = "/run/noded-proxy-guard/state"
     )]
     pub state: PathBuf,
-}
-
-/// Options of `hook`, and of `verify` among others: the running proxy, and what it stands before.
-#[derive(Debug, Clone, Default, Args)]
-pub struct HookArgs {
-    /// Where the configuration file is.
-    #[command(flatten)]
-    pub file: FileArgs,
-    /// By its owner the proxy's user is known.
-    #[command(flatten)]
-    pub state: StateArgs,
-    /// The running proxy to ask.
-    #[command(flatten)]
-    pub admin: AdminArgs,
-    /// Where noded is.
-    #[command(flatten)]
-    pub upstream: UpstreamArgs,
-}
-
-impl HookArgs {
-    /// All groups that override keys.
-    pub fn overrides(&self) -> Vec<&dyn Overrides> {
-        vec![&self.state, &self.admin, &self.upstream]
-    }
 }
 
 /// Options of `man`.

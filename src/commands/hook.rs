@@ -8,14 +8,14 @@ use std::process::ExitCode;
 
 use super::admin_client;
 use super::check::{self, Finding, Verdict};
-use crate::commands::cli::HookArgs;
+use crate::commands::proxy_args::ProxyArgs;
 use crate::config::Config;
 use crate::daemon::report::{Health, Kind, Report};
 use rules::shown::ascii_line;
 
 /// Exit status 0 when all is well, 1 otherwise. The line goes to standard output in any case, for
 /// Ganeti appends standard error to it without a line break.
-pub fn main(args: &HookArgs) -> ExitCode {
+pub fn main(args: &ProxyArgs) -> ExitCode {
     let problems = match Config::load(&args.file, &args.overrides()) {
         Ok(config) => {
             let asked = admin_client::get(&config.admin_to_ask(), &config.state_dir, "/status");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::commands::cli::HookArgs;
+use crate::commands::proxy_args::ProxyArgs;
 
 /// Options of `verify`.
 #[derive(Debug, Clone, Args)]
@@ -26,5 +26,5 @@ pub struct VerifyArgs {
     pub metrics: Option<PathBuf>,
     /// The running proxy.
     #[command(flatten)]
-    pub proxy: HookArgs,
+    pub proxy: ProxyArgs,
 }
