@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -78,7 +78,7 @@ impl Tree {
         self.recorder
     }
 
-    /// Reads a regular file of at most `limit` bytes. Never blocks on a FIFO or device.
+    /// Reads a regular file of at most `limit` bytes. Nothing else is opened.
     pub fn read(&self, path: &Path, limit: usize) -> Content {
         match self.open_file(path).and_then(|file| whole(&file, limit)) {
             Ok(Some(content)) => Content::Good(content),
@@ -121,8 +121,12 @@ impl Tree {
 
     fn open_file(&self, path: &Path) -> io::Result<File> {
         self.refuse_link_of_stranger(path)?;
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        Ok(self.open(path, flags)?.into())
+        let found = self.open(path, OFlags::PATH | OFlags::CLOEXEC)?;
+        if FileType::from_raw_mode(fstat(&found)?.st_mode) != FileType::RegularFile {
+            return Err(io::Error::other("not a regular file"));
+        }
+        // The very file that was looked at: opening a device can already do something.
+        File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))
     }
 
     /// A user who may write in the directory could make root read what he may not.
@@ -211,6 +215,28 @@ mod tests {
         for name in ["/directory", "/fifo"] {
             assert!(text(&tree, name).contains("not a regular file"), "{name}");
         }
+    }
+
+    #[test]
+    fn nothing_but_a_regular_file_is_opened() {
+        use rustix::fs::inotify;
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        fs::write(dir.path().join("file"), "content").unwrap();
+        let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+        inotify::add_watch(&watch, dir.path(), inotify::WatchFlags::OPEN).unwrap();
+        let tree = Tree::recorded(dir.path()).unwrap();
+        assert!(text(&tree, "/fifo").contains("not a regular file"));
+        assert_eq!(text(&tree, "/file"), "content");
+        let mut space = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(&watch, &mut space);
+        let mut opened = Vec::new();
+        while let Ok(event) = events.next() {
+            opened.extend(event.file_name().map(|name| name.to_owned()));
+        }
+        assert_eq!(opened, [c"file".to_owned()]);
     }
 
     #[test]

@@ -6,20 +6,19 @@ use rules::shown::ascii_line;
 use rules::verify::{Finding, Severity};
 
 /// Nagios: it cannot be told.
-pub(super) const UNKNOWN: u8 = 3;
+const UNKNOWN: u8 = 3;
 /// Findings that are named in the line of Nagios.
 const NAMED: usize = 3;
+/// Findings, or paths, that are named in the line of the hook: Ganeti sends it to the master.
+const NAMED_BY_HOOK: usize = 20;
 
 /// Only errors: Ganeti makes an error of anything that a hook says. It names the node by its UUID
 /// alone, so the line begins with the host.
 pub(super) fn hook(looked: &Looked) -> (String, u8) {
     let host = &looked.host;
     if !looked.unseen.is_empty() {
-        let unseen = looked.unseen.join(", ");
-        return (
-            unable(host, &format!("cannot read {unseen}")),
-            COULD_NOT_LOOK,
-        );
+        let why = format!("cannot read {}", first(NAMED_BY_HOOK, &looked.unseen));
+        return (unable(host, &why), COULD_NOT_LOOK);
     }
     let errors = looked.findings.iter();
     let errors = errors.filter(|found| found.severity == Severity::Error);
@@ -27,7 +26,8 @@ pub(super) fn hook(looked: &Looked) -> (String, u8) {
     match errors.is_empty() {
         true => (format!("{host}: noded-proxy verify: no errors"), 0),
         false => {
-            let line = format!("{host}: noded-proxy verify: {}", errors.join("; "));
+            let errors = first(NAMED_BY_HOOK, &errors);
+            let line = format!("{host}: noded-proxy verify: {errors}");
             (ascii_line(&line), 1)
         }
     }
@@ -45,22 +45,38 @@ pub(super) fn nagios(looked: &Looked) -> (String, u8) {
         (0, 1.., []) => ("WARNING", 1),
         (0, 0, []) => ("OK", 0),
     };
-    let first: Vec<String> = looked.findings.iter().take(NAMED).map(told).collect();
-    let more = looked.findings.len().saturating_sub(NAMED);
+    let findings: Vec<String> = looked.findings.iter().map(told).collect();
     let mut text = format!("{}, {}", count(errors, "error"), count(warnings, "warning"));
     if !looked.unseen.is_empty() {
-        text += &format!("; cannot read {}", looked.unseen.join(", "));
+        text += &format!("; cannot read {}", first(NAMED, &looked.unseen));
     }
-    if !first.is_empty() {
-        text += &format!(": {}", first.join("; "));
+    if !findings.is_empty() {
+        text += &format!(": {}", first(NAMED, &findings));
     }
-    if more > 0 {
-        text += &format!("; {more} more");
-    }
-    let text = ascii_line(&text).replace('|', "/"); // a bar begins the numbers
+    let text = without_bar(&format!("{}: {text}", looked.host));
     let numbers = format!("errors={errors};;1 warnings={warnings};1");
-    let line = format!("VERIFY {state} - {}: {text} | {numbers}", looked.host);
-    (line, status)
+    (format!("VERIFY {state} - {text} | {numbers}"), status)
+}
+
+/// Why there was no look at all, for Nagios.
+pub(super) fn unknown(host: &str, why: &str) -> (String, u8) {
+    let why = without_bar(&unable(host, why));
+    (format!("VERIFY UNKNOWN - {why}"), UNKNOWN)
+}
+
+/// A bar begins the numbers of Nagios.
+fn without_bar(text: &str) -> String {
+    ascii_line(text).replace('|', "/")
+}
+
+/// The first of them, and how many there are besides.
+fn first(most: usize, all: &[String]) -> String {
+    let named = all.iter().take(most).map(String::as_str);
+    let named = named.collect::<Vec<_>>().join("; ");
+    match all.len().saturating_sub(most) {
+        0 => named,
+        more => format!("{named}; {more} more"),
+    }
 }
 
 /// Why there was no look at all.
@@ -123,5 +139,29 @@ mod tests {
             line.ends_with("; 2 more | errors=5;;1 warnings=0;1"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn no_name_of_the_tree_begins_the_numbers_of_nagios() {
+        let mut looked = looked(&[Id::ClientStolen], &["/a|b"]);
+        looked.host = "n1|errors=0".into();
+        let (line, _) = nagios(&looked);
+        assert!(
+            line.starts_with("VERIFY CRITICAL - n1/errors=0: "),
+            "{line}"
+        );
+        assert_eq!(line.matches('|').count(), 1, "{line}");
+        let (line, status) = unknown("n1|x", "no\n|");
+        let expected = "VERIFY UNKNOWN - n1/x: noded-proxy verify could not look: no /";
+        assert_eq!((line.as_str(), status), (expected, 3));
+    }
+
+    #[test]
+    fn the_hook_names_so_many_and_counts_the_others() {
+        let (line, _) = hook(&looked(&[Id::ClientStolen; 5_000], &[]));
+        assert_eq!(line.matches("client_stolen").count(), 20);
+        assert!(line.ends_with("; 4980 more"), "{line}");
+        let (line, _) = hook(&looked(&[], &["/a"; 21]));
+        assert!(line.ends_with("/a; 1 more"), "{line}");
     }
 }

@@ -116,9 +116,9 @@ fn could_not_look(args: &VerifyArgs, why: &str) -> ExitCode {
         return ExitCode::from(COULD_NOT_LOOK);
     }
     if args.nagios {
-        let why = line::unable(&host(args.root.as_deref()), why);
-        outln!("VERIFY UNKNOWN - {why}");
-        return ExitCode::from(line::UNKNOWN);
+        let (line, status) = line::unknown(&host(args.root.as_deref()), why);
+        outln!("{line}");
+        return ExitCode::from(status);
     }
     errln!("noded-proxy: {why}");
     ExitCode::from(COULD_NOT_LOOK)

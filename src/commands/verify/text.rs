@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::looked::Looked;
 use crate::daemon::report::words::count;
 use rules::Named;
+use rules::shown::inert_line;
 use rules::verify::Severity;
 
 /// Each finding on a line, with why it matters and what to do below the last one of its kind.
@@ -22,7 +23,7 @@ pub(super) fn render(looked: &Looked) -> String {
         }
     }
     for path in &looked.unseen {
-        text += &format!("could not look at {path}\n");
+        text += &format!("could not look at {}\n", inert_line(path));
     }
     let errors = count(looked.count(Severity::Error), "error");
     let warnings = count(looked.count(Severity::Warning), "warning");
@@ -64,6 +65,9 @@ could not look at /root/.ssh
 n1: 1 error, 2 warnings
 ";
         assert_eq!(text, expected);
+        let text = render(&looked(&[], &["/x\nn1: 0 errors, 0 warnings\u{1b}"]));
+        let expected = "could not look at /x\\u{a}n1: 0 errors, 0 warnings\\u{1b}\n";
+        assert_eq!(text, format!("{expected}n1: 0 errors, 0 warnings\n"));
     }
 
     #[test]
