@@ -22,11 +22,9 @@ use super::{Budget, Lease, Refusal};
 use rules::identity::Digest;
 
 /// Every sender has this much time, however slow it is.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 /// Longest wait for a share of the spool. Nothing is read from the client meanwhile.
 const SHARE_WAIT: Duration = Duration::from_secs(30);
-/// After this silence the rest of a refused request is not waited for.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// Buffer for a file that everybody gets, also who has its share of the memory already.
 const SMALL: usize = 16 << 10;
@@ -138,20 +136,9 @@ impl Bodies {
         }
     }
 
-    /// Reads the rest of a refused request and throws it away: a client that reads only after it
-    /// has sent everything, or is sending when the connection is closed, would not get the refusal.
-    /// Time and length are bounded.
-    pub async fn discard(&self, mut incoming: Incoming) {
-        let mut left = self.limits.most.saturating_mul(4);
-        let rest = async {
-            while let Ok(Some(Ok(frame))) = tokio::time::timeout(SILENCE, incoming.frame()).await {
-                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64);
-                if left == 0 {
-                    return;
-                }
-            }
-        };
-        let _ = tokio::time::timeout(GRACE, rest).await;
+    /// Largest body, in bytes.
+    pub(super) fn most(&self) -> u64 {
+        self.limits.most
     }
 }
 

@@ -9,6 +9,7 @@ mod budget;
 mod gate;
 mod gather;
 mod reply;
+mod rest;
 mod spool;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ pub use budget::{Budget, Lease};
 pub use gate::{Arrival, Arrivals, Framing, Gate, MAX_FIELDS, MAX_HEAD, Unanswered};
 pub use gather::{Bodies, BodyLimits};
 pub use reply::{Chunk, Cut, OnEnd, ReplyBody};
+pub use rest::Rest;
 
 use rules::authz::Denied;
 use rules::named;

@@ -4,7 +4,8 @@
 //!
 //! The log line is the last step, and [`answer`] never reaches it: when it returns, the reply has
 //! yet to go to the client. hyper drops the [`ReplyBody`] when the last byte was handed over or the
-//! client has left, and the drop writes the line of the `Record` that rides on it.
+//! client has left, and the drop writes the line of the `Record` that rides on it. If the client is
+//! still sending, the line waits for how that ends.
 
 mod logged;
 mod policy;
@@ -19,6 +20,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::oneshot;
 
 use crate::proxy::http::{Arrival, Body, Framing, Refusal, ReplyBody, explanation, procedure};
 use crate::proxy::metrics::Terminated;
@@ -69,9 +71,10 @@ async fn respond(
     };
     // A client that waits for "100 Continue" sends nothing more once it is refused.
     if !head.headers.contains_key(EXPECT) && !incoming.is_end_stream() {
-        let shared = Arc::clone(&record.shared);
-        let rest = async move { shared.bodies.discard(incoming).await };
-        record.shared.tasks.spawn(rest);
+        let (shared, (told, rest)) = (Arc::clone(&record.shared), oneshot::channel());
+        record.rest = Some(rest);
+        let discard = async move { told.send(shared.bodies.discard(incoming).await) };
+        record.shared.tasks.spawn(discard);
     }
     record.refuse(refused)
 }

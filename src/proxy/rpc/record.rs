@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::logged::Ending;
-use crate::proxy::http::{Cut, OnEnd, Unanswered};
+use crate::proxy::http::{Cut, OnEnd, Rest, Unanswered};
 use crate::proxy::shared::Shared;
 use rules::identity::PeerIdentity;
 use rules::procedures::label;
@@ -39,8 +40,12 @@ pub(super) struct Record {
     pub(super) reason: Option<&'static str>,
     /// The proxy refused it.
     pub(super) refused: bool,
+    /// How the rest of a refused request ends: the line waits for it.
+    pub(super) rest: Option<oneshot::Receiver<Rest>>,
+    /// How long it took until the answer was handed over, once that is counted.
+    counted: Option<Duration>,
     written: bool,
-    _unanswered: Unanswered,
+    unanswered: Option<Unanswered>,
 }
 
 /// How long the parts of a call took.
@@ -56,9 +61,9 @@ named! {
     /// How an RPC ended, as the log line says it.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     enum Outcome {
-        /// The whole answer was handed over.
+        /// The whole answer was handed over, and the client did not reset the connection meanwhile.
         Complete = "complete",
-        /// noded cut its answer.
+        /// noded cut its answer, or the proxy a refused request that did not end.
         Cut = "cut",
         /// The client did not take the whole answer.
         ClientLeft = "client_left",
@@ -79,8 +84,10 @@ impl Record {
             why: None,
             reason: None,
             refused: false,
+            rest: None,
+            counted: None,
             written: false,
-            _unanswered: unanswered,
+            unanswered: Some(unanswered),
         }
     }
 }
@@ -93,7 +100,10 @@ impl OnEnd for Record {
             (false, None) => Outcome::ClientLeft,
         };
         self.why = self.why.take().or_else(|| cut.map(ToString::to_string));
-        self.write(sent, outcome);
+        match self.rest.take() {
+            Some(rest) if outcome == Outcome::Complete => self.write_after(rest, sent),
+            _ => self.write(sent, outcome),
+        }
     }
 }
 
@@ -102,7 +112,9 @@ impl Drop for Record {
     /// request, it is no longer hyper's.
     fn drop(&mut self) {
         if !self.written {
-            self.status = left_early();
+            if self.counted.is_none() {
+                self.status = left_early();
+            }
             let outcome = match self.shared.drain.is_cancelled() {
                 true => Outcome::Cut, // by the end of the drain
                 false => Outcome::ClientLeft,
@@ -118,13 +130,35 @@ fn left_early() -> StatusCode {
 }
 
 impl Record {
+    /// Counts now. The log line comes when the client does not send any more.
+    fn write_after(mut self: Box<Self>, rest: oneshot::Receiver<Rest>, sent: u64) {
+        self.count();
+        self.unanswered = None;
+        let tasks = self.shared.tasks.clone();
+        tasks.spawn(async move {
+            let outcome = match rest.await {
+                Ok(Rest::Over) => Outcome::Complete,
+                Ok(Rest::Reset) => Outcome::ClientLeft,
+                Ok(Rest::CutOff) | Err(_) => Outcome::Cut,
+            };
+            self.write(sent, outcome);
+        });
+    }
+
+    /// Counts, unless that is done. Returns how long the RPC took.
+    fn count(&mut self) -> Duration {
+        let (total, code) = (self.start.elapsed(), self.status.as_u16());
+        *self.counted.get_or_insert_with(|| {
+            let (procedure, seconds) = (label(&self.procedure), total.as_secs_f64());
+            self.shared.metrics.count_rpc(procedure, code, seconds);
+            total
+        })
+    }
+
     /// Counts, and writes the log line. Every RPC comes here exactly once.
     fn write(&mut self, sent: u64, outcome: Outcome) {
         self.written = true;
-        let total = self.start.elapsed();
-        let (procedure, code) = (label(&self.procedure), self.status.as_u16());
-        let seconds = total.as_secs_f64();
-        self.shared.metrics.count_rpc(procedure, code, seconds);
+        let (total, code) = (self.count(), self.status.as_u16());
         if !self.shared.settings.logged.has_line(self.ending(outcome)) {
             return;
         }

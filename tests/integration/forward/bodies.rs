@@ -1,11 +1,15 @@
 //! Bodies in both directions: every size, every way to break off.
 
 use std::io::Write;
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
+use openssl::ssl::SslStream;
+
 use super::{assert_got, fresh_head};
 use crate::support::client::{Tls, connect, read_response, request, send};
+use crate::support::proxy::Proxy;
 use crate::support::stage::{Stage, ascii, assert_refusal, assert_same};
 use crate::support::stub::{Reading, StubNoded, reply_head};
 
@@ -138,6 +142,48 @@ fn a_client_that_sends_on_all_the_same_still_reads_the_refusal() {
     let _ = stream.write_all(&ascii(3 * MIB));
     assert_refusal(&read_response(&mut stream), 413, "more than 1048576 bytes");
     assert_got(&stage, &[]);
+}
+
+/// The log line's outcome of a refusal that comes while its client sends, and then leaves so.
+fn outcome_of(tls: Tls, leave: impl FnOnce(SslStream<TcpStream>)) -> String {
+    let stage = Stage::configured(StubNoded::usual(), "limits.body = '1MiB'");
+    let mut stream = connect(stage.proxy.addr(), Some(&stage.client), tls).unwrap();
+    // The handshake's last word is read, so that what is there to peek at is the answer.
+    send(&mut stream, request("version", "[]"));
+    assert_eq!(read_response(&mut stream).status, 200);
+    send(&mut stream, head(2 * MIB) + "begun");
+    assert!(stream.get_ref().peek(&mut [0; 1]).unwrap() > 0);
+    stage
+        .proxy
+        .wait_for("a refusal", |_| stage.refused("body_too_large") == 1.0);
+    leave(stream);
+    let refused = |proxy: &Proxy| {
+        let mut lines = proxy.lines_with("rpc").into_iter();
+        lines.find(|line| line["status"] == 413)
+    };
+    stage
+        .proxy
+        .wait_for("its line", |proxy| refused(proxy).is_some());
+    refused(&stage.proxy).unwrap()["outcome"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn the_log_tells_whether_a_client_that_still_sent_took_its_refusal() {
+    for tls in Tls::BOTH {
+        let taken = outcome_of(tls, |mut stream| {
+            assert_refusal(&read_response(&mut stream), 413, "more than 1048576 bytes");
+        });
+        assert_eq!(taken, "complete", "{tls:?}");
+        let taken = outcome_of(tls, |mut stream| {
+            send(&mut stream, ascii(2 * MIB - 5));
+            assert_refusal(&read_response(&mut stream), 413, "more than 1048576 bytes");
+        });
+        assert_eq!(taken, "complete", "{tls:?}, sent to its end");
+        assert_eq!(outcome_of(tls, drop), "client_left", "{tls:?}");
+    }
 }
 
 #[test]
