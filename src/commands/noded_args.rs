@@ -50,7 +50,7 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
             "-p" | "--port" => Some(Kind::Port),
             "-i" | "--interface" => Some(Kind::Interface),
             "--max-clients" => Some(Kind::MaxClients),
-            "--no-ssl" => Some(Kind::NoSsl),
+            "--no-s" | "--no-ss" | "--no-ssl" => Some(Kind::NoSsl), // as optparse has it
             _ => None,
         };
         let takes_value = option.is_some_and(|option| option != Kind::NoSsl);
@@ -93,6 +93,12 @@ impl NodedArgs {
         bind == Some(upstream.address.ip())
             && port == Some(upstream.address.port())
             && self.no_ssl != upstream.tls
+    }
+
+    /// Whether noded then stands behind something: without TLS, or on loopback alone.
+    pub(crate) fn is_moved(&self) -> bool {
+        let bind = self.bind.as_deref().and_then(|b| b.parse::<IpAddr>().ok());
+        self.no_ssl || bind.is_some_and(|bind| bind.is_loopback())
     }
 }
 

@@ -8,6 +8,8 @@ use std::process::Command;
 
 use crate::support::pki::{Pki, map_text};
 
+mod left;
+
 /// A node's files, of a master candidate or of another node.
 fn node(dir: &Path, candidate: bool) {
     let pki = Pki::new();
@@ -106,12 +108,18 @@ prove it: `check` finds no error, nobody is kept out, an RPC comes through
 
 const BACK: &str = "\
 systemctl stop noded-proxy.service
-systemctl disable noded-proxy.service
 NODE/defaults: as it was before `install`, byte for byte
 NODE/stand/bin/daemon-util stop ganeti-noded; NODE/stand/bin/daemon-util start ganeti-noded; wait for noded on port 1811
+";
+
+const PROVE: &str =
+    "prove it: noded has the RPC port again, with TLS, and none listens elsewhere\n";
+
+const END: &str = "\
+systemctl disable noded-proxy.service
 systemctl stop noded-proxy-guard.service
 systemctl disable noded-proxy-guard.service
-prove it: noded has the RPC port again
+drop what was kept of NODE/defaults
 ";
 
 /// Each line with this word before it.
@@ -128,7 +136,6 @@ fn whole(rpc: &str) -> String {
         "note  nothing was done: --apply does it\n",
         "ok    nothing to do: all is as it should be\n",
     );
-    let drop = "drop what was kept of NODE/defaults\n";
     [
         "install: status 0\n",
         &each("would", PLAN),
@@ -144,13 +151,12 @@ fn whole(rpc: &str) -> String {
     .concat()
         + "@\nnobody: kept out\n"
         + &["install --apply: status 0\n", done, "uninstall: status 0\n"].concat()
-        + &each("would", BACK)
-        + &each("would", drop)
+        + &each("would", &[BACK, PROVE, END].concat())
         + nothing
         + "uninstall --apply: status 0\n"
-        + &each("ok", BACK)
-        + "      ganeti-noded (pid N) listens on port 1811\n"
-        + &each("ok", drop)
+        + &each("ok", &[BACK, PROVE].concat())
+        + "      ganeti-noded listens at HERE\n"
+        + &each("ok", END)
         + "as before\nuninstall --apply: status 0\n"
         + done
 }

@@ -6,7 +6,7 @@
 # stands for the proxy's user. Prints what each part found; the tests compare.
 set -euo pipefail
 part=$1 program=$2 repo=$3 node=$4
-export STAND=$node/stand PROGRAM=$program NODE=$node
+export STAND=$node/stand PROGRAM=$program NODE=$node REPO=$repo
 export PATH=$STAND/bin:$PATH
 defaults=$node/defaults
 mkdir -p "$STAND/bin" "$STAND/enabled" "$STAND/pid" "$STAND/run"
@@ -18,11 +18,14 @@ chmod 640 "$defaults"; chown daemon:daemon "$defaults"
 
 # --- the stand-ins -----------------------------------------------------------
 
-# Before or after it is done, the command in $STAND/fail fails, once.
+# Before or after it is done, the command in $STAND/fail fails, once; at that in $STAND/kill the program is killed.
 cat > "$STAND/lib" <<'LIB'
 told_to_fail() {   # told_to_fail WHEN COMMAND...
+  [[ ! -e $STAND/kill || $(cat "$STAND/kill") != "$*" ]] || { rm "$STAND/kill"; kill -KILL "$PPID"; exit 1; }
   [[ -e $STAND/fail && $(cat "$STAND/fail") == "$*" ]] || return 0
-  rm "$STAND/fail"; echo "told to fail" >&2; exit 1
+  rm "$STAND/fail"; [[ ! -e $STAND/then ]] || mv "$STAND/then" "$STAND/fail"
+  [[ ! -e $STAND/edit ]] || echo "# edited" >> "$NODE/defaults"
+  echo "told to fail" >&2; exit 1
 }
 alive() { [[ -e $STAND/pid/$1 ]] && kill -0 "$(cat "$STAND/pid/$1")" 2>/dev/null; }
 begin() { local name=$1; shift; setsid "$@" >>"$STAND/log" 2>&1 </dev/null & echo $! > "$STAND/pid/$name"; }
@@ -51,9 +54,9 @@ show() {
   printf '%s\n' LoadState=loaded ActiveState=$active UnitFileState=$enabled "TimeoutStopUSec=1min 15s"
   [[ -z $command ]] || echo "ExecStart={ path=$PROGRAM ; argv[]=$command ; ignore_errors=no ; }"
 }
-also() {   # also UNIT: what is enabled and disabled with it, as its `Also=` says
+also() {   # also UNIT: what is enabled and disabled with it
   echo "$STAND/enabled/$1"
-  [[ $1 != noded-proxy.service ]] || echo "$STAND/enabled/noded-proxy-guard.service"
+  sed -n "s|^Also=|$STAND/enabled/|p" "$REPO/systemd/$1"
 }
 healthy() { curl -fsS -m 2 http://127.0.0.1:9811/healthz; }
 start() {
@@ -65,7 +68,11 @@ start() {
     noded-proxy.socket) ! alive noded-proxy.service || { echo "already active, refusing" >&2; exit 1; }; touch "$STAND/pid/$1";;
   esac
 }
-[[ $verb != show ]] || { show "$@"; exit; }
+case $verb in
+  show) show "$@"; exit;;
+  is-active) alive "${@: -1}"; exit;;
+  is-enabled) [[ -e $STAND/enabled/${*: -1} ]]; exit;;
+esac
 echo "systemctl $verb $*" >> "$STAND/calls"
 told_to_fail before systemctl "$verb" "$@"
 for unit; do
@@ -97,8 +104,8 @@ told_to_fail after daemon-util "$1"
 DAEMON
 cat > "$STAND/ganeti-noded" <<'NODED'
 #!/usr/bin/python3
-"""A noded without TLS: a process for each connection. `slow` answers when it is let go."""
-import argparse, http.server, os, socketserver, time
+"""A noded: a process for each connection. `slow` answers when it is let go."""
+import argparse, http.server, os, socketserver, ssl, time
 p = argparse.ArgumentParser()
 p.add_argument("-b", default="0.0.0.0"); p.add_argument("-p", type=int, default=1811)
 p.add_argument("--no-ssl", action="store_true"); p.add_argument("-d", action="store_true")
@@ -115,6 +122,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *x): pass
 class Server(socketserver.ForkingMixIn, http.server.HTTPServer):
     allow_reuse_address = True
+    def finish_request(self, request, address):   # in the new process
+        self.socket.close()
+        if not a.no_ssl:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); tls.load_cert_chain(os.environ["NODE"] + "/ganeti/server.pem")
+            request = tls.wrap_socket(request, server_side=True)
+        super().finish_request(request, address)
 Server((a.b, a.p), Handler).serve_forever(0.1)
 NODED
 chmod 755 "$STAND/bin/"* "$STAND/ganeti-noded"
@@ -189,7 +202,7 @@ part_uninstall_fails() {
 }
 
 part_running() {   # an RPC runs
-  curl -sS -d '[]' http://127.0.0.1:1811/slow > "$STAND/slow" & local slow=$!
+  curl -sSk -d '[]' https://127.0.0.1:1811/slow > "$STAND/slow" & local slow=$!
   await pgrep -P "$(cat "$STAND/pid/ganeti-noded")" > /dev/null
   cli install; said | tail -2
   cli install --apply; said; same "$before" "$(state)"
@@ -264,4 +277,6 @@ part_refused() {   # what is missing is named, and nothing is done
   echo 'max = 1' >> "$node/config.toml"; cli install
 }
 
+# shellcheck source=install/left.sh
+. "$repo/tests/integration/install/left.sh"
 "part_$part"

@@ -5,7 +5,11 @@
 //! socket of another user on noded's port is an impostor's. Pure: it is given what the kernel shows
 //! of sockets, and never looks by itself.
 
+mod stands;
+
 use std::net::{IpAddr, SocketAddr};
+
+pub use stands::{Stands, astray, needs_guard};
 
 /// Whom noded may belong to: root, and the user of this process. Whoever has the proxy's user can
 /// do all that the proxy can, so nothing is kept from him; stand-ins for noded in demo and tests

@@ -55,9 +55,10 @@ pub(super) fn running(config: &Config, seen: &Seen) -> usize {
     if let Some(said) = said.filter(|_| seen.noded_behind) {
         return said.count();
     }
+    let stands = seen.nodeds.first().map(|noded| noded.address);
     let port = match seen.noded_behind {
         true => config.upstream.address.port(),
-        false => seen.public,
+        false => stands.map_or(seen.public, |address| address.port()),
     };
     let holder = sockets::listeners()
         .ok()

@@ -13,11 +13,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
 use super::hooks;
+use super::nodeds;
 use super::place;
+use super::plan::Source;
 use super::proof;
 use super::record::Keep;
 use super::settings;
-use super::step::{Step, way_back};
+use super::step::{Step, Unit, way_back};
 use crate::config::Config;
 
 /// Prints a line. That nobody reads it must not end the work in the middle.
@@ -69,13 +71,18 @@ pub(super) struct Doer {
     pub(super) config: Config,
     pub(super) defaults: PathBuf,
     pub(super) public: u16,
+    /// Where noded's arguments come from.
+    pub(super) noded: (Source, PathBuf),
     pub(super) keep: Keep,
     pub(super) signals: Signals,
 }
 
 impl Doer {
-    /// Does all steps, or none: why not. `guarded`: the guard was enabled before.
-    pub(super) fn all(&mut self, steps: &[Step], guarded: bool) -> Result<(), String> {
+    /// Does all steps, or none: why not.
+    pub(super) fn all(&mut self, steps: &[Step]) -> Result<(), String> {
+        if steps.iter().any(|step| matches!(step, Step::Noded(..))) {
+            self.keep.begin()?;
+        }
         for (index, step) in steps.iter().enumerate() {
             let done = match self.signals.came_within(Duration::ZERO) {
                 true => Err("a signal asked to end".into()),
@@ -88,9 +95,12 @@ impl Doer {
                 }
                 Err(why) => {
                     say("FAIL", &format!("{step}: {why}"));
-                    let left = self.back(&steps[..=index], guarded);
+                    let left = self.back(&steps[..=index]);
                     return Err(match left {
-                        0 => format!("{why}. All is back as it was"),
+                        0 => {
+                            self.keep.end()?;
+                            format!("{why}. All is back as it was")
+                        }
                         _ => format!(
                             "{why}. {left} of the lines above could not be taken back (LEFT): do \
                              that by hand"
@@ -99,16 +109,23 @@ impl Doer {
                 }
             }
         }
-        Ok(())
+        self.keep.end()
     }
 
     /// Takes back; how many lines could not be.
-    fn back(&mut self, begun: &[Step], guarded: bool) -> usize {
+    fn back(&mut self, begun: &[Step]) -> usize {
         let mut left = 0;
-        for step in way_back(begun, guarded) {
-            match self.step(&step) {
+        let mut is_open = false;
+        for step in way_back(begun) {
+            let done = match is_open {
+                true => Err("the guard does not run".into()),
+                false => self.step(&step),
+            };
+            match done {
                 Ok(_) => say("back", &step.to_string()),
                 Err(why) => {
+                    // noded must not come back behind a guard that is not there.
+                    is_open |= step == Step::Start(vec![Unit::Guard]);
                     left += 1;
                     say("LEFT", &format!("{step}: {why}"));
                 }
@@ -119,11 +136,15 @@ impl Doer {
 
     /// One step; what is to be said of it besides.
     fn step(&mut self, step: &Step) -> Result<Vec<String>, String> {
+        if step.unguards() {
+            let (source, path) = &self.noded;
+            nodeds::guard_may_go(source, place::read(path)?.as_deref())?;
+        }
         for command in step.commands() {
             run(&command)?;
         }
         match step {
-            Step::Keep(record) => self.keep.save(record)?,
+            Step::Keep(record, _) => self.keep.save(record)?,
             Step::Forget(_) => self.keep.forget()?,
             Step::Write(write) => {
                 place::write(&write.path, write.from.as_deref(), write.to.as_deref())?;

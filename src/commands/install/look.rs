@@ -4,14 +4,15 @@
 use std::path::{Path, PathBuf};
 
 use super::flags::NodeArgs;
+use super::nodeds;
 use super::place;
 use super::plan::{Seen, Source};
-use super::record::Record;
+use super::record::Keep;
 use super::settings::File;
 use super::step::{Manager, Unit};
 use super::units::Shown;
 use crate::config::{Config, DEFAULT_FILE, Problem};
-use crate::node::sockets::{self, taken_by};
+use crate::node::sockets;
 use crate::proxy::upstream::GuardWatch;
 use rules::noded::{Answers, look};
 
@@ -86,7 +87,7 @@ impl Node {
         &self,
         args: &NodeArgs,
         config: &Config,
-        record: Option<Record>,
+        keep: &Keep,
     ) -> Result<Seen, String> {
         let (source, path) = self.source(args);
         place::replaceable(&path)?;
@@ -95,13 +96,12 @@ impl Node {
         let listeners = sockets::listeners().map_err(|error| error.to_string())?;
         let all: Vec<_> = listeners.iter().map(sockets::Listener::listening).collect();
         let answers = look(&all, upstream, sockets::trusted()).answers;
-        let direct = taken_by(&listeners, public).is_some_and(|by| by.starts_with("ganeti-noded "));
         let noded_behind = answers == Answers::Noded && upstream.port() != public;
         Ok(Seen {
             content: place::read(&path)?,
             source,
             path,
-            record,
+            record: keep.load()?,
             manager: self.manager(args)?,
             upstream: config.upstream.clone(),
             needs_guard: needs_guard(config),
@@ -109,8 +109,9 @@ impl Node {
             guard: self.guard.state(),
             socket: self.socket.state(),
             proxy: self.proxy.state(),
-            noded_runs: direct || noded_behind,
+            nodeds: nodeds::all()?,
             noded_behind,
+            cut_short: keep.is_at_work(),
         })
     }
 

@@ -11,12 +11,16 @@ mod confirm;
 mod doing;
 pub mod flags;
 mod hooks;
+mod kept;
 mod look;
 mod missing;
+mod nodeds;
 mod place;
 mod plan;
 mod proof;
 mod record;
+#[cfg(test)]
+mod samples;
 mod settings;
 mod step;
 mod undo;
@@ -111,8 +115,8 @@ fn run(
     }
     let node = Node::look();
     let config = node.config(args).map_err(Refusal::Configuration)?;
-    let keep = Keep::open(&args.undo_dir)?;
-    let seen = node.seen(args, &config, keep.load()?)?;
+    let mut keep = Keep::open(&args.undo_dir)?;
+    let seen = node.seen(args, &config, &keep)?;
     if let Some(record) = &seen.record {
         record.is_of(&seen.path)?;
     }
@@ -121,6 +125,9 @@ fn run(
         say("note", note);
     }
     if plan.steps.is_empty() {
+        if args.apply {
+            keep.end()?; // an earlier run that was killed, and nothing is left to do of it
+        }
         say("ok", "nothing to do: all is as it should be");
         return Ok(());
     }
@@ -132,6 +139,7 @@ fn run(
     let mut doer = Doer {
         defaults: Node::defaults(args),
         public: seen.public,
+        noded: (seen.source.clone(), seen.path.clone()),
         config,
         keep,
         signals,
@@ -139,7 +147,7 @@ fn run(
     if plan.steps.iter().any(Step::disturbs) && !args.now {
         quiet(&mut doer, &seen, args.wait)?;
     }
-    let done = doer.all(&plan.steps, seen.guard.enabled);
+    let done = doer.all(&plan.steps);
     done.map_err(|why| format!("{name}: {why}").into())
 }
 

@@ -3,11 +3,17 @@
 
 use std::path::PathBuf;
 
+use rules::noded::Stands;
+
 use super::change::{self, Was};
+use super::kept;
 use super::record::Record;
 use super::step::{Manager, Proof, Step, Unit, Write};
 use crate::commands::noded_args::{self, NodedArgs};
 use crate::config::UpstreamConfig;
+
+/// What is said where noded is down, and was so before.
+pub(super) const NOT_STARTED: &str = "noded does not run, and is not started";
 
 /// The state of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,9 +53,12 @@ pub(super) struct Seen {
     pub(super) guard: UnitState,
     pub(super) socket: UnitState,
     pub(super) proxy: UnitState,
-    /// Whether noded runs at all, and whether it stands behind the proxy.
-    pub(super) noded_runs: bool,
+    /// The nodeds that run, wherever they listen.
+    pub(super) nodeds: Vec<Stands>,
+    /// Whether one stands behind the proxy.
     pub(super) noded_behind: bool,
+    /// Whether noded ran when an earlier run began, which did not come to its end.
+    pub(super) cut_short: bool,
 }
 
 /// What is to be done, and what is to be said besides.
@@ -94,9 +103,14 @@ impl Seen {
         }
     }
 
+    /// Whether noded runs, or did before an earlier run took it down.
+    pub(super) fn noded_runs(&self) -> bool {
+        !self.nodeds.is_empty() || self.noded_behind || self.cut_short
+    }
+
     pub(super) fn noded(&self, to: u16, from: u16) -> Option<Step> {
         let step = Step::Noded(self.manager.clone(), to, from);
-        self.noded_runs.then_some(step)
+        self.noded_runs().then_some(step)
     }
 }
 
@@ -104,7 +118,7 @@ impl Seen {
 pub(super) fn install(seen: &Seen, socket: bool) -> Result<Plan, String> {
     let mut plan = Plan::default();
     let (steps, behind) = (&mut plan.steps, seen.upstream.address.port());
-    let mut port_before = seen.public;
+    let mut port_before = behind; // where it starts with the file as it is
     let changed = move_noded(seen)?;
     let is_changed = changed.is_some();
     if seen.needs_guard {
@@ -114,9 +128,14 @@ pub(super) fn install(seen: &Seen, socket: bool) -> Result<Plan, String> {
     }
     if let Some((write, was)) = changed {
         port_before = seen.port(&seen.arguments().unwrap_or_default());
-        let written = write.to.as_deref().unwrap_or_default();
-        let record = Record::new(&seen.path, was, seen.content.as_deref(), written);
-        steps.extend([Step::Keep(record), Step::Write(write)]);
+        let (now, to) = (seen.content.as_deref(), write.to.as_deref());
+        let to = to.unwrap_or_default();
+        let record = match &seen.record {
+            Some(first) => kept::again(first, now, was, to),
+            None => Record::new(&seen.path, was, now, to),
+        };
+        steps.push(Step::Keep(record, seen.record.clone()));
+        steps.push(Step::Write(write));
         if matches!(seen.source, Source::DropIn { .. }) {
             steps.push(Step::Reload);
         }
@@ -128,9 +147,8 @@ pub(super) fn install(seen: &Seen, socket: bool) -> Result<Plan, String> {
     if !steps.is_empty() {
         steps.push(Step::Prove(Proof::Behind));
     }
-    if !seen.noded_runs {
-        plan.notes
-            .push("noded does not run, and is not started".into());
+    if !seen.noded_runs() {
+        plan.notes.push(NOT_STARTED.into());
     }
     Ok(plan)
 }

@@ -1,76 +1,8 @@
 //! From what is there to what is done, as tables; and the way back. Nothing is done here.
 
 use super::*;
+use crate::commands::install::samples::*;
 use crate::commands::install::{step::way_back, undo::uninstall};
-
-const ON: UnitState = UnitState {
-    enabled: true,
-    active: true,
-};
-const OFF: UnitState = UnitState {
-    enabled: false,
-    active: false,
-};
-const OLD: &str = "NODED_ARGS=\"-d\"\nRAPI_ARGS=\"-x\"\n";
-const NEW: &str = "NODED_ARGS=\"-d -b 127.0.0.1 -p 298 --no-ssl\"\nRAPI_ARGS=\"-x\"\n";
-
-/// A node as Debian has it, where nothing was done yet.
-fn fresh() -> Seen {
-    Seen {
-        source: Source::Variable { by_systemd: false },
-        path: "/f".into(),
-        content: Some(OLD.into()),
-        record: None,
-        manager: Manager::DaemonUtil("/daemon-util".into()),
-        upstream: UpstreamConfig::default(),
-        needs_guard: true,
-        public: 1811,
-        guard: OFF,
-        socket: OFF,
-        proxy: OFF,
-        noded_runs: true,
-        noded_behind: false,
-    }
-}
-
-/// The same node when `install` has been there.
-fn installed() -> Seen {
-    let was = Some(Was::Value(b"\"-d\"".to_vec()));
-    Seen {
-        content: Some(NEW.into()),
-        record: Some(Record::new(
-            "/f".as_ref(),
-            was,
-            Some(OLD.as_bytes()),
-            NEW.as_bytes(),
-        )),
-        guard: ON,
-        proxy: ON,
-        noded_behind: true,
-        ..fresh()
-    }
-}
-
-fn lines(steps: &[Step]) -> Vec<String> {
-    steps.iter().map(Step::to_string).collect()
-}
-
-#[track_caller]
-fn assert_steps(found: &[Step], expected: &[&str]) {
-    let found = lines(found);
-    let pairs = found.iter().zip(expected);
-    let same = pairs
-        .filter(|(found, expected)| found.contains(**expected))
-        .count();
-    assert!(
-        found.len() == expected.len() && same == found.len(),
-        "{found:#?}\n{expected:#?}"
-    );
-}
-
-const NODED_BEHIND: &str =
-    "/daemon-util stop ganeti-noded; /daemon-util start ganeti-noded; wait for noded on port 298";
-const NODED_ALONE: &str = "start ganeti-noded; wait for noded on port 1811";
 
 #[test]
 fn what_install_does() {
@@ -86,11 +18,11 @@ fn what_install_does() {
         change(&mut seen);
         seen
     };
-    let table: [(Seen, Vec<&str>); 7] = [
+    let table: [(Seen, Vec<&str>); 8] = [
         (fresh(), all.clone()),
         (installed(), vec![]),
         (
-            with(|seen| seen.noded_runs = false),
+            with(|seen| seen.nodeds.clear()),
             [&guard[..], &file, &proxy, &["prove"]].concat(),
         ),
         (
@@ -105,6 +37,16 @@ fn what_install_does() {
                 &["prove"],
             ]
             .concat(),
+        ),
+        // Killed in the middle, and noded is down: it runs again.
+        (
+            with(|seen| {
+                seen.content = Some(NEW.into());
+                (seen.guard, seen.proxy) = (ON, ON);
+                seen.nodeds.clear();
+                seen.cut_short = true;
+            }),
+            vec![NODED_BEHIND, "prove"],
         ),
         // Killed in the middle: it goes on where it was.
         (
@@ -197,72 +139,13 @@ fn what_is_not_safe_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn what_uninstall_does() {
-    let end = [
-        "systemctl stop noded-proxy.service",
-        "systemctl disable noded-proxy.service",
-    ];
-    let guard = [
-        "stop noded-proxy-guard.service",
-        "disable noded-proxy-guard.service",
-    ];
-    let all = [
-        &end[..],
-        &["byte for byte", NODED_ALONE],
-        &guard,
-        &["prove", "drop"],
-    ]
-    .concat();
-    let edited = Seen {
-        content: Some(NEW.replace("-x", "-y").into()),
-        ..installed()
-    };
-    let by_hand = Seen {
-        record: None,
-        ..installed()
-    };
-    let changed = [
-        &end[..],
-        &["becomes \"-d\"", NODED_ALONE],
-        &guard,
-        &["prove"],
-    ]
-    .concat();
-    let with_socket = Seen {
-        socket: ON,
-        ..installed()
-    };
-    let both = "noded-proxy.socket noded-proxy.service";
-    let (stop, disable) = (format!("stop {both}"), format!("disable {both}"));
-    let table: [(Seen, Vec<&str>, &str); 5] = [
-        (installed(), all.clone(), ""),
-        (fresh(), vec![], ""),
-        (edited, [&changed[..], &["drop"]].concat(), "edited since"),
-        (by_hand, changed, "nothing was kept"),
-        (with_socket, [&[&*stop, &*disable], &all[2..]].concat(), ""),
-    ];
-    for (seen, expected, note) in table {
-        let plan = uninstall(&seen).unwrap();
-        assert_steps(&plan.steps, &expected);
-        assert!(plan.notes.concat().contains(note), "{:?}", plan.notes);
-        let bytes = plan.steps.iter().find_map(|step| match step {
-            Step::Write(write) => write.to.clone(),
-            _ => None,
-        });
-        if let Some(bytes) = bytes {
-            assert!(bytes.starts_with(b"NODED_ARGS=\"-d\"\nRAPI_ARGS="));
-        }
-    }
-}
-
-#[test]
 fn a_file_that_was_not_there_goes_again() {
     let seen = Seen {
         content: None,
         ..fresh()
     };
     let steps = install(&seen, false).unwrap().steps;
-    let [Step::Keep(record), Step::Write(write), ..] = &steps[2..] else {
+    let [Step::Keep(record, _), Step::Write(write), ..] = &steps[2..] else {
         panic!("{steps:?}");
     };
     let after = Seen {
@@ -318,7 +201,7 @@ fn a_unit_that_does_not_know_noded_args_gets_a_drop_in() {
         ..native(merged, write.to.clone())
     };
     assert_eq!(install(&again, false).unwrap().steps, []);
-    let Step::Keep(record) = &steps[0] else {
+    let Step::Keep(record, _) = &steps[0] else {
         panic!()
     };
     let after = Seen {
@@ -340,7 +223,7 @@ fn a_unit_that_does_not_know_noded_args_gets_a_drop_in() {
 fn whatever_was_begun_is_taken_back_in_an_order_that_works() {
     let steps = install(&fresh(), true).unwrap().steps;
     for begun in 1..=steps.len() {
-        let back = lines(&way_back(&steps[..begun], false));
+        let back = lines(&way_back(&steps[..begun]));
         let at = |word: &str| back.iter().position(|line| line.contains(word));
         let done = |word: &str| {
             lines(&steps[..begun])
@@ -368,20 +251,21 @@ fn whatever_was_begun_is_taken_back_in_an_order_that_works() {
     }
 }
 
+/// What the first one kept comes back when a second one fails.
 #[test]
-fn an_uninstall_that_fails_leaves_the_proxy_in_its_place() {
-    let steps = uninstall(&installed()).unwrap().steps;
-    let back = lines(&way_back(&steps, true));
-    let at = |word: &str| back.iter().position(|line| line.contains(word)).unwrap();
-    let order = [
-        "keep /f",
-        "start noded-proxy-guard",
-        "as it was",
-        NODED_BEHIND,
-        "start noded-proxy.service",
-    ]
-    .map(at);
-    assert!(order.is_sorted(), "{back:?}");
+fn a_record_is_replaced_and_not_dropped() {
+    let first = installed().record.unwrap();
+    let mut seen = installed();
+    seen.upstream.address = "127.0.0.1:11811".parse().unwrap();
+    let steps = install(&seen, false).unwrap().steps;
+    let Step::Keep(second, _) = &steps[0] else {
+        panic!("{:?}", lines(&steps));
+    };
+    assert_eq!(second.before(), first.before());
+    assert_ne!(second.written, first.written);
+    let back = way_back(&steps);
+    let kept = Step::Keep(first, Some(second.clone()));
+    assert!(back.contains(&kept), "{:?}", lines(&back));
 }
 
 #[test]
@@ -391,9 +275,6 @@ fn a_guard_that_was_enabled_before_stays_so() {
         ..fresh()
     };
     let steps = install(&seen, false).unwrap().steps;
-    let back = lines(&way_back(&steps, true));
-    assert_eq!(
-        back.last().unwrap(),
-        "systemctl enable noded-proxy-guard.service"
-    );
+    let back = lines(&way_back(&steps));
+    assert!(!back.iter().any(|line| line.contains("guard")), "{back:?}");
 }

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::look::needs_guard;
+use super::nodeds;
 use super::step::Proof;
 use crate::commands::check::{self, Verdict};
 use crate::commands::{admin_client, as_nobody};
@@ -38,8 +39,7 @@ pub(super) fn prove(
     loop {
         let proven = match proof {
             Proof::Behind => behind(config, defaults, public),
-            Proof::Alone => listens(public, |by| by.starts_with("ganeti-noded "))
-                .map(|by| vec![format!("{by} listens on port {public}")]),
+            Proof::Alone(port) => nodeds::alone(port).map(|noded| vec![noded]),
         };
         match proven {
             Err(_) if Instant::now() < end => sleep(PAUSE),

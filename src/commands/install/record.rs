@@ -4,7 +4,7 @@
 //! back whatever the proxy's user had put there. A directory that others may write in is refused.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::change::Was;
 use super::place;
 use crate::node::files::replace;
+
+/// Is there while steps are done, if noded ran before.
+const AT_WORK: &str = "at-work";
 
 /// What is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +39,7 @@ pub(super) struct Record {
 pub(super) struct Keep {
     directory: PathBuf,
     /// Held while it is used.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl Record {
@@ -52,6 +55,14 @@ impl Record {
             existed: before.is_some(),
             before: before.unwrap_or_default().to_vec(),
             written: written.to_vec(),
+        }
+    }
+
+    /// The same way back, from another text.
+    pub(super) fn renewed(&self, written: &[u8]) -> Self {
+        Self {
+            written: written.to_vec(),
+            ..self.clone()
         }
     }
 
@@ -89,7 +100,7 @@ impl Keep {
         };
         Ok(Self {
             directory: directory.to_owned(),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -105,34 +116,73 @@ impl Keep {
         Ok(Some(record))
     }
 
-    pub(super) fn save(&mut self, record: &Record) -> Result<(), String> {
-        let failed = |error: std::io::Error| format!("{}: {error}", self.directory.display());
-        if self._lock.is_none() {
+    /// Whether an earlier run, which had noded to restart, has not come to its end.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.directory.join(AT_WORK).exists()
+    }
+
+    /// From now on noded may be down.
+    pub(super) fn begin(&mut self) -> Result<(), String> {
+        self.make()?;
+        let done = File::create(self.directory.join(AT_WORK));
+        done.map(|_| ()).map_err(|error| self.failed(&error))
+    }
+
+    /// Whatever was begun is done, or taken back.
+    pub(super) fn end(&mut self) -> Result<(), String> {
+        self.remove(&[AT_WORK])
+    }
+
+    fn failed(&self, error: &io::Error) -> String {
+        format!("{}: {error}", self.directory.display())
+    }
+
+    fn make(&mut self) -> Result<(), String> {
+        if self.lock.is_none() {
             let made = DirBuilder::new().mode(0o700).create(&self.directory);
-            made.map_err(failed)?;
-            self._lock = Some(locked(&self.directory)?);
+            made.map_err(|error| self.failed(&error))?;
+            self.lock = Some(locked(&self.directory)?);
         }
+        Ok(())
+    }
+
+    /// Removes these files, and the directory if nothing is left in it.
+    fn remove(&mut self, names: &[&str]) -> Result<(), String> {
+        let paths = names.iter().map(|name| self.directory.join(name));
+        let removed = paths.map(fs::remove_file);
+        let failed = removed.filter_map(Result::err);
+        if let Some(error) = failed
+            .into_iter()
+            .find(|error| error.kind() != ErrorKind::NotFound)
+        {
+            return Err(self.failed(&error));
+        }
+        match fs::remove_dir(&self.directory) {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(self.failed(&error)),
+            _ => {
+                self.lock = None;
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn save(&mut self, record: &Record) -> Result<(), String> {
+        self.make()?;
         let text = serde_json::to_vec(record).map_err(|error| error.to_string())?;
         for (name, content) in [
             ("before", &record.before),
             ("written", &record.written),
             ("record", &text), // last: without it there is nothing
         ] {
-            replace(&self.directory.join(name), content).map_err(failed)?;
+            let done = replace(&self.directory.join(name), content);
+            done.map_err(|error| self.failed(&error))?;
         }
         Ok(())
     }
 
     pub(super) fn forget(&mut self) -> Result<(), String> {
-        match fs::remove_dir_all(&self.directory) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(format!("{}: {error}", self.directory.display()))
-            }
-            _ => {
-                self._lock = None;
-                Ok(())
-            }
-        }
+        self.remove(&["record", "before", "written"])
     }
 }
 

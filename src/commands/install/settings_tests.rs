@@ -88,7 +88,7 @@ fn it_comes_first_and_a_running_proxy_reads_it_again_also_on_the_way_back() {
         ]
     );
     assert_eq!(
-        lines(&way_back(&plan.steps, false)),
+        lines(&way_back(&plan.steps)),
         [
             "systemctl daemon-reload",
             "/f: as it was",

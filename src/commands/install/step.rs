@@ -75,15 +75,15 @@ pub(super) struct Link {
 pub(super) enum Proof {
     /// The proxy serves, noded behind it.
     Behind,
-    /// noded serves the port by itself.
-    Alone,
+    /// noded serves this port by itself, with TLS, and none listens elsewhere.
+    Alone(u16),
 }
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Remember how it was.
-    Keep(Record),
+    /// Remember how it was, instead of what was remembered before.
+    Keep(Record, Option<Record>),
     /// Forget it.
     Forget(Record),
     Write(Write),
@@ -109,8 +109,9 @@ impl Step {
     /// What takes it back.
     pub(super) fn inverse(&self) -> Option<Self> {
         Some(match self.clone() {
-            Self::Keep(record) => Self::Forget(record),
-            Self::Forget(record) => Self::Keep(record),
+            Self::Keep(record, None) => Self::Forget(record),
+            Self::Keep(record, Some(before)) => Self::Keep(before, Some(record)),
+            Self::Forget(record) => Self::Keep(record, None),
             Self::Write(write) => Self::Write(Write {
                 from: write.to,
                 to: write.from,
@@ -143,9 +144,17 @@ impl Step {
             Self::Start(all) => units("start", all),
             Self::Stop(all) => units("stop", all),
             Self::Noded(manager, ..) => manager.restart(),
-            Self::Keep(_) | Self::Forget(_) | Self::Prove(_) => Vec::new(),
+            Self::Keep(..) | Self::Forget(_) | Self::Prove(_) => Vec::new(),
             Self::Write(_) | Self::Link(_) | Self::Unlink(_) => Vec::new(),
             Self::Make(_) | Self::Unmake(_) => Vec::new(),
+        }
+    }
+
+    /// Whether noded's port is open to local users from then on.
+    pub(super) fn unguards(&self) -> bool {
+        match self {
+            Self::Stop(units) | Self::Disable(units) => units.contains(&Unit::Guard),
+            _ => false,
         }
     }
 
@@ -167,7 +176,7 @@ fn systemctl<'a>(verb: &'a str, units: impl IntoIterator<Item = &'a str>) -> Vec
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Keep(record) => write!(
+            Self::Keep(record, _) => write!(
                 f,
                 "keep {} as it is, for `uninstall`",
                 record.path.display()
@@ -184,7 +193,9 @@ impl fmt::Display for Step {
             Self::Prove(Proof::Behind) => f.write_str(
                 "prove it: `check` finds no error, nobody is kept out, an RPC comes through",
             ),
-            Self::Prove(Proof::Alone) => f.write_str("prove it: noded has the RPC port again"),
+            Self::Prove(Proof::Alone(_)) => f.write_str(
+                "prove it: noded has the RPC port again, with TLS, and none listens elsewhere",
+            ),
             _ => {
                 let commands = self.commands();
                 let lines: Vec<String> = commands.iter().map(|words| words.join(" ")).collect();
@@ -198,9 +209,8 @@ impl fmt::Display for Step {
     }
 }
 
-/// What takes back the steps that were begun, the last of which may be half done. `guarded`: the
-/// guard was enabled before.
-pub(super) fn way_back(begun: &[Step], guarded: bool) -> Vec<Step> {
+/// What takes back the steps that were begun, the last of which may be half done.
+pub(super) fn way_back(begun: &[Step]) -> Vec<Step> {
     let mut back: Vec<Step> = begun.iter().rev().filter_map(Step::inverse).collect();
     // noded is restarted with the file as it was.
     if let Some(noded) = back.iter().position(|step| matches!(step, Step::Noded(..))) {
@@ -216,12 +226,6 @@ pub(super) fn way_back(begun: &[Step], guarded: bool) -> Vec<Step> {
     if let Some(at) = back.iter().position(|step| *step == Step::Reread) {
         let reread = back.remove(at);
         back.push(reread);
-    }
-    // `Also=` of the proxy's unit disables the guard with it.
-    let disables =
-        |step: &Step| matches!(step, Step::Disable(units) if units.contains(&Unit::Proxy));
-    if guarded && back.iter().any(disables) {
-        back.push(Step::Enable(vec![Unit::Guard]));
     }
     back
 }

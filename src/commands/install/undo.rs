@@ -2,57 +2,99 @@
 //! done.
 
 use super::change;
-use super::plan::{Plan, Seen, Source, UnitState};
+use super::plan::{NOT_STARTED, Plan, Seen, Source, UnitState};
+use super::record::Record;
 use super::step::{Proof, Step, Unit, Write};
 use crate::commands::noded_args::{self, NodedArgs};
+use rules::noded::astray;
 
-/// What `uninstall` has to do.
+/// What `uninstall` has to do. Until noded is proven to be there by itself, with TLS, no unit is
+/// disabled: a node that is booted in the middle has proxy and guard again.
 pub(super) fn uninstall(seen: &Seen) -> Result<Plan, String> {
     let mut plan = Plan::default();
-    let (steps, behind) = (&mut plan.steps, seen.upstream.address.port());
-    let state = |unit| match unit {
-        Unit::Guard => seen.guard,
-        Unit::Socket => seen.socket,
-        Unit::Proxy => seen.proxy,
-    };
-    let end = |units: &[Unit], steps: &mut Vec<Step>| {
-        let with = |has: fn(UnitState) -> bool| -> Vec<Unit> {
-            units
-                .iter()
-                .copied()
-                .filter(|unit| has(state(*unit)))
-                .collect()
-        };
-        let (active, enabled) = (with(|s| s.active), with(|s| s.enabled));
-        steps.extend((!active.is_empty()).then_some(Step::Stop(active)));
-        steps.extend((!enabled.is_empty()).then_some(Step::Disable(enabled)));
-    };
-    end(&[Unit::Socket, Unit::Proxy], steps);
+    let steps = &mut plan.steps;
     let written = put_back(seen, &mut plan.notes)?;
-    let is_written = written.is_some();
     let content = match &written {
-        Some(write) => write.to.clone(),
-        None => seen.content.clone(),
+        Some(write) => write.to.as_deref(),
+        None => seen.content.as_deref(),
     };
+    let port = stays(seen, content)?;
+    let (proxy, guard) = ([Unit::Socket, Unit::Proxy], [Unit::Guard]);
+    steps.extend(those(seen, &proxy, |unit| unit.active).map(Step::Stop));
+    let is_away = astray(&seen.nodeds, port).is_some() || seen.cut_short;
+    let is_behind = seen.noded_behind && port != seen.upstream.address.port();
+    let restarts = written.is_some() || is_away || is_behind;
     if let Some(write) = written {
         steps.push(Step::Write(write));
         if matches!(seen.source, Source::DropIn { .. }) {
             steps.push(Step::Reload);
         }
     }
-    let arguments = change::value(content.as_deref().unwrap_or_default()).unwrap_or_default();
-    let port = match seen.source {
-        Source::Variable { .. } => seen.port(&arguments),
-        Source::DropIn { .. } => seen.public,
-    };
-    if is_written || (seen.noded_behind && port != behind) {
-        steps.extend(seen.noded(port, behind));
+    if restarts && let Some(noded) = seen.noded(port, port_now(seen)) {
+        steps.extend([noded, Step::Prove(Proof::Alone(port))]);
     }
-    end(&[Unit::Guard], steps);
-    let is_restarted = steps.iter().any(|step| matches!(step, Step::Noded(..)));
-    steps.extend((is_restarted && port == seen.public).then_some(Step::Prove(Proof::Alone)));
+    steps.extend(those(seen, &proxy, |unit| unit.enabled).map(Step::Disable));
+    steps.extend(those(seen, &guard, |unit| unit.active).map(Step::Stop));
+    steps.extend(those(seen, &guard, |unit| unit.enabled).map(Step::Disable));
     steps.extend(seen.record.clone().map(Step::Forget));
+    if !steps.is_empty() && !seen.noded_runs() {
+        plan.notes.push(NOT_STARTED.into());
+    }
     Ok(plan)
+}
+
+/// Those units that are in a state; nothing if none is.
+fn those(seen: &Seen, units: &[Unit], has: fn(UnitState) -> bool) -> Option<Vec<Unit>> {
+    let state = |unit| match unit {
+        Unit::Guard => seen.guard,
+        Unit::Socket => seen.socket,
+        Unit::Proxy => seen.proxy,
+    };
+    let units = units.iter().copied().filter(|unit| has(state(*unit)));
+    Some(units.collect()).filter(|units: &Vec<Unit>| !units.is_empty())
+}
+
+/// The port where noded listens with the file as it is.
+fn port_now(seen: &Seen) -> u16 {
+    match seen.source {
+        Source::Variable { .. } => seen.port(&seen.arguments().unwrap_or_default()),
+        Source::DropIn { .. } => seen.upstream.address.port(),
+    }
+}
+
+/// The port where noded listens with the file as it will be. Or why it would not be there by itself,
+/// with TLS.
+fn stays(seen: &Seen, content: Option<&[u8]>) -> Result<u16, String> {
+    if let Source::DropIn { .. } = seen.source {
+        return Ok(seen.public);
+    }
+    let arguments = change::value(content.unwrap_or_default()).unwrap_or_default();
+    let args = NodedArgs::parse(&arguments);
+    let was_so = |record: &Record| record.before() == content;
+    let units = [seen.guard, seen.socket, seen.proxy];
+    let is_ours = units.iter().any(|unit| unit.active || unit.enabled);
+    let is_known = seen.record.as_ref().map_or(!is_ours, was_so);
+    let how = match (args.no_ssl, args.is_moved() && !is_known) {
+        (true, _) => "without TLS",
+        (false, true) => "on loopback alone",
+        (false, false) => return Ok(seen.port(&arguments)),
+    };
+    Err(format!(
+        "{}: NODED_ARGS=\"{arguments}\" has noded listen {how}, and is not what upstream.address = \
+         {} asks for: guard and proxy stay. Set upstream.address as noded is, or take -b, -p and \
+         --no-ssl out of NODED_ARGS, then try again",
+        seen.path.display(),
+        seen.upstream.address
+    ))
+}
+
+/// Whether noded starts without TLS with this file. What is not understood may be so.
+pub(super) fn starts_plain(source: &Source, content: Option<&[u8]>) -> bool {
+    let text = content.unwrap_or_default();
+    match (source, change::value(text)) {
+        (Source::Variable { .. }, Ok(arguments)) => NodedArgs::parse(&arguments).no_ssl,
+        _ => String::from_utf8_lossy(text).contains("--no-s"),
+    }
 }
 
 /// The way back of the file; nothing if it needs none.
@@ -84,7 +126,12 @@ fn put_back(seen: &Seen, notes: &mut Vec<String>) -> Result<Option<Write>, Strin
         };
     }
     let old = seen.arguments()?;
-    if !NodedArgs::parse(&old).fit(&seen.upstream) {
+    let now = NodedArgs::parse(&old);
+    let is_ours = |record: &Record| {
+        let written = change::value(&record.written);
+        written.is_ok_and(|written| NodedArgs::parse(&written) == now)
+    };
+    if !now.fit(&seen.upstream) && !record.is_some_and(is_ours) {
         return Ok(None);
     }
     let failed = |why: String| seen.unsafe_(&why);
@@ -109,3 +156,7 @@ fn put_back(seen: &Seen, notes: &mut Vec<String>) -> Result<Option<Write>, Strin
     let what = format!("NODED_ARGS=\"{old}\" becomes \"{new}\", all else stays");
     Ok(Some(seen.write(Some(content), what)))
 }
+
+#[cfg(test)]
+#[path = "undo_tests.rs"]
+mod tests;

@@ -16,7 +16,7 @@ use rules::noded::{Held, Listening, Stranger, Trusted, may_send};
 pub use holders::Holders;
 pub(crate) use holders::taken_by;
 pub(crate) use listener::Listener;
-pub(crate) use processes::holder;
+pub(crate) use processes::{holder, of_program};
 
 /// Whom noded may belong to, in the eyes of this process.
 pub(crate) fn trusted() -> Trusted {
