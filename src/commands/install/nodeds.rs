@@ -1,7 +1,7 @@
 //! The nodeds of this node, wherever they listen and whatever the configuration says. It only looks,
 //! and calls nothing but `version`, which changes nothing.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use rules::noded::{Stands, astray, needs_guard};
@@ -48,7 +48,8 @@ fn asked() -> Result<Vec<Stands>, String> {
 /// Whether it answers without TLS.
 async fn answers(address: SocketAddr) -> bool {
     let ip = match address.ip().to_canonical() {
-        ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
     let address = SocketAddr::new(ip, address.port());
