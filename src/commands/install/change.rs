@@ -44,16 +44,18 @@ pub(super) fn set(content: &[u8], value: &str) -> Result<(Vec<u8>, Was), String>
         let was = Was::Value(content[last.place.clone()].to_vec());
         return Ok((splice(content, last.place, &word), was));
     }
-    if content.ends_with(b"\\") {
-        return Err("it ends in the middle of a line".into());
-    }
     let begin = if content.is_empty() || content.ends_with(b"\n") {
         ""
     } else {
         "\n"
     };
     let line = [begin.as_bytes(), NAME.as_bytes(), b"=", &word, b"\n"].concat();
-    Ok(([content, &line].concat(), Was::Nothing(line)))
+    let content = [content, &line].concat();
+    // A backslash, with or without the end of its line, takes the new line for its own.
+    if self::value(&content).as_deref() != Ok(value) {
+        return Err("it ends in the middle of a line".into());
+    }
+    Ok((content, Was::Nothing(line)))
 }
 
 /// Sets the value that was there before, whatever else has been changed since.

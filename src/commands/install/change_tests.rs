@@ -58,6 +58,8 @@ fn what_a_shell_may_see_differently_is_refused() {
         "NODED_ARGS=-b 1",
         "X='",
         "Y=1\\",
+        "true \\\n",
+        "true\\\n",
     ] {
         assert!(set(text.as_bytes(), MOVED).is_err(), "{text}");
     }
