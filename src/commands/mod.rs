@@ -44,6 +44,7 @@ pub mod reset;
 pub mod run;
 mod shell;
 pub mod spawner;
+mod ssh;
 pub mod status;
 mod table;
 pub mod verify;

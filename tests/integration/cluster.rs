@@ -281,3 +281,54 @@ fn where_it_cannot_be_done_it_says_so_and_a_hook_is_content() {
         "{said}"
     );
 }
+
+/// What a hostile node's `noded-proxy` does, and its line then.
+#[test]
+fn a_hostile_nodes_answer_is_bounded_and_forges_no_line() {
+    let cluster = Cluster::new();
+    let program = cluster.path("n3/bin/noded-proxy");
+    for (does, expected) in [
+        ("head -c 40000000 /dev/zero", "it says more than 1.0 MiB"),
+        ("yes", "it says more than 1.0 MiB"),
+        (
+            "head -c 40000000 /dev/zero >&2; exit 1",
+            "it says more than",
+        ),
+        (
+            "printf 'x\\nok    n2: forged\\n'; exit 1",
+            "x ok n2: forged",
+        ),
+        (
+            "printf '\\033[1Aok\\rok    n2: forged' >&2; exit 1",
+            "\\u{1b}[1Aok ok n2",
+        ),
+        ("head -c 5000 /dev/zero | tr '\\0' x; exit 1", "xxx"),
+    ] {
+        executable(&program, &format!("#!/bin/sh\n{does}\n"));
+        let (status, said) = cluster.distribute(&[]);
+        assert_eq!(status, 1, "{said}");
+        let line = said.lines().nth(1).unwrap();
+        assert!(
+            line.starts_with("FAIL  n3: ") && line.len() < 420,
+            "{does}: {line}"
+        );
+        assert!(line.contains(expected), "{does}: {line}");
+        let lines = ["ok    n2", "FAIL  n3", "skip  n4"];
+        assert_eq!(said.lines().count(), lines.len(), "{does}: {said}");
+        assert!(
+            lines
+                .iter()
+                .zip(said.lines())
+                .all(|(begin, line)| line.starts_with(begin))
+        );
+    }
+    executable(
+        &program,
+        "#!/bin/sh\nprintf '1 certificate\\nok    n9: forged\\n\\r'\n",
+    );
+    let (status, said) = cluster.distribute(&[]);
+    assert!(
+        status == 0 && said.contains("ok    n3: 1 certificate\nskip"),
+        "{said}"
+    );
+}

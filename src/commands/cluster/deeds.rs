@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::ssh::Said;
 use crate::commands::install::flags::InstallArgs;
+use crate::commands::ssh::call::{End, Said};
 
 /// Where the candidates' certificates go where the configuration names no other place.
 const CERTS: &str = "/etc/noded-proxy/candidates";
@@ -89,12 +89,12 @@ impl fmt::Display for Deed {
 pub(super) fn state(said: &Said) -> State {
     let report: Option<serde_json::Value> = serde_json::from_slice(&said.out).ok();
     let mode = report.as_ref().and_then(|report| report["mode"].as_str());
-    match (said.status, mode) {
-        (127, _) => State::Absent,
-        (255, _) => State::Unreachable(said.why()),
-        (_, Some("audit")) => State::Audit,
-        (_, Some(_)) => State::Enforce,
-        (_, None) => State::New,
+    match (said.end, mode) {
+        (End::Status(127), _) => State::Absent,
+        (End::Status(_), Some("audit")) => State::Audit,
+        (End::Status(_), Some(_)) => State::Enforce,
+        (End::Status(_), None) => State::New,
+        _ => State::Unreachable(said.why()),
     }
 }
 

@@ -97,7 +97,7 @@ fn nothing_is_begun_where_a_node_cannot_follow() {
 #[test]
 fn what_a_node_answers_as_a_table() {
     let said = |status, out: &str| Said {
-        status,
+        end: End::of(Some(status)),
         out: out.into(),
         err: "x".into(),
     };

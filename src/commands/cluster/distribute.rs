@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
-use std::thread;
 
 use super::accept::{directory, is_complete, listed, verified};
-use super::members::{Cluster, Member};
-use super::ssh::{self, Said};
 use crate::commands::certs_args::DistributeArgs;
 use crate::commands::exit;
+use crate::commands::ssh::call::{Call, End, Said, Ssh};
+use crate::commands::ssh::each::on_each;
+use crate::commands::ssh::members::{Cluster, Member};
 use crate::config::Config;
 use rules::candidates::CandidateMap;
 use rules::identity::Digest;
@@ -69,37 +69,36 @@ fn distribute(args: &DistributeArgs, config: &Config) -> Result<bool, String> {
 /// Fetches and hands out; whether each node that takes part has all of them.
 pub(super) fn give_all(config: &Config, cluster: &Cluster) -> Result<bool, String> {
     let map = listed(config)?;
-    let ssconf = &*config.ssconf_dir;
-    let (found, mut is_good) = gather(config, cluster, &map);
+    let ssh = Ssh {
+        cluster,
+        ssconf: &config.ssconf_dir,
+    };
+    let (found, mut is_good) = gather(config, ssh, &map);
     let text = found.into_values().collect::<Vec<_>>().concat();
     let (masters, others): (Vec<&Member>, Vec<&Member>) = cluster
         .members
         .iter()
         .partition(|member| member.name == cluster.master);
-    let give = |member: &Member| give(cluster, member, ssconf, &text);
-    is_good &= tell(&others, &on_each(&others, give));
+    let give = |member: &&Member| give(ssh, member, &text);
+    is_good &= tell(&others, &on_each(&others, AT_A_TIME, give));
     if is_good {
-        is_good = tell(&masters, &on_each(&masters, give));
+        is_good = tell(&masters, &on_each(&masters, AT_A_TIME, give));
     }
     Ok(is_good)
 }
 
 /// The certificates that candidates have and the map lists; whether that is all of them.
-fn gather(
-    config: &Config,
-    cluster: &Cluster,
-    map: &CandidateMap,
-) -> (BTreeMap<Digest, Vec<u8>>, bool) {
+fn gather(config: &Config, ssh: Ssh<'_>, map: &CandidateMap) -> (BTreeMap<Digest, Vec<u8>>, bool) {
     let path = config.server_pem.with_file_name("client.pem");
     // The key stays where it is.
     let command = format!(
         "sed -n '/^-----BEGIN CERTIFICATE-----/,/^-----END CERTIFICATE-----/p' {}",
         quoted(&path)
     );
-    let all = cluster.members.iter();
+    let all = ssh.cluster.members.iter();
     let candidates: Vec<&Member> = all.filter(|m| m.candidate && !m.offline).collect();
-    let said = on_each(&candidates, |member| {
-        ssh::run(cluster, member, &config.ssconf_dir, &command, b"")
+    let said = on_each(&candidates, AT_A_TIME, |member| {
+        ssh.run(member, &Call::new(&command))
     });
     let mut found = BTreeMap::new();
     for (member, said) in candidates.iter().zip(&said) {
@@ -118,7 +117,7 @@ fn gather(
 
 /// What a candidate showed, as far as the map lists it.
 fn of_candidate(said: &Said, map: &CandidateMap) -> Result<BTreeMap<Digest, Vec<u8>>, String> {
-    if said.status != 0 {
+    if said.end != End::Status(0) {
         return Err(said.why());
     }
     let found = verified(&said.out, map);
@@ -132,24 +131,22 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
-fn give(cluster: &Cluster, member: &Member, ssconf: &Path, text: &[u8]) -> Outcome {
+fn give(ssh: Ssh<'_>, member: &Member, text: &[u8]) -> Outcome {
     if member.offline {
         return Outcome::Left("offline");
     }
-    given(&ssh::run(
-        cluster,
-        member,
-        ssconf,
-        "noded-proxy certs accept",
-        text,
-    ))
+    let call = Call {
+        input: text,
+        ..Call::new("noded-proxy certs accept")
+    };
+    given(&ssh.run(member, &call))
 }
 
 /// What a node's answer means.
 fn given(said: &Said) -> Outcome {
-    match said.status {
-        0 => Outcome::Given(String::from_utf8_lossy(&said.out).trim().into()),
-        127 => Outcome::Left("it has no noded-proxy"),
+    match said.end {
+        End::Status(0) => Outcome::Given(said.line()),
+        End::Status(127) => Outcome::Left("it has no noded-proxy"),
         _ => Outcome::Failed(said.why()),
     }
 }
@@ -168,18 +165,6 @@ fn tell(members: &[&Member], outcomes: &[Outcome]) -> bool {
     !outcomes.iter().any(failed)
 }
 
-/// The same for each, several at a time, in their order.
-fn on_each<T: Send>(members: &[&Member], what: impl Fn(&Member) -> T + Sync) -> Vec<T> {
-    let mut all = Vec::new();
-    for some in members.chunks(AT_A_TIME) {
-        thread::scope(|scope| {
-            let started: Vec<_> = some.iter().map(|m| scope.spawn(|| what(m))).collect();
-            all.extend(started.into_iter().filter_map(|one| one.join().ok()));
-        });
-    }
-    all
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,7 +172,7 @@ mod tests {
     #[test]
     fn what_a_node_answers_as_a_table() {
         let said = |status, out: &str, err: &str| Said {
-            status,
+            end: End::of(Some(status)),
             out: out.into(),
             err: err.into(),
         };

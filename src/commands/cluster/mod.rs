@@ -4,6 +4,4 @@
 pub mod accept;
 mod deeds;
 pub mod distribute;
-mod members;
 pub mod rollout;
-mod ssh;

@@ -4,14 +4,22 @@
 //! not right ends it: nothing is begun on another one. Run again, it goes on where it was.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::deeds::{Deed, Place, State, deeds, state};
 use super::distribute::give_all;
-use super::members::{Cluster, Member};
-use super::ssh;
 use crate::commands::exit;
 use crate::commands::install::flags::InstallArgs;
+use crate::commands::ssh::call::{Call, End, Ssh};
+use crate::commands::ssh::each::on_each;
+use crate::commands::ssh::members::{Cluster, Member};
 use crate::config::Config;
+
+/// Nodes that are asked at a time what they have.
+const AT_A_TIME: usize = 8;
+
+/// A node's `install` is over by then; with `--wait` it waits until no RPC runs, however long.
+const INSTALL: Duration = Duration::from_secs(15 * 60);
 
 /// Exit status 0 done or shown, 1 refused or stopped, 64 wrong configuration.
 pub fn main(args: &InstallArgs) -> ExitCode {
@@ -36,7 +44,11 @@ fn roll_out(args: &InstallArgs, config: &Config) -> Result<(), Vec<String>> {
     let host = rustix::system::uname();
     let is_master = cluster.must_be_master(&host.nodename().to_string_lossy());
     is_master.map_err(because)?;
-    let places = look(config, &cluster);
+    let ssh = Ssh {
+        cluster: &cluster,
+        ssconf: &config.ssconf_dir,
+    };
+    let places = look(ssh);
     for place in &places {
         outln!("{:<5} {}: {}", place.state.word(), place.name, place.state);
     }
@@ -48,10 +60,7 @@ fn roll_out(args: &InstallArgs, config: &Config) -> Result<(), Vec<String>> {
         outln!("note  nothing was done: --apply does it");
         return Ok(());
     }
-    let run = Run {
-        config,
-        cluster: &cluster,
-    };
+    let run = Run { config, ssh };
     for (at, deed) in all.iter().enumerate() {
         outln!("begin {deed}");
         if let Err(why) = run.deed(deed) {
@@ -63,28 +72,20 @@ fn roll_out(args: &InstallArgs, config: &Config) -> Result<(), Vec<String>> {
 }
 
 /// Asks each node what it has.
-fn look(config: &Config, cluster: &Cluster) -> Vec<Place> {
-    let all = cluster.members.iter();
-    all.map(|member| Place {
+fn look(ssh: Ssh<'_>) -> Vec<Place> {
+    on_each(&ssh.cluster.members, AT_A_TIME, |member| Place {
         name: member.name.clone(),
         state: match member.offline {
             true => State::Offline,
-            false => state(&ssh::run(
-                cluster,
-                member,
-                &config.ssconf_dir,
-                "noded-proxy status --json",
-                b"",
-            )),
+            false => state(&ssh.run(member, &Call::new("noded-proxy status --json"))),
         },
     })
-    .collect()
 }
 
 /// What the deeds need.
 struct Run<'a> {
     config: &'a Config,
-    cluster: &'a Cluster,
+    ssh: Ssh<'a>,
 }
 
 impl Run<'_> {
@@ -92,14 +93,14 @@ impl Run<'_> {
         let (node, command) = match deed {
             Deed::Certificates => {
                 // The first phase may have set `candidate_certs` on this node.
-                return match give_all(self.config, self.cluster)? {
+                return match give_all(self.config, self.ssh.cluster)? {
                     true => Ok(()),
                     false => Err("not every node has the candidates' certificates".into()),
                 };
             }
             Deed::Run { node, command } => (node, command),
         };
-        let mut members = self.cluster.members.iter();
+        let mut members = self.ssh.cluster.members.iter();
         let member = members.find(|member| member.name == *node);
         let member = member.ok_or_else(|| format!("{node} is gone"))?;
         self.command(member, command)?;
@@ -109,13 +110,16 @@ impl Run<'_> {
     /// One command; what it says is passed on.
     fn command(&self, member: &Member, command: &str) -> Result<(), String> {
         let mut pass_on = |line: &str| outln!("      {}: {line}", member.name);
-        let ssconf = &self.config.ssconf_dir;
         let command = format!("{command} 2>&1");
-        let said = ssh::run_and_show(self.cluster, member, ssconf, &command, &mut pass_on);
-        match said.status {
-            0 => Ok(()),
-            255 => Err(said.why()),
-            status => Err(format!("`{command}`: exit status {status}")),
+        let call = Call {
+            deadline: INSTALL,
+            ..Call::new(&command)
+        };
+        let said = self.ssh.run_and_show(member, &call, &mut pass_on);
+        match said.end {
+            End::Status(0) => Ok(()),
+            End::Status(status) => Err(format!("`{command}`: exit status {status}")),
+            _ => Err(said.why()),
         }
     }
 }

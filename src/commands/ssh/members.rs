@@ -10,29 +10,29 @@ const MOST: usize = 1 << 20;
 
 /// A node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Member {
-    pub(super) name: String,
+pub(crate) struct Member {
+    pub(crate) name: String,
     /// Port of its ssh daemon.
-    pub(super) port: u16,
+    pub(crate) port: u16,
     /// Ganeti leaves it out.
-    pub(super) offline: bool,
-    pub(super) candidate: bool,
+    pub(crate) offline: bool,
+    pub(crate) candidate: bool,
 }
 
 /// All nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Cluster {
-    pub(super) name: String,
-    pub(super) master: String,
+pub(crate) struct Cluster {
+    pub(crate) name: String,
+    pub(crate) master: String,
     /// Whether nodes are reached by IPv6.
-    pub(super) v6: bool,
+    pub(crate) v6: bool,
     /// The master is the last.
-    pub(super) members: Vec<Member>,
+    pub(crate) members: Vec<Member>,
 }
 
 impl Cluster {
     /// As the files in this directory say.
-    pub(super) fn read(dir: &Path) -> Result<Self, String> {
+    pub(crate) fn read(dir: &Path) -> Result<Self, String> {
         let content = |name: &str| match read(&dir.join(name), MOST) {
             FileContent::Content(text) => String::from_utf8(text.to_vec()).ok(),
             _ => None,
@@ -86,7 +86,7 @@ impl Cluster {
     }
 
     /// Nothing, if this host is the master.
-    pub(super) fn must_be_master(&self, host: &str) -> Result<(), String> {
+    pub(crate) fn must_be_master(&self, host: &str) -> Result<(), String> {
         let is_master = is_of_host(&self.master, host);
         let master = &self.master;
         is_master
