@@ -112,9 +112,10 @@ pub enum Command {
     /// anything fails, all is put back as it was. The program, the units, the guard's rules and the
     /// configuration must be there already.
     ///
-    /// With --cluster, on the master: every node gets the proxy in audit mode, then all get the
-    /// candidates' certificates, then each node enforces. It stops at the first node that is not
-    /// right; run again, it goes on from there.
+    /// With --cluster, on the master: each node gets the proxy and enforces, candidates first, and
+    /// then all get the candidates' certificates. It stops at the first candidate that is not right; a
+    /// normal node holds up nobody. Run again, it goes on from there. Audit mode, only with --mode
+    /// audit, is less than what Ganeti's own node daemon checks since 2.11.
     ///
     /// Exit status: 0 done, shown, or nothing to do; 1 refused or failed, and all is as before; 64
     /// wrong configuration.

@@ -5,15 +5,17 @@ use std::fs;
 
 use crate::cluster::{Cluster, executable};
 
-/// A node's program: what it was told is its state. `broken` and `unwell` are files of the node.
+/// A node's program: what it was told is its state. `broken` and the like are files of the node.
 const NODE: &str = r#"#!/bin/bash
 case $1 in
   status) [[ -e $NODE/mode ]] && echo "{\"mode\": \"$(cat "$NODE/mode")\"}"; exit;;
   install)
     [[ ! -e $NODE/broken ]] || { echo "noded-proxy: install: it is broken. All is back as it was" >&2; exit 1; }
+    [[ ! -e $NODE/endless ]] || yes
     while [[ $1 != --mode ]]; do shift; done
     echo "$2" > "$NODE/mode"; echo "ok    $2";;
   check) [[ ! -e $NODE/unwell ]] || { echo "error unwell"; exit 1; };;
+  certs) [[ ! -e $NODE/refuses ]] || { echo "it takes none"; exit 1; }; exec PROGRAM "$@" --config "$NODE/config.toml";;
   *) exec PROGRAM "$@" --config "$NODE/config.toml";;
 esac
 "#;
@@ -51,71 +53,140 @@ fn begun(said: &str) -> Vec<&str> {
 }
 
 #[test]
-fn it_is_shown_and_then_done_in_audit_mode_first_and_the_master_last() {
+fn it_is_shown_and_then_done_with_enforce_at_once_and_the_master_last() {
     let cluster = cluster();
     let (status, said) = roll_out(&cluster, &[]);
     assert_eq!(status, 0, "{said}");
     assert!(said.contains("skip  n4: offline, left out\n"), "{said}");
-    assert_eq!(said.matches("would ").count(), 7, "{said}");
+    assert_eq!(said.matches("would ").count(), 4, "{said}");
     assert_eq!(modes(&cluster), "- - - -");
 
     let (status, said) = roll_out(&cluster, &["--apply", "--wait"]);
     assert_eq!(status, 0, "{said}");
     let install =
-        |node: &str, how: &str| format!("{node}: noded-proxy install --apply --mode {how}");
+        |node: &str| format!("{node}: noded-proxy install --apply --mode enforce --hooks");
     let nodes = ["n2", "n3", "MASTER"];
-    let expected = [
-        &nodes.map(|node| install(node, "audit"))[..],
-        &["all nodes: noded-proxy certs distribute".into()],
-        &nodes.map(|node| install(node, "enforce --hooks")),
-    ];
+    let certificates = "all nodes: noded-proxy certs distribute".into();
+    let expected = [&nodes.map(install)[..], &[certificates]];
     assert_eq!(begun(&said), expected.concat(), "{said}");
     assert!(said.contains("      n3: ok    enforce\n"), "{said}");
     assert!(said.contains("ok    n3: 2 certificates: 2 new"), "{said}");
     assert_eq!(modes(&cluster), "enforce enforce enforce -");
+    assert!(!said.contains("audit"), "{said}");
 
     let (status, said) = roll_out(&cluster, &["--apply"]);
     assert_eq!(status, 0, "{said}");
-    assert!(!said.contains("--mode audit"), "{said}");
+    assert!(!said.contains("audit"), "{said}");
 }
 
 #[test]
-fn audit_mode_alone_is_a_place_to_stay() {
+fn audit_mode_is_a_place_to_stay_and_which_nodes_are_in_it_is_said() {
     let cluster = cluster();
     let (status, said) = roll_out(&cluster, &["--apply", "--mode", "audit"]);
     assert_eq!(status, 0, "{said}");
     assert_eq!(modes(&cluster), "audit audit audit -");
-    assert!(
-        said.contains("done: n2 (audit), n3 (audit), MASTER (audit), certificates"),
-        "{said}"
-    );
+    for word in [
+        "done: n2 (audit), n3 (audit), MASTER (audit), certificates",
+        "note  in audit mode, so that the certificate of any node commands them: n2, n3, MASTER. \
+         `noded-proxy install --cluster --apply` ends it\n",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert_eq!(roll_out(&cluster, &["--apply"]).0, 0);
+    assert_eq!(modes(&cluster), "enforce enforce enforce -");
 }
 
 #[test]
-fn it_stops_at_the_first_node_that_is_not_right_and_goes_on_from_there() {
+fn it_stops_at_the_first_candidate_that_is_not_right_and_goes_on_from_there() {
     for (fault, why) in [
         ("broken", "exit status 1"),
         ("unwell", "`noded-proxy check --quiet 2>&1`: exit status 1"),
     ] {
         let cluster = cluster();
-        assert_eq!(roll_out(&cluster, &["--apply", "--mode", "audit"]).0, 0);
-        fs::write(cluster.path("n3").join(fault), "").unwrap();
+        fs::write(cluster.path("n2").join(fault), "").unwrap();
         let (status, said) = roll_out(&cluster, &["--apply"]);
         assert_eq!(status, 1, "{said}");
         for word in [
-            "noded-proxy: stopped at n3 (audit): ",
+            "noded-proxy: stopped at n2: ",
             why,
-            "noded-proxy: done: n2 (audit)\n",
-            "noded-proxy: not begun: MASTER (audit), certificates, n2 (enforce), ",
+            "noded-proxy: nothing is done yet\n",
+            "noded-proxy: not begun: n3 (enforce), MASTER (enforce), certificates\n",
             "it goes on from there",
         ] {
             assert!(said.contains(word), "{word}: {said}");
         }
-        assert_eq!(modes(&cluster), "audit audit audit -");
-        fs::remove_file(cluster.path("n3").join(fault)).unwrap();
+        assert!(!said.contains("begin n3"), "{said}");
+        fs::remove_file(cluster.path("n2").join(fault)).unwrap();
         assert_eq!(roll_out(&cluster, &["--apply"]).0, 0);
         assert_eq!(modes(&cluster), "enforce enforce enforce -");
     }
+}
+
+#[test]
+fn a_normal_node_that_does_harm_holds_up_nobody_and_leaves_nobody_in_audit_mode() {
+    for (fault, why) in [
+        ("broken", "exit status 1"),
+        ("unwell", "`noded-proxy check --quiet 2>&1`: exit status 1"),
+        ("endless", "it says more than 1.0 MiB"),
+    ] {
+        let cluster = cluster();
+        fs::write(cluster.path("n3").join(fault), "").unwrap();
+        let (status, said) = roll_out(&cluster, &["--apply"]);
+        assert_eq!(status, 1, "{said}");
+        for word in [
+            "noded-proxy: failed on n3: ",
+            why,
+            "It held up no other node",
+            "noded-proxy: done: n2 (enforce), MASTER (enforce)",
+        ] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        assert!(!said.contains("audit"), "{said}");
+        let modes = modes(&cluster);
+        assert!(
+            modes.starts_with("enforce ") && modes.ends_with(" enforce -"),
+            "{modes}"
+        );
+    }
+}
+
+/// Whoever keeps the last phase from its end keeps the others in audit mode, if they are in it.
+#[test]
+fn a_node_that_takes_no_certificates_finds_the_others_enforcing() {
+    let cluster = cluster();
+    fs::write(cluster.path("n3/refuses"), "").unwrap();
+    let (status, said) = roll_out(&cluster, &["--apply"]);
+    assert_eq!(status, 1, "{said}");
+    assert_eq!(modes(&cluster), "enforce enforce enforce -");
+    for word in [
+        "FAIL  n3: it takes none\n",
+        "skip  MASTER: it is the last, so that",
+        "failed on certificates: not every node has the candidates' certificates",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let cluster = self::cluster();
+    fs::write(cluster.path("n3/refuses"), "").unwrap();
+    let (status, said) = roll_out(&cluster, &["--apply", "--mode", "audit"]);
+    assert_eq!(status, 1, "{said}");
+    let told = "noded-proxy: in audit mode, so that the certificate of any node commands them: \
+                n2, n3, MASTER. `noded-proxy install --cluster --apply` ends it\n";
+    assert!(said.contains(told), "{said}");
+}
+
+#[test]
+fn an_audit_run_that_stops_names_the_nodes_that_it_leaves_in_audit_mode() {
+    let cluster = cluster();
+    let broken = cluster.path(&cluster.master).join("broken");
+    fs::write(&broken, "").unwrap();
+    let (status, said) = roll_out(&cluster, &["--apply", "--mode", "audit"]);
+    assert_eq!(status, 1, "{said}");
+    let told = "commands them: n2, n3, MASTER (perhaps). `noded-proxy install --cluster --apply` \
+                ends it\n";
+    assert!(said.contains(told), "{said}");
+    fs::remove_file(broken).unwrap();
+    assert_eq!(roll_out(&cluster, &["--apply"]).0, 0);
+    assert_eq!(modes(&cluster), "enforce enforce enforce -");
 }
 
 #[test]
@@ -128,7 +199,7 @@ fn a_node_that_enforces_never_goes_back_to_audit_mode() {
 }
 
 #[test]
-fn a_node_without_the_program_or_out_of_reach_is_named_before_anything_is_begun() {
+fn a_candidate_without_the_program_or_out_of_reach_is_named_before_anything_is_begun() {
     let cluster = cluster();
     fs::remove_file(cluster.path("n2/bin/noded-proxy")).unwrap();
     fs::write(cluster.path("n3/down"), "").unwrap();
@@ -137,10 +208,28 @@ fn a_node_without_the_program_or_out_of_reach_is_named_before_anything_is_begun(
     for word in [
         "noded-proxy: n3: not reached by ssh",
         "noded-proxy: n2: noded-proxy is not there: `gnt-cluster copyfile FILE.deb`",
-        "noded-proxy: nothing was done\n",
+        "noded-proxy: nothing was done: it begins only when each candidate can follow\n",
     ] {
         assert!(said.contains(word), "{word}: {said}");
     }
-    assert!(!said.contains("begin"), "{said}");
+    assert!(!said.contains("begin n"), "{said}");
     assert_eq!(modes(&cluster), "- - - -");
+}
+
+#[test]
+fn a_normal_node_out_of_reach_is_named_and_left_out() {
+    let cluster = cluster();
+    fs::write(cluster.path("n3/down"), "").unwrap();
+    let (status, said) = roll_out(&cluster, &[]);
+    assert!(
+        status == 0 && said.contains("note  n3: not reached by ssh"),
+        "{said}"
+    );
+    let (status, said) = roll_out(&cluster, &["--apply"]);
+    assert_eq!(status, 1, "{said}");
+    assert!(
+        said.contains("noded-proxy: n3: not reached by ssh"),
+        "{said}"
+    );
+    assert_eq!(modes(&cluster), "enforce - enforce -");
 }

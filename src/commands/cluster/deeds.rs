@@ -51,6 +51,8 @@ impl fmt::Display for State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) name: String,
+    /// It can command the others already, so nothing is feared of it.
+    pub(super) candidate: bool,
     pub(super) state: State,
 }
 
@@ -58,7 +60,13 @@ pub(super) struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Deed {
     /// A command of a node's own program, and then its `check`.
-    Run { node: String, command: String },
+    Run {
+        node: String,
+        mode: &'static str,
+        command: String,
+        /// What fails on a candidate may fail anywhere: nothing is begun after it.
+        stops: bool,
+    },
     /// The candidates' certificates go to all nodes.
     Certificates,
 }
@@ -66,20 +74,29 @@ pub(super) enum Deed {
 impl Deed {
     pub(super) fn short(&self) -> String {
         match self {
-            Self::Run { node, command } => {
-                let mode = command.split("--mode ").nth(1).unwrap_or_default();
-                let mode = mode.split(' ').next().unwrap_or_default();
-                format!("{node} ({mode})")
-            }
+            Self::Run { node, mode, .. } => format!("{node} ({mode})"),
             Self::Certificates => "certificates".into(),
         }
+    }
+
+    /// Where it is done.
+    pub(super) fn place(&self) -> &str {
+        match self {
+            Self::Run { node, .. } => node,
+            Self::Certificates => "certificates",
+        }
+    }
+
+    /// Whether nothing is begun after it when it fails.
+    pub(super) fn stops(&self) -> bool {
+        matches!(self, Self::Run { stops: true, .. })
     }
 }
 
 impl fmt::Display for Deed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Run { node, command } => write!(f, "{node}: {command}; noded-proxy check"),
+            Self::Run { node, command, .. } => write!(f, "{node}: {command}; noded-proxy check"),
             Self::Certificates => f.write_str("all nodes: noded-proxy certs distribute"),
         }
     }
@@ -98,34 +115,53 @@ pub(super) fn state(said: &Said) -> State {
     }
 }
 
-/// First every node gets the proxy in audit mode, then all get the certificates, then each enforces.
-/// A node that enforces already never goes back to audit mode. Or what stands in the way.
-pub(super) fn deeds(places: &[Place], args: &InstallArgs) -> Result<Vec<Deed>, Vec<String>> {
-    let named = |is: fn(&State) -> bool| -> Vec<&str> {
+/// What is done, and what is said of nodes that cannot follow.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) deeds: Vec<Deed>,
+    pub(super) left: Vec<String>,
+}
+
+/// Each node gets the proxy, and then all get the certificates. Audit mode is entered only by name,
+/// for it is less than what Ganeti's own node daemon checks; a node that enforces never goes back to
+/// it. A normal node that cannot follow holds up nobody; or the candidates that stand in the way.
+pub(super) fn plan(places: &[Place], args: &InstallArgs) -> Result<Plan, Vec<String>> {
+    let (candidates, normal): (Vec<&Place>, Vec<&Place>) =
+        places.iter().partition(|place| place.candidate);
+    let mut missing = faults(&candidates);
+    if !missing.is_empty() {
+        missing.extend(faults(&normal));
+        missing.push("nothing was done: it begins only when each candidate can follow".into());
+        return Err(missing);
+    }
+    Ok(Plan {
+        deeds: in_order(places, args),
+        left: faults(&normal),
+    })
+}
+
+/// Why nodes cannot follow.
+fn faults(places: &[&Place]) -> Vec<String> {
+    let named = |is: fn(&State) -> bool| -> String {
         let all = places.iter().filter(|place| is(&place.state));
-        all.map(|place| &*place.name).collect()
+        all.map(|place| &*place.name).collect::<Vec<_>>().join(", ")
     };
     let absent = named(|state| *state == State::Absent);
     let unreachable = named(|state| matches!(state, State::Unreachable(_)));
     let mut missing = Vec::new();
     if !unreachable.is_empty() {
         missing.push(format!(
-            "{}: not reached by ssh: put it right, or `gnt-node modify -O yes` if the node is down",
-            unreachable.join(", ")
+            "{unreachable}: not reached by ssh: put it right, or `gnt-node modify -O yes` if the \
+             node is down"
         ));
     }
     if !absent.is_empty() {
         missing.push(format!(
-            "{}: noded-proxy is not there: `gnt-cluster copyfile FILE.deb`, then on each `apt-get \
-             install -y FILE.deb` (gnt-cluster command runs it on all)",
-            absent.join(", ")
+            "{absent}: noded-proxy is not there: `gnt-cluster copyfile FILE.deb`, then on each \
+             `apt-get install -y FILE.deb` (gnt-cluster command runs it on all)"
         ));
     }
-    if !missing.is_empty() {
-        missing.push("nothing was done".into());
-        return Err(missing);
-    }
-    Ok(in_order(places, args))
+    missing
 }
 
 fn in_order(places: &[Place], args: &InstallArgs) -> Vec<Deed> {
@@ -138,22 +174,43 @@ fn in_order(places: &[Place], args: &InstallArgs) -> Vec<Deed> {
         .iter()
         .filter_map(|(is_set, option)| is_set.then_some(*option))
         .collect();
-    let run = |place: &Place, how: &str| Deed::Run {
-        node: place.name.clone(),
-        command: format!(
-            "noded-proxy install --apply --mode {how} --candidate-certs {CERTS}{options}"
-        ),
-    };
-    let takes_part = places.iter().filter(|p| p.state != State::Offline);
-    // One that enforces may still lack the rest; it never goes back to audit mode.
-    let first = takes_part.clone().map(|place| match place.state {
-        State::Enforce => run(place, "enforce --hooks"),
-        _ => run(place, "audit"),
+    let audit = args.mode.as_deref() == Some("audit");
+    let able = |state: &State| matches!(state, State::New | State::Audit | State::Enforce);
+    let able = places.iter().filter(|place| able(&place.state));
+    let run = able.map(|place| {
+        let (mode, hooks) = match audit && place.state != State::Enforce {
+            true => ("audit", ""),
+            false => ("enforce", " --hooks"),
+        };
+        Deed::Run {
+            node: place.name.clone(),
+            mode,
+            command: format!(
+                "noded-proxy install --apply --mode {mode}{hooks} --candidate-certs \
+                 {CERTS}{options}"
+            ),
+            stops: place.candidate,
+        }
     });
-    let last = takes_part.filter(|place| place.state != State::Enforce);
-    let last = last.filter(|_| args.mode.as_deref() != Some("audit"));
-    let last = last.map(|place| run(place, "enforce --hooks"));
-    first.chain([Deed::Certificates]).chain(last).collect()
+    run.chain([Deed::Certificates]).collect()
+}
+
+/// The nodes that are in audit mode when these deeds were begun, and some of them failed. One that
+/// failed on its way there may be.
+pub(super) fn in_audit(places: &[Place], begun: &[Deed], failed: &[String]) -> Vec<String> {
+    let now = |place: &Place| {
+        let modes = begun.iter().find_map(|deed| match deed {
+            Deed::Run { node, mode, .. } if *node == place.name => Some(*mode),
+            _ => None,
+        });
+        match (modes, failed.contains(&place.name)) {
+            (Some("audit"), true) => Some(format!("{} (perhaps)", place.name)),
+            (Some("enforce"), false) => None,
+            (Some("audit"), false) => Some(place.name.clone()),
+            _ => (place.state == State::Audit).then(|| place.name.clone()),
+        }
+    };
+    places.iter().filter_map(now).collect()
 }
 
 #[cfg(test)]

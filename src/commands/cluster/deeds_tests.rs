@@ -13,25 +13,28 @@ fn args(options: &[&str]) -> InstallArgs {
     }
 }
 
+/// Nodes n1, n2 and so on; the first is a candidate.
 fn places(states: &[State]) -> Vec<Place> {
     let named = states.iter().enumerate();
     named
         .map(|(at, state)| Place {
             name: format!("n{}", at + 1),
+            candidate: at == 0,
             state: state.clone(),
         })
         .collect()
 }
 
+fn short(plan: &Plan) -> String {
+    let short: Vec<String> = plan.deeds.iter().map(Deed::short).collect();
+    short.join(", ")
+}
+
 #[test]
-fn first_audit_then_certificates_then_enforce() {
+fn audit_mode_is_entered_only_by_name() {
     use State::{Audit, Enforce, New, Offline};
-    let table: [(&[State], &[&str], &str); 6] = [
-        (
-            &[New, New],
-            &[],
-            "n1 (audit), n2 (audit), certificates, n1 (enforce), n2 (enforce)",
-        ),
+    let table: [(&[State], &[&str], &str); 7] = [
+        (&[New, New], &[], "n1 (enforce), n2 (enforce), certificates"),
         (
             &[New, Audit],
             &["--mode", "audit"],
@@ -40,18 +43,23 @@ fn first_audit_then_certificates_then_enforce() {
         (
             &[Audit, Offline, New],
             &["--mode", "enforce"],
-            "n1 (audit), n3 (audit), certificates, n1 (enforce), n3 (enforce)",
+            "n1 (enforce), n3 (enforce), certificates",
         ),
-        // It had been stopped in the last phase.
+        // It had been stopped.
         (
             &[Enforce, Audit],
             &[],
-            "n1 (enforce), n2 (audit), certificates, n2 (enforce)",
+            "n1 (enforce), n2 (enforce), certificates",
         ),
         (
             &[Enforce, Enforce],
             &[],
             "n1 (enforce), n2 (enforce), certificates",
+        ),
+        (
+            &[Enforce, New],
+            &["--mode", "audit"],
+            "n1 (enforce), n2 (audit), certificates",
         ),
         (
             &[Enforce],
@@ -60,38 +68,91 @@ fn first_audit_then_certificates_then_enforce() {
         ),
     ];
     for (states, options, expected) in table {
-        let all = deeds(&places(states), &args(options)).unwrap();
-        let short: Vec<String> = all.iter().map(Deed::short).collect();
-        assert_eq!(short.join(", "), expected, "{states:?}");
+        let plan = plan(&places(states), &args(options)).unwrap();
+        assert_eq!(short(&plan), expected, "{states:?}");
+        assert!(plan.left.is_empty());
+        let audit = options.contains(&"audit");
+        assert!(audit || !short(&plan).contains("(audit)"));
     }
 }
 
 #[test]
-fn options_go_to_each_node_and_hooks_come_last() {
-    let all = deeds(&places(&[State::New]), &args(&["--wait", "--socket"])).unwrap();
-    let lines: Vec<String> = all.iter().map(Deed::to_string).collect();
+fn options_go_to_each_node_and_hooks_where_it_enforces() {
+    let lines = |options: &[&str]| -> Vec<String> {
+        let plan = plan(&places(&[State::New]), &args(options)).unwrap();
+        plan.deeds.iter().map(Deed::to_string).collect()
+    };
     let certs = "--candidate-certs /etc/noded-proxy/candidates --socket --wait; noded-proxy check";
+    let last = "all nodes: noded-proxy certs distribute".to_owned();
     assert_eq!(
-        lines,
+        lines(&["--wait", "--socket"]),
+        [
+            format!("n1: noded-proxy install --apply --mode enforce --hooks {certs}"),
+            last.clone(),
+        ]
+    );
+    assert_eq!(
+        lines(&["--wait", "--socket", "--mode", "audit"]),
         [
             format!("n1: noded-proxy install --apply --mode audit {certs}"),
-            "all nodes: noded-proxy certs distribute".into(),
-            format!("n1: noded-proxy install --apply --mode enforce --hooks {certs}"),
+            last,
         ]
     );
 }
 
 #[test]
-fn nothing_is_begun_where_a_node_cannot_follow() {
+fn nothing_is_begun_where_a_candidate_cannot_follow() {
+    let unreachable = || State::Unreachable("ssh: x".into());
+    for state in [State::Absent, unreachable()] {
+        let states = [state.clone(), State::New, State::Offline];
+        let why = plan(&places(&states), &args(&[])).unwrap_err();
+        let expected = match state {
+            State::Absent => "n1: noded-proxy is not there",
+            _ => "n1: not reached",
+        };
+        assert!(why[0].starts_with(expected), "{why:?}");
+        assert!(why[1].starts_with("nothing was done"), "{why:?}");
+    }
+}
+
+#[test]
+fn a_normal_node_that_cannot_follow_holds_up_nobody() {
     let unreachable = State::Unreachable("ssh: x".into());
-    let states = [State::New, State::Absent, unreachable, State::Offline];
-    let why = deeds(&places(&states), &args(&[])).unwrap_err();
-    assert!(why[0].starts_with("n3: not reached"), "{why:?}");
-    assert!(
-        why[1].starts_with("n2: noded-proxy is not there"),
-        "{why:?}"
-    );
-    assert_eq!(why[2..], ["nothing was done"]);
+    let states = [State::New, State::Absent, unreachable, State::New];
+    let plan = plan(&places(&states), &args(&[])).unwrap();
+    assert_eq!(short(&plan), "n1 (enforce), n4 (enforce), certificates");
+    assert!(plan.left[0].starts_with("n3: not reached"), "{plan:?}");
+    assert!(plan.left[1].starts_with("n2: noded-proxy is not there"));
+    let stops: Vec<bool> = plan.deeds.iter().map(Deed::stops).collect();
+    assert_eq!(stops, [true, false, false]);
+}
+
+#[test]
+fn which_nodes_are_in_audit_mode_as_a_table() {
+    use State::{Audit, Enforce, New};
+    type Row<'a> = (&'a [State], &'a [&'a str], usize, &'a [&'a str], &'a str);
+    let table: [Row<'_>; 7] = [
+        (&[New, New], &["--mode", "audit"], 0, &[], ""),
+        (&[New, New], &["--mode", "audit"], 1, &[], "n1"),
+        (&[New, New], &["--mode", "audit"], 3, &[], "n1 n2"),
+        (
+            &[New, New],
+            &["--mode", "audit"],
+            2,
+            &["n2"],
+            "n1 n2 (perhaps)",
+        ),
+        (&[Enforce, New], &["--mode", "audit"], 3, &[], "n2"),
+        (&[Audit, Audit], &[], 1, &[], "n2"),
+        (&[Audit, Audit], &[], 3, &["n2", "certificates"], "n2"),
+    ];
+    for (states, options, begun, failed, expected) in table {
+        let places = places(states);
+        let plan = plan(&places, &args(options)).unwrap();
+        let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
+        let found = in_audit(&places, &plan.deeds[..begun], &failed);
+        assert_eq!(found.join(" "), expected, "{states:?} {begun} {failed:?}");
+    }
 }
 
 #[test]

@@ -83,6 +83,11 @@ pub(super) fn give_all(config: &Config, cluster: &Cluster) -> Result<bool, Strin
     is_good &= tell(&others, &on_each(&others, AT_A_TIME, give));
     if is_good {
         is_good = tell(&masters, &on_each(&masters, AT_A_TIME, give));
+    } else {
+        outln!(
+            "skip  {}: it is the last, so that the next run knows what is left to do",
+            cluster.master
+        );
     }
     Ok(is_good)
 }

@@ -1,17 +1,18 @@
 //! `noded-proxy install --cluster`: puts the proxy before noded on all nodes, one after the other.
 //!
-//! Each node does it by its own `install`, which takes all back if it fails. The first node that is
-//! not right ends it: nothing is begun on another one. Run again, it goes on where it was.
+//! Each node does it by its own `install`, which takes all back if it fails. The first candidate that
+//! is not right ends it; a normal node may be hostile, and holds up nobody. Run again, it goes on.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::deeds::{Deed, Place, State, deeds, state};
+use super::deeds::{Deed, Place, Plan, State, in_audit, plan, state};
 use super::distribute::give_all;
 use crate::commands::exit;
 use crate::commands::install::flags::InstallArgs;
 use crate::commands::ssh::call::{Call, End, Ssh};
 use crate::commands::ssh::each::on_each;
+use crate::commands::ssh::interrupt;
 use crate::commands::ssh::members::{Cluster, Member};
 use crate::config::Config;
 
@@ -52,29 +53,39 @@ fn roll_out(args: &InstallArgs, config: &Config) -> Result<(), Vec<String>> {
     for place in &places {
         outln!("{:<5} {}: {}", place.state.word(), place.name, place.state);
     }
-    let all = deeds(&places, args)?;
+    let Plan { deeds, left } = plan(&places, args)?;
     if !args.node.apply {
-        for deed in &all {
+        for deed in &deeds {
             outln!("would {deed}");
+        }
+        for line in left {
+            outln!("note  {line}");
         }
         outln!("note  nothing was done: --apply does it");
         return Ok(());
     }
-    let run = Run { config, ssh };
-    for (at, deed) in all.iter().enumerate() {
-        outln!("begin {deed}");
-        if let Err(why) = run.deed(deed) {
-            return Err(stopped(&all, at, &why));
+    let done = Run { config, ssh }.all(&deeds);
+    let failed: Vec<String> = done.failed.iter().map(|(name, _)| name.clone()).collect();
+    let audit = audit_lines(&in_audit(&places, &deeds[..done.begun], &failed));
+    if done.failed.is_empty() && left.is_empty() && done.begun == deeds.len() {
+        outln!("ok    {}", done.summary(&deeds));
+        if let Some(line) = audit {
+            outln!("note  {line}");
         }
+        return Ok(());
     }
-    outln!("ok    {}", summary(&all));
-    Ok(())
+    let mut lines = left;
+    lines.extend(done.lines(&deeds));
+    lines.extend(audit);
+    lines.push("put that right, then run the same again: it goes on from there".into());
+    Err(lines)
 }
 
 /// Asks each node what it has.
 fn look(ssh: Ssh<'_>) -> Vec<Place> {
     on_each(&ssh.cluster.members, AT_A_TIME, |member| Place {
         name: member.name.clone(),
+        candidate: member.candidate || member.name == ssh.cluster.master,
         state: match member.offline {
             true => State::Offline,
             false => state(&ssh.run(member, &Call::new("noded-proxy status --json"))),
@@ -89,16 +100,34 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// One after the other, as far as it goes.
+    fn all(&self, deeds: &[Deed]) -> Done {
+        let mut done = Done::default();
+        for deed in deeds {
+            outln!("begin {deed}");
+            done.begun += 1;
+            let Err(why) = self.deed(deed) else { continue };
+            let name = deed.place().to_owned();
+            outln!("FAIL  {name}: {why}");
+            done.failed.push((name, why));
+            done.stopped = deed.stops() || interrupt::is_told();
+            if done.stopped {
+                break;
+            }
+        }
+        done
+    }
+
     fn deed(&self, deed: &Deed) -> Result<(), String> {
         let (node, command) = match deed {
             Deed::Certificates => {
-                // The first phase may have set `candidate_certs` on this node.
+                // This node's own `install` may have set `candidate_certs`.
                 return match give_all(self.config, self.ssh.cluster)? {
                     true => Ok(()),
                     false => Err("not every node has the candidates' certificates".into()),
                 };
             }
-            Deed::Run { node, command } => (node, command),
+            Deed::Run { node, command, .. } => (node, command),
         };
         let mut members = self.ssh.cluster.members.iter();
         let member = members.find(|member| member.name == *node);
@@ -124,23 +153,52 @@ impl Run<'_> {
     }
 }
 
-/// What is done, in one line.
-fn summary(done: &[Deed]) -> String {
-    let all: Vec<String> = done.iter().map(Deed::short).collect();
-    match all.is_empty() {
-        true => "nothing is done yet".into(),
-        false => format!("done: {}", all.join(", ")),
+/// How far it came.
+#[derive(Debug, Default)]
+struct Done {
+    begun: usize,
+    /// Where, and why.
+    failed: Vec<(String, String)>,
+    /// Nothing is begun after the last one that failed.
+    stopped: bool,
+}
+
+impl Done {
+    /// What is done, in one line.
+    fn summary(&self, deeds: &[Deed]) -> String {
+        let failed = |deed: &&Deed| self.failed.iter().any(|(name, _)| name == deed.place());
+        let good = deeds[..self.begun].iter().filter(|deed| !failed(deed));
+        let good: Vec<String> = good.map(Deed::short).collect();
+        match good.is_empty() {
+            true => "nothing is done yet".into(),
+            false => format!("done: {}", good.join(", ")),
+        }
+    }
+
+    /// What is said when not all is done.
+    fn lines(&self, deeds: &[Deed]) -> Vec<String> {
+        let last = self.failed.len().saturating_sub(1);
+        let mut lines = Vec::new();
+        for (at, (name, why)) in self.failed.iter().enumerate() {
+            lines.push(match self.stopped && at == last {
+                true => format!("stopped at {name}: {why}"),
+                false => format!("failed on {name}: {why}. It held up no other node"),
+            });
+        }
+        lines.push(self.summary(deeds));
+        let rest: Vec<String> = deeds[self.begun..].iter().map(Deed::short).collect();
+        lines.extend((!rest.is_empty()).then(|| format!("not begun: {}", rest.join(", "))));
+        lines
     }
 }
 
-/// What is said when it stops at this deed.
-fn stopped(all: &[Deed], at: usize, why: &str) -> Vec<String> {
-    let rest: Vec<String> = all[at + 1..].iter().map(Deed::short).collect();
-    let mut lines = vec![
-        format!("stopped at {}: {why}", all[at].short()),
-        summary(&all[..at]),
-    ];
-    lines.extend((!rest.is_empty()).then(|| format!("not begun: {}", rest.join(", "))));
-    lines.push("put that right, then run the same again: it goes on from there".into());
-    lines
+/// What is said of nodes in audit mode.
+fn audit_lines(nodes: &[String]) -> Option<String> {
+    (!nodes.is_empty()).then(|| {
+        format!(
+            "in audit mode, so that the certificate of any node commands them: {}. `noded-proxy \
+             install --cluster --apply` ends it",
+            nodes.join(", ")
+        )
+    })
 }

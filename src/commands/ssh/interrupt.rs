@@ -10,6 +10,12 @@ use tokio::sync::watch;
 
 static TOLD: Mutex<Option<watch::Receiver<bool>>> = Mutex::new(None);
 
+/// Whether it was told to end, so that nothing more is begun.
+pub(crate) fn is_told() -> bool {
+    let known = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    known.as_ref().is_some_and(|told| *told.borrow())
+}
+
 /// Becomes true when this program is told to end, and stays so.
 pub(super) fn told() -> io::Result<watch::Receiver<bool>> {
     let mut known = TOLD.lock().unwrap_or_else(PoisonError::into_inner);

@@ -26,7 +26,7 @@ pub(crate) struct Cluster {
     pub(crate) master: String,
     /// Whether nodes are reached by IPv6.
     pub(crate) v6: bool,
-    /// The master is the last.
+    /// Candidates first, for they are trusted; the master is the last.
     pub(crate) members: Vec<Member>,
 }
 
@@ -76,7 +76,7 @@ impl Cluster {
         if members.is_empty() {
             return Err("ssconf_node_list");
         }
-        members.sort_by_key(|member| member.name == master);
+        members.sort_by_key(|member| (member.name == master, !member.candidate));
         Ok(Self {
             name: one(CLUSTER)?,
             master,
@@ -109,7 +109,7 @@ mod tests {
     fn nodes_as_ganeti_3_0_writes_them() {
         let content = |name: &str| {
             let text = match name {
-                "ssconf_node_list" => "n1.x\nn2.x\nn3.x\n-oProxyCommand=x\nn4.x;reboot\n",
+                "ssconf_node_list" => "n1.x\nn3.x\nn2.x\n-oProxyCommand=x\nn4.x;reboot\n",
                 "ssconf_master_node" => "n1.x\n",
                 "ssconf_cluster_name" => "c.x\n",
                 "ssconf_master_candidates" => "n1.x\nn2.x\n",

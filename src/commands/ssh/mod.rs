@@ -6,5 +6,5 @@
 mod bounded;
 pub(crate) mod call;
 pub(crate) mod each;
-mod interrupt;
+pub(crate) mod interrupt;
 pub(crate) mod members;
