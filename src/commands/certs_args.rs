@@ -1,5 +1,7 @@
 //! What `certs` can do, and its flags. Nothing is read or decided here.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use crate::commands::admission_args::CertsListArgs;
@@ -44,6 +46,10 @@ pub struct DistributeArgs {
     /// candidate_certs is not set
     #[arg(long)]
     pub hook: bool,
+    /// Wait while another run is under way, and do nothing where one waits already; DIR has the
+    /// locks
+    #[arg(long, value_name = "DIR")]
+    pub turns: Option<PathBuf>,
 }
 
 /// Options of `certs accept`.

@@ -2,13 +2,15 @@
 //! files of the node that is named. What it starts is the real program.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use crate::support::pki::{Identity, Pki, map_text};
+use crate::support::wait_until;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_noded-proxy");
 
@@ -113,18 +115,24 @@ impl Cluster {
         self.write_maps();
     }
 
-    /// Runs the program on a node: its status and what it said.
-    pub(crate) fn run(&self, node: &str, arguments: &[&str]) -> (i32, String) {
+    fn command(&self, node: &str, arguments: &[&str]) -> Command {
         let path = format!("{}:/usr/bin:/bin", self.path("ssh").display());
-        let output = Command::new(PROGRAM)
+        let mut command = Command::new(PROGRAM);
+        command
             .args(arguments)
             .arg("--config")
             .arg(self.path(node).join("config.toml"))
             .env("PATH", path)
             .env("NODES", self.dir.path())
             .env("MASTER", &self.master)
-            .output()
-            .unwrap();
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs the program on a node: its status and what it said.
+    pub(crate) fn run(&self, node: &str, arguments: &[&str]) -> (i32, String) {
+        let output = self.command(node, arguments).output().unwrap();
         let said = [&output.stdout[..], &output.stderr[..]].concat();
         let said = String::from_utf8(said).unwrap();
         let said = said.replace(&self.master, "MASTER");
@@ -331,4 +339,75 @@ fn a_hostile_nodes_answer_is_bounded_and_forges_no_line() {
         status == 0 && said.contains("ok    n3: 1 certificate\nskip"),
         "{said}"
     );
+}
+
+#[test]
+fn a_change_during_a_run_leads_to_one_more_run_and_not_to_many() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.distribute(&[]).0, 0);
+    let turns = cluster.path("turns").display().to_string();
+    let options = ["--hook", "--changed", "--turns", &turns];
+    assert_eq!(cluster.distribute(&options).0, 0);
+    let lock = |name: &str| fs::File::create(cluster.path("turns").join(name)).unwrap();
+    let [running, waiting, other] = ["running", "waiting-changed", "waiting-all"].map(lock);
+    let take = |file: &fs::File| flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
+    assert!(take(&running) && take(&other), "a run is under way");
+    cluster.calls();
+    cluster.renew_n2();
+
+    let cluster = &cluster;
+    std::thread::scope(|scope| {
+        let first = scope.spawn(move || cluster.distribute(&options));
+        let inode = running.metadata().unwrap().ino();
+        let waits = |line: &str| line.contains("->") && line.contains(&format!(":{inode} "));
+        wait_until("one waits", || {
+            let locks = fs::read_to_string("/proc/locks").unwrap();
+            locks.lines().any(waits)
+        });
+        for _ in 0..5 {
+            let nothing = "nothing to do: another run waits already, and will see the same\n";
+            assert_eq!(cluster.distribute(&options), (0, nothing.into()));
+        }
+        assert_eq!(cluster.calls(), "");
+        drop(running);
+        let (status, said) = first.join().unwrap();
+        assert_eq!(status, 0, "{said}");
+    });
+    cluster.assert_given("n3", &[0, 1]);
+    // One that looks at all nodes is not kept off by one that may find nothing to do.
+    drop(other);
+    assert!(take(&waiting));
+    let (status, said) = cluster.distribute(&["--hook", "--turns", &turns]);
+    assert!(status == 0 && said.contains("ok    n3"), "{said}");
+}
+
+/// SIGTERM to `noded-proxy` alone: ssh is in a process group of its own.
+#[test]
+fn told_to_end_it_ends_what_it_has_begun_on_the_way() {
+    let cluster = Cluster::new();
+    let told = cluster.path("n3/told");
+    let text = format!(
+        "#!/bin/sh\necho $$ > {0}.new\nmv {0}.new {0}\nexec sleep 900\n",
+        told.display()
+    );
+    executable(&cluster.path("n3/bin/noded-proxy"), &text);
+    let child = cluster
+        .command(&cluster.master, &["certs", "distribute"])
+        .spawn()
+        .unwrap();
+    wait_until("the node is asked", || told.exists());
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("FAIL  n3: interrupted: what it began there may still run"),
+        "{said}"
+    );
+    let id = fs::read_to_string(told).unwrap();
+    let stat = format!("/proc/{}/stat", id.trim());
+    wait_until("what ssh was is gone", || {
+        fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+    });
 }

@@ -80,7 +80,7 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
         (&["install"], [&node[..], &install].concat()),
         (
             &["certs", "distribute"],
-            ["config", "changed", "hook"].into(),
+            ["config", "changed", "hook", "turns"].into(),
         ),
         (&["certs", "accept"], ["config"].into()),
         (&["uninstall"], node.into()),

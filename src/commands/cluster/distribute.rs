@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::accept::{directory, is_complete, listed, verified};
+use super::turn;
 use crate::commands::certs_args::DistributeArgs;
 use crate::commands::exit;
 use crate::commands::ssh::call::{Call, End, Said, Ssh};
@@ -47,6 +48,17 @@ pub fn main(args: &DistributeArgs) -> ExitCode {
 }
 
 fn distribute(args: &DistributeArgs, config: &Config) -> Result<bool, String> {
+    // Before anything is looked at.
+    let kind = if args.changed { "changed" } else { "all" };
+    let turn = args.turns.as_deref().map(|dir| {
+        let failed = |error| format!("{}: {error}", dir.display());
+        turn::wait(dir, kind).map_err(failed)
+    });
+    let turn = turn.transpose()?;
+    if matches!(turn, Some(None)) {
+        outln!("nothing to do: another run waits already, and will see the same");
+        return Ok(true);
+    }
     let cluster = Cluster::read(&config.ssconf_dir)?;
     let host = rustix::system::uname();
     let needed = cluster

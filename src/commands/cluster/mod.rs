@@ -5,3 +5,4 @@ pub mod accept;
 mod deeds;
 pub mod distribute;
 pub mod rollout;
+mod turn;
