@@ -48,7 +48,7 @@ test-deb: setup ## the package installed, upgraded, removed on Debian 12 and 13,
 
 e2e: setup ## a real three-node cluster under systemd, as root; about ten minutes
 	@tests/lab/setup --e2e --deb
-	tests/e2e/run
+	tests/e2e/run $(E2E_FLAGS)
 
 bench: setup ## the numbers of docs/measured.md
 	benches/run

@@ -243,7 +243,8 @@ impl fmt::Display for Degraded {
                 return write!(
                     f,
                     "noded is exposed on {address}: other machines reach it without the proxy: \
-                     -b 127.0.0.1 in NODED_ARGS, then restart ganeti-noded"
+                     -b 127.0.0.1 (or ::1: that of upstream.address) in NODED_ARGS, then restart \
+                     ganeti-noded"
                 );
             }
             Self::NodedUnseen { why } => {

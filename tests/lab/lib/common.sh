@@ -25,6 +25,10 @@ wait_until() {
   done
 }
 
+# node_address nK: its address in the lab; LAB_FAMILY=6 is a lab whose nodes call each other by IPv6
+node_address() { lab_address $((10 + ${1#n})); }
+lab_address() { if [[ ${LAB_FAMILY:-4} == 6 ]]; then echo "2001:db8::$1"; else echo "192.0.2.$1"; fi; }
+
 # Start time of a process, to tell it from a later one with the same number
 # (nothing for a process that has ended and only waits to be collected).
 proc_start() {
