@@ -1,5 +1,6 @@
 # `make` says what there is. Needs Debian 12 and a Rust toolchain; `setup` installs the rest. `bench` measures the
-# proxy beside nginx and HAProxy, `bench-noded` in front of the real node daemon beside that daemon alone.
+# proxy beside nginx and HAProxy, `bench-noded` in front of the real node daemon beside that daemon alone,
+# `bench-cluster` the commands of a real cluster with the proxy and without it.
 
 CARGO ?= cargo
 # Seconds for each fuzz target in `make fuzz`.
@@ -11,7 +12,7 @@ SHELL_SCRIPTS = tests/lab/setup tests/lab/noded tests/lab/node tests/lab/cluster
 	$(addprefix tests/package/,archive reproducible run)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build deb deb-reproducible dist demo test test-deb e2e bench bench-noded fuzz lint ci
+.PHONY: help setup build deb deb-reproducible dist demo test test-deb e2e bench bench-noded bench-cluster fuzz lint ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +56,10 @@ bench: setup ## the numbers of docs/measured.md
 
 bench-noded: setup ## the proxy in front of the real node daemon, beside that daemon alone; as root
 	benches/noded
+
+bench-cluster: setup ## real commands on a real three-node cluster, with and without the proxy, in pairs; as root
+	@tests/lab/setup --e2e --deb
+	benches/cluster
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (needs a nightly toolchain and cargo-fuzz)
 	@if ! $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
