@@ -17,6 +17,7 @@
 //!   policy     which procedures an admitted candidate may call, and with which arguments
 //!   succession may a process that was replaced pass on what it has begun?
 //!   verify     what is wrong with a node, by what was read of it
+//!   ssh_keys   which SSH keys may be taken away, and which never
 //!   shown      texts of strangers, cut and escaped: names of certificates
 //!   names      closed lists with names: what labels and other words for programs are made of
 //! ```
@@ -34,6 +35,7 @@ pub mod noded;
 pub mod policy;
 pub mod procedures;
 pub mod shown;
+pub mod ssh_keys;
 pub mod succession;
 pub mod verify;
 

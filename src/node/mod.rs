@@ -6,6 +6,7 @@ pub mod config_data;
 pub mod directory;
 pub mod files;
 pub mod flaw;
+pub mod jobs;
 pub mod rapi;
 pub mod sockets;
 pub mod ssconf;

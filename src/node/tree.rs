@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, statat,
@@ -104,6 +104,13 @@ impl Tree {
         })
     }
 
+    /// Where a file really is, behind all links, as this machine names it.
+    pub fn real(&self, path: &Path) -> io::Result<PathBuf> {
+        self.refuse_link_of_stranger(path)?;
+        let fd = self.open(path, OFlags::PATH | OFlags::CLOEXEC)?;
+        std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+    }
+
     /// The names in a directory, sorted; those that are no text are left out.
     pub fn names(&self, directory: &Path) -> io::Result<Vec<String>> {
         let fd = self.open(directory, DIRECTORY)?;
@@ -195,6 +202,10 @@ mod tests {
         assert_eq!(text(&tree, "/etc/real/file"), "inside");
         assert_eq!(text(&tree, "/of_the_tree"), "inside");
         assert_eq!(text(&tree, "/up"), "inside");
+        let file = dir.path().canonicalize().unwrap().join("etc/real/file");
+        for path in ["/etc/real/file", "/of_the_tree", "/up"] {
+            assert_eq!(tree.real(Path::new(path)).unwrap(), file);
+        }
         for path in ["/absolute", "/directory/secret", "/../secret", "/no"] {
             assert_eq!(text(&tree, path), "Absent", "{path}");
         }

@@ -1,0 +1,119 @@
+//! The cluster as its master knows it, and what each node says. Nothing is judged here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Fingerprint;
+use super::sight::{KeyFile, Sight};
+use crate::verify::observed::{Observed, Seen};
+
+/// The comment of a key that Ganeti made begins so.
+const OF_ROOT: &str = "root@";
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wishes {
+    /// A comment that names a node is proof enough.
+    pub by_comment: bool,
+    /// Private halves that were put aside before this moment are deleted; seconds since 1970.
+    pub aside_before: Option<i64>,
+}
+
+/// The cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scene {
+    /// The master's name.
+    pub master: String,
+    /// The present keys of nodes by `ganeti_pub_keys`, each with its node's name.
+    pub current: BTreeMap<Fingerprint, String>,
+    /// Keys that the administrator allows.
+    pub listed: BTreeSet<Fingerprint>,
+    /// Each node with what it says, or why it says nothing.
+    pub nodes: BTreeMap<String, Result<Sight, String>>,
+}
+
+impl Scene {
+    /// As the master's own files have it; no node has said anything yet.
+    pub fn of_master(seen: &Observed, listed: &BTreeSet<String>) -> Result<Self, String> {
+        let configured = match &seen.configuration {
+            Seen::Good(configured) => configured,
+            Seen::Faulty(why) => return Err(format!("config.data: {why}")),
+            Seen::Absent => return Err("config.data is absent: this is not the master".into()),
+        };
+        let pub_keys = match &seen.ssh.pub_keys {
+            Seen::Good(keys) if configured.modify_ssh_setup => keys,
+            Seen::Faulty(why) => return Err(format!("ganeti_pub_keys: {why}")),
+            Seen::Good(_) | Seen::Absent => {
+                return Err("Ganeti does not manage the SSH keys of this cluster".into());
+            }
+        };
+        if let Some(bad) = pub_keys.bad_lines.first() {
+            return Err(format!("ganeti_pub_keys: line {}: {}", bad.line, bad.why));
+        }
+        let name = |uuid: &String| configured.nodes.get(uuid).map(|node| node.name.clone());
+        let mut current = BTreeMap::new();
+        for (uuid, key) in &pub_keys.keys {
+            let key = key
+                .fingerprint
+                .parse()
+                .map_err(|error| format!("{error}"))?;
+            current.insert(key, name(uuid).unwrap_or_else(|| uuid.clone()));
+        }
+        let names: BTreeSet<&String> = current.values().collect();
+        let candidates = configured.nodes.values().filter(|n| n.master_candidate);
+        if let Some(lost) = candidates.map(|n| &n.name).find(|n| !names.contains(n)) {
+            return Err(format!(
+                "ganeti_pub_keys has no key of the candidate {lost}, as after a renewal that failed: \
+                 gnt-cluster renew-crypto --new-ssh-keys"
+            ));
+        }
+        Ok(Self {
+            master: seen.host.clone(),
+            current,
+            listed: listed.iter().filter_map(|key| key.parse().ok()).collect(),
+            nodes: BTreeMap::new(),
+        })
+    }
+
+    /// The nodes that have said something, by name.
+    pub(super) fn seen(&self) -> impl Iterator<Item = (&str, &Sight)> {
+        let all = self.nodes.iter();
+        all.filter_map(|(name, said)| Some((name.as_str(), said.as_ref().ok()?)))
+    }
+
+    /// All files with this key, each with its node.
+    pub(super) fn files<'a>(
+        &'a self,
+        key: &'a Fingerprint,
+    ) -> impl Iterator<Item = (&'a str, &'a KeyFile)> {
+        self.seen().flat_map(move |(name, sight)| {
+            let with_key = sight.files.iter().filter(move |file| file.key == *key);
+            with_key.map(move |file| (name, file))
+        })
+    }
+
+    /// The node that a comment names, in full or by the first label of one name alone.
+    pub(super) fn named(&self, comment: &str) -> Option<&str> {
+        let host = comment.strip_prefix(OF_ROOT)?;
+        let mut fit = self.nodes.keys().filter(|name| {
+            let label = name.split('.').next().unwrap_or(name);
+            *name == host || label == host
+        });
+        let found = fit.next()?;
+        fit.next().is_none().then_some(found)
+    }
+
+    /// Whether Ganeti has a present key of this node.
+    pub(super) fn has_current(&self, node: &str) -> bool {
+        self.current.values().any(|name| name == node)
+    }
+
+    /// The master's present key, if the master itself holds its private half.
+    pub(super) fn masters_key(&self) -> Option<&Fingerprint> {
+        let own = self.nodes.get(&self.master)?.as_ref().ok()?;
+        let mut own = own.files.iter().filter(|file| file.is_own());
+        own.find_map(|file| {
+            let (key, node) = self.current.get_key_value(&file.key)?;
+            (*node == self.master).then_some(key)
+        })
+    }
+}

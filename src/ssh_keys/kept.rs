@@ -1,0 +1,145 @@
+//! Root's own directory for this: the lock, former contents, what waits for its proof, and what the
+//! master remembers. Only root may look into it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, Mode, flock};
+
+use crate::node::directory::Directory;
+
+/// Where it is.
+const PARENT: &str = "var/lib";
+const NAME: &str = "noded-proxy-ssh-keys";
+/// Former contents that are kept.
+const MOST_BACKUPS: usize = 20;
+const BACKUP: &str = "authorized_keys.";
+/// Largest file of its own that is read.
+const MOST: u64 = 16 << 20;
+
+/// The open directory.
+#[derive(Debug)]
+pub struct Kept(Directory);
+
+/// Nobody else changes anything while it is held.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held, not read")] File);
+
+impl Kept {
+    /// The directory below this root; it is made if there is none.
+    pub fn open(root: &Path) -> Result<Self, String> {
+        let parent = root.join(PARENT);
+        let opened = Directory::open(&parent).and_then(|parent| parent.inside_or_made(NAME));
+        let told = |error| format!("{}: {error}", parent.join(NAME).display());
+        Ok(Self(opened.map_err(told)?))
+    }
+
+    /// Waits until nobody else holds this lock, or says that somebody does.
+    pub fn lock(&self, name: &str, wait: bool) -> Result<Lock, String> {
+        let file = self.0.open_or_create(name).map_err(told(name))?;
+        let how = match wait {
+            true => FlockOperation::LockExclusive,
+            false => FlockOperation::NonBlockingLockExclusive,
+        };
+        let busy = "another `noded-proxy ssh-keys` is at work";
+        flock(&file, how).map_err(|_| busy.to_owned())?;
+        Ok(Lock(file))
+    }
+
+    /// A file of its own; nothing if there is none.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
+        let has = |names: Vec<OsString>| names.iter().any(|one| one == name);
+        if !self.0.names().map(has).map_err(told(name))? {
+            return Ok(None);
+        }
+        let mut content = Vec::new();
+        let file = self.0.open_or_create(name).map_err(told(name))?;
+        file.take(MOST)
+            .read_to_end(&mut content)
+            .map_err(told(name))?;
+        Ok(Some(content))
+    }
+
+    /// Writes a file of its own, whole or not at all.
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<(), String> {
+        let written = self
+            .0
+            .replace(OsStr::new(name), content, Mode::RUSR | Mode::WUSR);
+        written.map_err(told(name))
+    }
+
+    /// Removes one.
+    pub fn remove(&self, name: &str) -> Result<(), String> {
+        self.0
+            .remove(OsStr::new(name))
+            .map(|_| ())
+            .map_err(told(name))
+    }
+
+    /// Keeps a content, and returns the name under which it is. The oldest are dropped.
+    pub(super) fn back_up(&self, now: i64, content: &[u8]) -> Result<String, String> {
+        let mut there = self.backups()?;
+        let mut name = format!("{BACKUP}{now}");
+        while there.contains(&name) {
+            name.push('x');
+        }
+        self.write(&name, content)?;
+        there.truncate(there.len().saturating_sub(MOST_BACKUPS - 1));
+        there.iter().try_for_each(|old| self.remove(old))?;
+        Ok(name)
+    }
+
+    /// Names of former contents, the oldest first.
+    fn backups(&self) -> Result<Vec<String>, String> {
+        let names = self.0.names().map_err(told(BACKUP))?.into_iter();
+        let names = names.filter_map(|name| name.into_string().ok());
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(BACKUP)).collect();
+        names.sort();
+        Ok(names)
+    }
+}
+
+fn told(name: &str) -> impl Fn(std::io::Error) -> String {
+    move |error| format!("/{PARENT}/{NAME}/{name}: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn one_at_a_time_and_for_root_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join(PARENT)).unwrap();
+        let (one, two) = (
+            Kept::open(dir.path()).unwrap(),
+            Kept::open(dir.path()).unwrap(),
+        );
+        let held = one.lock("lock", false).unwrap();
+        let why = two.lock("lock", false).unwrap_err();
+        assert!(why.contains("at work"), "{why}");
+        drop(held);
+        two.lock("lock", true).unwrap();
+        let found = std::fs::metadata(dir.path().join(PARENT).join(NAME)).unwrap();
+        assert_eq!(found.permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn the_last_former_contents_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join(PARENT)).unwrap();
+        let kept = Kept::open(dir.path()).unwrap();
+        let name = kept.back_up(1_000, b"first").unwrap();
+        assert_eq!(kept.read(&name).unwrap().as_deref(), Some(&b"first"[..]));
+        let twice = kept.back_up(1_000, b"second").unwrap();
+        assert_ne!(name, twice);
+        for at in 0..MOST_BACKUPS as i64 {
+            kept.back_up(2_000 + at, b"x").unwrap();
+        }
+        assert_eq!(kept.backups().unwrap().len(), MOST_BACKUPS);
+        assert_eq!(kept.read(&name).unwrap(), None);
+    }
+}
