@@ -7,7 +7,7 @@ use clap::Parser;
 use noded_proxy::commands::cli::{CertsCommand, Cli, Command};
 use noded_proxy::commands::{
     as_nobody, certs, check, cluster, demo, digest, exit, explain, guard, hook, install, manual,
-    reload, reset, run, spawner, status, verify,
+    reload, reset, run, spawner, ssh_keys, status, verify,
 };
 
 fn main() -> ExitCode {
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Uninstall(args) => install::uninstall(&args),
         Command::Hook(args) => hook::main(&args),
         Command::Verify(args) => verify::main(&args),
+        Command::SshKeys(args) => ssh_keys::main(&args),
         Command::Demo(args) => demo::main(&args),
         Command::Probe { address } => as_nobody::probe(address),
         Command::Man(args) => manual::man(&args),

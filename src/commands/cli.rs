@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::ssh_keys::args::SshKeysArgs;
 use super::verify::args::VerifyArgs;
 pub use crate::commands::admission_args::{AdmissionArgs, CertsListArgs, ExplainArgs};
 pub use crate::commands::certs_args::CertsCommand;
@@ -145,6 +146,15 @@ pub enum Command {
     /// configuration. With --hook: 0 no error, 1 errors, 2 could not look. With --nagios: 0 OK, 1
     /// warnings, 2 errors, 3 could not look.
     Verify(VerifyArgs),
+    /// Take away former SSH keys of nodes that Ganeti leaves authorized; on the master.
+    ///
+    /// Renewing SSH keys and re-adding a node leave the old ones: whoever has one is root on every
+    /// node. Without a command it plans, and changes nothing. A key goes only with a proof that it
+    /// was a node's and is none any more; a stranger's key is told, and stays. docs/ssh-keys.md
+    /// tells of each proof.
+    ///
+    /// Exit status: as of `ssh-keys plan`.
+    SshKeys(SshKeysArgs),
     /// Exit with 0 if a TCP connection to ADDR:PORT is accepted (`check` runs it as another user).
     #[command(hide = true)]
     Probe {

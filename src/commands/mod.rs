@@ -45,6 +45,7 @@ pub mod run;
 mod shell;
 pub mod spawner;
 mod ssh;
+pub mod ssh_keys;
 pub mod status;
 mod table;
 pub mod verify;

@@ -80,7 +80,10 @@ proptest! {
         for line in content.split_inclusive(|byte| *byte == b'\n') {
             match rest.strip_prefix(line) {
                 Some(more) if !opens(line, &of(A)) => rest = more,
-                _ => prop_assert_eq!(removed.next().as_deref(), Some(line)),
+                _ => {
+                    let next = removed.next();
+                    prop_assert_eq!(next.as_deref(), Some(line));
+                }
             }
         }
     }

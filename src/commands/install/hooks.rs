@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::flags::NodeArgs;
 use super::plan::Plan;
@@ -27,6 +27,13 @@ const HOOKS: [(&str, &str); 4] = [
     ("node-modify-post.d/noded-proxy", "certs-distribute"),
 ];
 
+/// Those of `ssh-keys`, which it puts there itself.
+pub(in crate::commands) const OF_SSH_KEYS: [(&str, &str); 3] = [
+    ("config-update-post.d/noded-proxy-ssh-keys", "ssh-keys"),
+    ("node-add-post.d/noded-proxy-ssh-keys", "ssh-keys"),
+    ("node-modify-post.d/noded-proxy-ssh-keys", "ssh-keys"),
+];
+
 /// What is where a hook of this package is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum There {
@@ -45,20 +52,40 @@ pub(super) struct Hook {
     exists: bool,
 }
 
-/// What there is now.
+/// What there is now of the hooks that `install` puts there.
 pub(super) fn found(args: &NodeArgs) -> Vec<Hook> {
-    let known = FROM.map(PathBuf::from);
-    let there = known.iter().find(|path| path.exists());
-    let from = args.hooks_from.as_ref().or(there).unwrap_or(&known[0]);
-    let hook = |(place, file)| {
-        let (path, target) = (args.hooks_dir.join(place), from.join(file));
-        Hook {
-            there: there_is(&path, &target),
-            exists: target.exists(),
-            link: Link { path, target },
-        }
+    all(args, &HOOKS)
+}
+
+/// The same of all that this package may have put there.
+pub(super) fn ever_put(args: &NodeArgs) -> Vec<Hook> {
+    all(args, &[&HOOKS[..], &OF_SSH_KEYS].concat())
+}
+
+fn all(args: &NodeArgs, which: &[(&str, &str)]) -> Vec<Hook> {
+    let links = here(&args.hooks_dir, args.hooks_from.as_deref(), which);
+    let hook = |link: Link| Hook {
+        there: there_is(&link.path, &link.target),
+        exists: link.target.exists(),
+        link,
     };
-    HOOKS.into_iter().map(hook).collect()
+    links.into_iter().map(hook).collect()
+}
+
+/// The links that these hooks are.
+pub(in crate::commands) fn here(
+    dir: &Path,
+    from: Option<&Path>,
+    which: &[(&str, &str)],
+) -> Vec<Link> {
+    let known = FROM.map(Path::new);
+    let there = known.into_iter().find(|path| path.exists());
+    let from = from.or(there).unwrap_or(known[0]);
+    let link = |(place, file): &(&str, &str)| Link {
+        path: dir.join(place),
+        target: from.join(file),
+    };
+    which.iter().map(link).collect()
 }
 
 fn there_is(path: &Path, target: &Path) -> There {
@@ -104,7 +131,7 @@ pub(super) fn take_away(plan: &mut Plan, hooks: &[Hook]) {
 }
 
 /// Makes a link, and the folder for it.
-pub(super) fn link(link: &Link) -> Result<(), String> {
+pub(in crate::commands) fn link(link: &Link) -> Result<(), String> {
     let made = match there_is(&link.path, &link.target) {
         There::Ours => return Ok(()),
         There::Other => return Err("somebody has put something there in the meantime".into()),
@@ -115,7 +142,7 @@ pub(super) fn link(link: &Link) -> Result<(), String> {
 }
 
 /// Removes a link, and the folders above it that are empty then.
-pub(super) fn unlink(link: &Link) -> Result<(), String> {
+pub(in crate::commands) fn unlink(link: &Link) -> Result<(), String> {
     match there_is(&link.path, &link.target) {
         There::Ours => fs::remove_file(&link.path).map_err(|error| error.to_string())?,
         There::Nothing => {}

@@ -10,7 +10,7 @@ mod change;
 mod confirm;
 mod doing;
 pub mod flags;
-mod hooks;
+pub(in crate::commands) mod hooks;
 mod kept;
 mod look;
 mod missing;
@@ -85,7 +85,7 @@ pub fn install(args: &InstallArgs) -> ExitCode {
 pub fn uninstall(args: &UninstallArgs) -> ExitCode {
     end(run("uninstall", &args.node, |_, _, seen| {
         let mut plan = undo::uninstall(seen)?;
-        hooks::take_away(&mut plan, &hooks::found(&args.node));
+        hooks::take_away(&mut plan, &hooks::ever_put(&args.node));
         confirm(seen, &plan)?;
         Ok(plan)
     }))

@@ -65,9 +65,9 @@ pub(super) struct Write {
 
 /// A hook of this package, where Ganeti looks for it: a link, which follows each upgrade.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) path: PathBuf,
-    pub(super) target: PathBuf,
+pub(in crate::commands) struct Link {
+    pub(in crate::commands) path: PathBuf,
+    pub(in crate::commands) target: PathBuf,
 }
 
 /// How it is shown that all is well.

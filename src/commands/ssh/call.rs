@@ -29,6 +29,8 @@ pub(crate) struct Call<'a> {
     pub(crate) most: usize,
     /// It is over by then.
     pub(crate) deadline: Duration,
+    /// A login of its own with this machine's own keys: no shared connection, no agent.
+    pub(crate) fresh: bool,
 }
 
 impl<'a> Call<'a> {
@@ -39,6 +41,7 @@ impl<'a> Call<'a> {
             input: b"",
             most: 1 << 20,
             deadline: Duration::from_secs(60),
+            fresh: false,
         }
     }
 }
@@ -122,8 +125,15 @@ fn line_of(line: &str) -> String {
     inert_line(&some).chars().take(MOST_SHOWN).collect()
 }
 
+/// What keeps a login from being another one's, or an administrator's.
+const FRESH: [&str; 3] = [
+    "-oControlMaster=no",
+    "-oControlPath=none",
+    "-oIdentityAgent=none",
+];
+
 /// All arguments of ssh.
-fn arguments(cluster: &Cluster, member: &Member, ssconf: &Path, command: &str) -> Vec<String> {
+fn arguments(cluster: &Cluster, member: &Member, ssconf: &Path, call: &Call<'_>) -> Vec<String> {
     let known = ssconf.join("known_hosts");
     let options = [
         "EscapeChar=none".to_owned(),
@@ -140,12 +150,14 @@ fn arguments(cluster: &Cluster, member: &Member, ssconf: &Path, command: &str) -
     ];
     let family = if cluster.v6 { "-6" } else { "-4" };
     let options = options.into_iter().map(|option| format!("-o{option}"));
+    let fresh = FRESH.iter().filter(|_| call.fresh);
     let rest = [
         family.into(),
         format!("root@{}", member.name),
-        command.into(),
+        call.command.into(),
     ];
-    options.chain(rest).collect()
+    let fresh = fresh.map(|option| (*option).to_owned());
+    options.chain(fresh).chain(rest).collect()
 }
 
 /// The way to the nodes of a cluster.
@@ -170,7 +182,7 @@ impl Ssh<'_> {
         show: &mut dyn FnMut(&str),
     ) -> Said {
         let mut ssh = Command::new("ssh");
-        ssh.args(arguments(self.cluster, member, self.ssconf, call.command))
+        ssh.args(arguments(self.cluster, member, self.ssconf, call))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -219,7 +231,8 @@ mod tests {
             v6: false,
             members: vec![],
         };
-        let found = arguments(&cluster, &member, "/g".as_ref(), "true");
+        let call = Call::new("true");
+        let found = arguments(&cluster, &member, "/g".as_ref(), &call);
         assert_eq!(
             found.join(" "),
             "-oEscapeChar=none -oHashKnownHosts=no -oGlobalKnownHostsFile=/g/known_hosts \
@@ -227,6 +240,13 @@ mod tests {
              -oServerAliveInterval=10 -oHostKeyAlias=c.x -oPort=2222 -oBatchMode=yes \
              -oStrictHostKeyChecking=yes -4 root@n2.x true"
         );
+        let fresh = Call {
+            fresh: true,
+            ..call
+        };
+        let found = arguments(&cluster, &member, "/g".as_ref(), &fresh).join(" ");
+        let alone = "-oControlMaster=no -oControlPath=none -oIdentityAgent=none -4 root@n2.x true";
+        assert!(found.ends_with(alone), "{found}");
     }
 
     #[test]

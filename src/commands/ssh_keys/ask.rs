@@ -1,0 +1,112 @@
+//! The master asks all nodes which keys they have, each by a login of its own: a node that cannot be
+//! reached, or says what cannot be believed, is one that was not seen.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::commands::ssh::call::{Call, End, Said, Ssh};
+use crate::commands::ssh::each::on_each;
+use crate::commands::ssh::members::Member;
+use rules::shown::printable;
+use rules::ssh_keys::sight::Sight;
+
+/// Nodes that are asked at a time.
+const AT_A_TIME: usize = 8;
+/// Most bytes of an answer: some ten thousand keys.
+const MOST: usize = 8 << 20;
+/// What Ganeti takes no part with.
+pub(super) const OFFLINE: &str = "offline: done when it is back";
+
+/// A deed of a node, by a login of its own.
+pub(super) fn call<'a>(command: &'a str, input: &'a [u8]) -> Call<'a> {
+    Call {
+        input,
+        most: MOST,
+        deadline: Duration::from_secs(60),
+        fresh: true,
+        ..Call::new(command)
+    }
+}
+
+/// What each node says.
+pub(super) fn all(ssh: Ssh<'_>) -> BTreeMap<String, Result<Sight, String>> {
+    let members = &ssh.cluster.members;
+    let said = on_each(members, AT_A_TIME, |member: &Member| match member.offline {
+        true => Err(OFFLINE.into()),
+        false => sight(&ssh.run(member, &call("noded-proxy ssh-keys node look", b""))),
+    });
+    let names = members.iter().map(|member| member.name.clone());
+    names.zip(said).collect()
+}
+
+/// What an answer means.
+fn sight(said: &Said) -> Result<Sight, String> {
+    if said.end != End::Status(0) {
+        return Err(said.why());
+    }
+    let read: Result<Sight, _> = serde_json::from_slice(&said.out);
+    let sight = read.map_err(|error| printable(&format!("its answer: {error}")))?;
+    match sight.fault() {
+        Some(fault) => Err(printable(fault)),
+        None => Ok(sight),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn said(status: i32, out: &[u8]) -> Said {
+        Said {
+            end: End::of(Some(status)),
+            out: out.into(),
+            err: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn answers_as_a_table() {
+        let good = br#"{"version":1,"lines":[],"files":[],"faults":[],"unknown":0}"#;
+        assert!(sight(&said(0, good)).is_ok());
+        let line =
+            br#"{"version":1,"lines":[{"path":"x","number":1,"key":"SHA256:\u001b","comment":
+                       "","options":false}],"files":[],"faults":[],"unknown":0}"#;
+        for (status, out, word) in [
+            (
+                0,
+                &br#"{"version":2,"lines":[],"files":[],"faults":[],"unknown":0}"#[..],
+                "version",
+            ),
+            (
+                0,
+                br#"{"version":1,"lines":[],"files":[],"faults":["a\u001b"],"unknown":0}"#,
+                "a\\u{1b}",
+            ),
+            (
+                0,
+                br#"{"version":1,"lines":[],"files":[],"faults":[],"unknown":0,"more":1}"#,
+                "more",
+            ),
+            (0, line, "SHA256"),
+            (0, b"", "EOF"),
+            (127, b"", "noded-proxy is not there"),
+            (64, b"wrong", "wrong"),
+        ] {
+            let why = sight(&said(status, out)).unwrap_err();
+            assert!(
+                why.contains(word) && !why.contains('\u{1b}'),
+                "{word}: {why}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in any::<Vec<u8>>()) {
+            if let Err(why) = sight(&said(0, &bytes)) {
+                prop_assert_eq!(printable(&why), why);
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! `noded-proxy ssh-keys`: takes away former keys of nodes that Ganeti leaves authorized.
+//!
+//! ```text
+//!   args      what is typed
+//!   here      what this node's files say
+//!   node      what a node does for the master: look, remove, keep, delete, undo
+//!   ask       the master asks all nodes what they have
+//!   show      the plan, as text
+//!   apply     the master has all nodes do it, one after the other
+//!   jobs      waits for Ganeti's own jobs
+//!   remember  whether anything has changed since the last time
+//!   hooks     links to the hook of this package
+//! ```
+//!
+//! [`rules::ssh_keys`] decides, [`crate::ssh_keys`] changes files.
+
+mod apply;
+pub mod args;
+mod ask;
+mod here;
+mod hooks;
+mod jobs;
+mod node;
+mod remember;
+mod show;
+
+use std::process::ExitCode;
+
+use super::exit;
+use crate::config::{Config, FileArgs};
+use args::{SshKeysArgs, SshKeysCommand as Command};
+
+/// `noded-proxy ssh-keys`, to the exit status.
+pub fn main(args: &SshKeysArgs) -> ExitCode {
+    match &args.command {
+        None => configured(&args.plan.place.file, |config| {
+            apply::plan(&args.plan, config)
+        }),
+        Some(Command::Plan(plan)) => {
+            configured(&plan.place.file, |config| apply::plan(plan, config))
+        }
+        Some(Command::Apply(apply)) => {
+            configured(&apply.plan.place.file, |config| apply::apply(apply, config))
+        }
+        Some(Command::Hooks(args)) => ended(hooks::main(args)),
+        Some(Command::Node(args)) => configured(&args.place.file, |config| node::run(args, config)),
+    }
+}
+
+fn configured(file: &FileArgs, run: impl FnOnce(&Config) -> Result<bool, String>) -> ExitCode {
+    match Config::load(file, &[]) {
+        Ok(config) => ended(run(&config)),
+        Err(problems) => exit::wrong_configuration(&problems),
+    }
+}
+
+fn ended(done: Result<bool, String>) -> ExitCode {
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => exit::failure(why),
+    }
+}
