@@ -127,6 +127,12 @@ impl Node<'_> {
         }
     }
 
+    /// Whether this change still waits for its proof.
+    pub fn waits(&self, id: u64) -> bool {
+        let pending = self.pending().ok().flatten();
+        pending.is_some_and(|pending| pending.removal.id == id)
+    }
+
     /// Takes back what is not proven: this change, or whichever there is. Whether there was one.
     pub fn undo(&self, id: Option<u64>) -> Result<bool, String> {
         let Some(pending) = self.pending()? else {

@@ -72,6 +72,7 @@ fn what_is_kept_stays_and_what_is_not_is_undone() {
     assert_eq!(scene.remove(1), Ok(2));
     assert_eq!(scene.contents(), without_a());
     assert!(scene.node().keep(2).is_err(), "of another change");
+    assert!(scene.node().waits(1) && !scene.node().waits(2));
     assert_eq!(scene.node().undo(Some(2)), Ok(false));
     assert_eq!(scene.node().undo(Some(1)), Ok(true));
     assert_eq!(scene.contents(), before);
@@ -80,6 +81,7 @@ fn what_is_kept_stays_and_what_is_not_is_undone() {
 
     assert_eq!(scene.remove(3), Ok(2));
     scene.node().keep(3).unwrap();
+    assert!(!scene.node().waits(3));
     assert_eq!(scene.node().undo(None), Ok(false));
     assert_eq!(scene.contents(), without_a());
     assert_eq!(scene.remove(4), Ok(0), "nothing is left to do");

@@ -40,6 +40,7 @@
 //! | `rollout` | `install --cluster`, with stand-ins for ssh and the nodes' programs |
 //! | `sandbox` | what the running process can no longer do |
 //! | `shown` | what the commands show of a running proxy, and whom they ask |
+//! | `ssh_keys` | `ssh-keys` on recorded trees, with a stand-in for ssh and with a real sshd |
 //! | `state_dir` | the state directory full, gone, or used by root |
 //! | `verify` | what `noded-proxy verify` finds on recorded trees, and of a running proxy |
 //! | `watch` | `noded-proxy status --watch` in a pipe and on a terminal |
@@ -88,6 +89,7 @@ mod rollout;
 mod sandbox;
 mod session;
 mod shown;
+mod ssh_keys;
 mod state_dir;
 mod support;
 mod threats;

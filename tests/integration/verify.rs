@@ -3,7 +3,7 @@
 
 mod faults;
 mod live;
-mod tree;
+pub(crate) mod tree;
 
 use std::collections::BTreeSet;
 use std::fs;

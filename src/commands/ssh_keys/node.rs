@@ -29,10 +29,6 @@ const LOCK: &str = "lock";
 
 /// Does it; what is told goes to standard output.
 pub(super) fn run(args: &NodeArgs, config: &Config) -> Result<bool, String> {
-    if args.deed == Deed::Undo {
-        let _ = rustix::process::setsid(); // the call that started it ends first
-        thread::sleep(Duration::from_secs(args.undo_after.into()));
-    }
     let here = Here::look(&args.place, config)?;
     let sight = Sight::of(&here.seen);
     if args.deed == Deed::Look {
@@ -41,7 +37,6 @@ pub(super) fn run(args: &NodeArgs, config: &Config) -> Result<bool, String> {
         return Ok(true);
     }
     let kept = Kept::open(&here.root)?;
-    let _lock = kept.lock(LOCK, true)?;
     let files = here.seen.ssh.authorized.iter();
     let node = Node {
         tree: &here.tree,
@@ -49,23 +44,37 @@ pub(super) fn run(args: &NodeArgs, config: &Config) -> Result<bool, String> {
         kept: &kept,
         now: now(),
     };
+    if args.deed == Deed::Undo {
+        outwait(args, &node);
+    }
+    let _lock = kept.lock(LOCK, true)?;
     match args.deed {
+        Deed::Look => {}
+        Deed::Keep => node.keep(args.id)?,
+        Deed::Undo => drop(node.undo(Some(args.id))?),
         Deed::Remove => {
             let removal: Removal = order()?;
             vetoed(&here, &sight, &config.verify.allow_ssh_keys, &removal)?;
             let gone = node.remove(&removal, || arm(args, removal.id))?;
             outln!("{} removed", count(gone, "line"));
         }
-        Deed::Keep => node.keep(args.id)?,
         Deed::Delete => {
             let names: Vec<_> = order()?;
             let deleted = delete(&here, &sight, &names)?;
             outln!("{} deleted", count(deleted, "backup"));
         }
-        Deed::Undo => drop(node.undo(Some(args.id))?),
-        Deed::Look => {}
     }
     Ok(true)
+}
+
+/// Sleeps until it is time to undo, or nothing is left to undo.
+fn outwait(args: &NodeArgs, node: &Node<'_>) {
+    let _ = rustix::process::setsid(); // the call that started it ends first
+    let mut left = args.undo_after;
+    while left > 0 && node.waits(args.id) {
+        thread::sleep(Duration::from_secs(1));
+        left -= 1;
+    }
 }
 
 fn order<T: DeserializeOwned>() -> Result<T, String> {
