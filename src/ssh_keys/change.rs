@@ -71,7 +71,7 @@ impl Node<'_> {
         arm: impl FnOnce() -> Result<(), String>,
         write: Write<'_>,
     ) -> Result<usize, String> {
-        self.undo(None)?; // whoever was to prove the last one is gone
+        self.kept.remove(PENDING)?; // whoever asks has logged in since: that proves the last one
         let (edits, gone) = self.edits(removal)?;
         if edits.is_empty() {
             return Ok(0);

@@ -1,10 +1,10 @@
 //! Private halves that Ganeti put aside. An old one is deleted, unless it is the only proof that a
 //! line which is still somewhere was a node's.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use super::Fingerprint;
-use super::line::{Verdict, judge as judge_line};
 use super::scene::{Scene, Wishes};
 use super::sight::{KeyFile, Sight};
 
@@ -43,8 +43,14 @@ impl fmt::Display for Fate {
     }
 }
 
-/// All private backups of a node, if backups are asked for.
-pub(super) fn judge(scene: &Scene, wishes: &Wishes, sight: &Sight) -> Vec<Backup> {
+/// All private backups of a node, if backups are asked for. `left` is the keys of all lines that
+/// stay; nothing, if some node was not seen.
+pub(super) fn judge(
+    scene: &Scene,
+    wishes: &Wishes,
+    sight: &Sight,
+    left: Option<&HashSet<&Fingerprint>>,
+) -> Vec<Backup> {
     let Some(before) = wishes.aside_before else {
         return Vec::new();
     };
@@ -52,7 +58,7 @@ pub(super) fn judge(scene: &Scene, wishes: &Wishes, sight: &Sight) -> Vec<Backup
     let fate = |file: &KeyFile| match &file.key {
         key if scene.current.contains_key(key) || scene.listed.contains(key) => Fate::Present,
         _ if file.modified >= before => Fate::Young,
-        key if has_copy(sight, key) || is_gone(scene, wishes, key) => Fate::Delete,
+        key if has_copy(sight, key) || left.is_some_and(|left| !left.contains(key)) => Fate::Delete,
         _ => Fate::Proof,
     };
     private
@@ -68,14 +74,4 @@ pub(super) fn judge(scene: &Scene, wishes: &Wishes, sight: &Sight) -> Vec<Backup
 fn has_copy(sight: &Sight, key: &Fingerprint) -> bool {
     let mut copies = sight.files.iter().filter(|f| !f.private && f.is_backup());
     copies.any(|file| file.key == *key)
-}
-
-/// Whether the key will be authorized nowhere.
-fn is_gone(scene: &Scene, wishes: &Wishes, key: &Fingerprint) -> bool {
-    let goes = |on: &str, sight: &Sight| {
-        let mut lines = sight.lines.iter().filter(|line| line.key == *key);
-        lines.all(|line| matches!(judge_line(scene, wishes, on, line), Verdict::Remove(_)))
-    };
-    let mut all = scene.nodes.iter();
-    all.all(|(on, said)| said.as_ref().is_ok_and(|sight| goes(on, sight)))
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::scene::{Scene, Wishes};
+use super::scene::{Files, Scene, Wishes};
 use super::sight::{KeyFile, Line};
 use crate::shown::printable;
 
@@ -118,15 +118,22 @@ impl fmt::Display for Proof {
 }
 
 /// What is done with a line on this node.
-pub(super) fn judge(scene: &Scene, wishes: &Wishes, on: &str, line: &Line) -> Verdict {
+pub(super) fn judge(
+    scene: &Scene,
+    files: &Files<'_>,
+    wishes: &Wishes,
+    on: &str,
+    line: &Line,
+) -> Verdict {
     let key = &line.key;
     if scene.listed.contains(key) || scene.current.contains_key(key) {
         return Verdict::Good;
     }
-    let used = |(_, file): &(&str, &KeyFile)| file.private && !file.is_backup();
-    if let Some((node, file)) = scene.files(key).find(used) {
+    let files = files.with(key);
+    let used = |(_, file): &&(&str, &KeyFile)| file.private && !file.is_backup();
+    if let Some((node, file)) = files.iter().find(used) {
         return Verdict::Told(Kept::InUse {
-            node: node.into(),
+            node: (*node).into(),
             file: file.name.clone(),
         });
     }
@@ -134,19 +141,16 @@ pub(super) fn judge(scene: &Scene, wishes: &Wishes, on: &str, line: &Line) -> Ve
         return Verdict::Told(Kept::Options);
     }
     let named = scene.named(&line.comment);
-    let backups: Vec<_> = scene
-        .files(key)
-        .filter(|(_, file)| file.is_backup())
-        .collect();
+    let mut backups = files.iter().filter(|(_, file)| file.is_backup());
+    let elsewhere = backups.clone().next().map(|(node, _)| *node);
     // On the node itself root's own word counts, whatever the comment.
     let proves = |node: &str, file: &KeyFile| named == Some(node) || (node == on && file.private);
-    if let Some((node, file)) = backups.iter().find(|(node, file)| proves(node, file)) {
+    if let Some((node, file)) = backups.find(|(node, file)| proves(node, file)) {
         return Verdict::Remove(Proof::Backup {
             node: (*node).into(),
             file: file.name.clone(),
         });
     }
-    let elsewhere = backups.first().map(|(node, _)| *node);
     without_file(scene, wishes, named, elsewhere)
 }
 

@@ -1,9 +1,11 @@
 //! What is done on each node, and what keeps a node or the cluster from being changed.
 
+use std::collections::{BTreeMap, HashSet};
+
 use super::Fingerprint;
 use super::backups::{self, Backup, Fate};
 use super::line::{Kept, Proof, Verdict, judge};
-use super::scene::{Scene, Wishes};
+use super::scene::{Files, Scene, Wishes};
 use super::sight::{Line, Sight};
 
 /// What is done.
@@ -43,16 +45,36 @@ pub fn plan(scene: &Scene, wishes: &Wishes) -> Result<Plan, String> {
     let no_key = "the master's own key is not the one that ganeti_pub_keys has for it: gnt-cluster \
                   renew-crypto --new-ssh-keys";
     let masters_key = scene.masters_key().ok_or(no_key)?.clone();
-    let mut nodes: Vec<Node> = scene
-        .nodes
-        .iter()
-        .map(|(name, said)| match said {
-            Ok(sight) => of_node(scene, wishes, name, sight, &masters_key),
-            Err(why) => refused(name, why.clone()),
-        })
-        .collect();
+    let files = Files::of(scene);
+    let verdict = |name, line| (line, judge(scene, &files, wishes, name, line));
+    let mut verdicts: BTreeMap<&str, Vec<(&Line, Verdict)>> = BTreeMap::new();
+    for (name, said) in &scene.nodes {
+        let lines = said.iter().flat_map(|sight| &sight.lines);
+        verdicts.insert(name, lines.map(|line| verdict(name, line)).collect());
+    }
+    let stay = verdicts.values().flat_map(|lines| {
+        let changes = is_open(lines, &masters_key);
+        let goes = move |verdict: &Verdict| changes && matches!(verdict, Verdict::Remove(_));
+        lines.iter().filter(move |(_, verdict)| !goes(verdict))
+    });
+    let left: HashSet<&Fingerprint> = stay.map(|(line, _)| &line.key).collect();
+    let left = scene.nodes.values().all(Result::is_ok).then_some(&left);
+    let node = |(name, said): (&String, &Result<Sight, String>)| match said {
+        Err(why) => refused(name, why.clone()),
+        Ok(sight) => {
+            let backups = backups::judge(scene, wishes, sight, left);
+            of_node(name, verdicts.remove(name.as_str()), backups, &masters_key)
+        }
+    };
+    let mut nodes: Vec<Node> = scene.nodes.iter().map(node).collect();
     nodes.sort_by_key(|node| node.name == scene.master);
     Ok(Plan { masters_key, nodes })
+}
+
+/// Whether the master comes in, and will.
+fn is_open(lines: &[(&Line, Verdict)], masters_key: &Fingerprint) -> bool {
+    let mut lines = lines.iter();
+    lines.any(|(line, _)| line.key == *masters_key && !line.options)
 }
 
 fn refused(name: &str, why: String) -> Node {
@@ -64,26 +86,26 @@ fn refused(name: &str, why: String) -> Node {
 }
 
 fn of_node(
-    scene: &Scene,
-    wishes: &Wishes,
     name: &str,
-    sight: &Sight,
+    verdicts: Option<Vec<(&Line, Verdict)>>,
+    backups: Vec<Backup>,
     masters_key: &Fingerprint,
 ) -> Node {
     let mut node = Node {
         name: name.into(),
-        backups: backups::judge(scene, wishes, sight),
+        backups,
         ..Node::default()
     };
-    for line in &sight.lines {
-        match judge(scene, wishes, name, line) {
+    let verdicts = verdicts.unwrap_or_default();
+    let is_open = is_open(&verdicts, masters_key);
+    for (line, verdict) in verdicts {
+        match verdict {
             Verdict::Good => {}
             Verdict::Told(why) => node.told.push((line.clone(), why)),
             Verdict::Remove(proof) => node.remove.push((line.clone(), proof)),
         }
     }
-    let opens = |line: &Line| line.key == *masters_key && !line.options;
-    if !sight.lines.iter().any(opens) {
+    if !is_open {
         // However the master came in, it is not known what will be left of that.
         let why = "the master's key is not authorized there: gnt-cluster verify says more";
         node.refused = Some(why.into());

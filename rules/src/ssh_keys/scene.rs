@@ -1,6 +1,6 @@
 //! The cluster as its master knows it, and what each node says. Nothing is judged here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Fingerprint;
 use super::sight::{KeyFile, Sight};
@@ -16,6 +16,29 @@ pub struct Wishes {
     pub by_comment: bool,
     /// Private halves that were put aside before this moment are deleted; seconds since 1970.
     pub aside_before: Option<i64>,
+}
+
+/// All files that nodes have told of, by their keys: found at once, however many nodes tell of many.
+pub(super) struct Files<'a>(HashMap<&'a Fingerprint, Vec<(&'a str, &'a KeyFile)>>);
+
+impl<'a> Files<'a> {
+    pub(super) fn of(scene: &'a Scene) -> Self {
+        let mut files: HashMap<_, Vec<_>> = HashMap::new();
+        for (name, said) in &scene.nodes {
+            for file in said.iter().flat_map(|sight| &sight.files) {
+                files
+                    .entry(&file.key)
+                    .or_default()
+                    .push((name.as_str(), file));
+            }
+        }
+        Self(files)
+    }
+
+    /// Those with this key, each with its node.
+    pub(super) fn with(&self, key: &Fingerprint) -> &[(&'a str, &'a KeyFile)] {
+        self.0.get(key).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// The cluster.
@@ -34,6 +57,9 @@ pub struct Scene {
 impl Scene {
     /// As the master's own files have it; no node has said anything yet.
     pub fn of_master(seen: &Observed, listed: &BTreeSet<String>) -> Result<Self, String> {
+        if let Some(path) = seen.forbidden.first() {
+            return Err(format!("{path}: this user may not read it: run it as root"));
+        }
         let configured = match &seen.configuration {
             Seen::Good(configured) => configured,
             Seen::Faulty(why) => return Err(format!("config.data: {why}")),
@@ -71,23 +97,6 @@ impl Scene {
             current,
             listed: listed.iter().filter_map(|key| key.parse().ok()).collect(),
             nodes: BTreeMap::new(),
-        })
-    }
-
-    /// The nodes that have said something, by name.
-    pub(super) fn seen(&self) -> impl Iterator<Item = (&str, &Sight)> {
-        let all = self.nodes.iter();
-        all.filter_map(|(name, said)| Some((name.as_str(), said.as_ref().ok()?)))
-    }
-
-    /// All files with this key, each with its node.
-    pub(super) fn files<'a>(
-        &'a self,
-        key: &'a Fingerprint,
-    ) -> impl Iterator<Item = (&'a str, &'a KeyFile)> {
-        self.seen().flat_map(move |(name, sight)| {
-            let with_key = sight.files.iter().filter(move |file| file.key == *key);
-            with_key.map(move |file| (name, file))
         })
     }
 

@@ -12,8 +12,10 @@ pub const VERSION: u32 = 1;
 const OWN: [&str; 3] = ["id_rsa", "id_dsa", "id_ecdsa"];
 /// What Ganeti puts behind the name of a file that it replaces.
 const BACKUP: &str = ".backup-";
-/// Lines and files that are believed in one document.
-const MOST: usize = 20_000;
+/// Lines that are believed in one document; renewals leave one for each candidate.
+const MOST_LINES: usize = 10_000;
+/// Files that are: as many as are read of root's directory.
+const MOST_FILES: usize = 1_000;
 
 /// The keys of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -126,7 +128,7 @@ impl Sight {
             Self { version, .. } if *version != VERSION => {
                 Some("its noded-proxy speaks another version of this")
             }
-            Self { lines, files, .. } if lines.len().max(files.len()) > MOST => {
+            Self { lines, files, .. } if lines.len() > MOST_LINES || files.len() > MOST_FILES => {
                 Some("it has too many keys")
             }
             Self { faults, .. } => faults.first().map(String::as_str),

@@ -58,7 +58,7 @@ fn clusters_that_are_left_alone_as_a_table() {
         }
     }
     type Row = (fn(&mut Observed), &'static str);
-    let table: [Row; 7] = [
+    let table: [Row; 8] = [
         (|_| {}, ""),
         (|seen| keys(seen).keys.truncate(2), ""),
         (
@@ -81,6 +81,7 @@ fn clusters_that_are_left_alone_as_a_table() {
             "does not manage",
         ),
         (|seen| seen.configuration = Seen::Absent, "not the master"),
+        (|seen| seen.forbidden.push("/x".into()), "run it as root"),
     ];
     for (change, expected) in table {
         let mut seen = master();

@@ -63,7 +63,7 @@ fn nothing_is_done_while_the_masters_own_key_is_not_known() {
 fn what_becomes_of_a_backup_as_a_table() {
     type Row = (Wishes, fn(&mut Scene), &'static [Fate]);
     let none = Wishes::default();
-    let table: [Row; 8] = [
+    let table: [Row; 9] = [
         (PLAIN, |_| {}, &[Fate::Delete]),
         (none, |_| {}, &[]),
         (
@@ -77,7 +77,16 @@ fn what_becomes_of_a_backup_as_a_table() {
             |s| drop(s.current.insert(key('o'), "n9.x".into())),
             &[Fate::Present],
         ),
-        // A line that stays, and a node that may have one.
+        // A line that stays, and nodes that may have one.
+        (
+            PLAIN,
+            |s| {
+                let n3 = of(s, "n3.x");
+                n3.lines.remove(0); // the master does not come in
+                n3.lines.push(line('o', "root@n2.x"));
+            },
+            &[Fate::Proof],
+        ),
         (
             PLAIN,
             |s| of(s, "n3.x").lines.push(line('o', "other")),
