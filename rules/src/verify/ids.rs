@@ -192,7 +192,7 @@ ids! {
     SshOldKey = "ssh_old_key", Error:
         "a former key of a node is still authorized"
         why "renew-crypto --new-ssh-keys and --readd do not revoke: whoever has that key is root here"
-        do "remove the line from the file, on every node"
+        do "on the master: noded-proxy ssh-keys apply; or remove the line, on every node"
     SshNormalNode = "ssh_normal_node", Error:
         "the key of a node that is no master candidate is authorized"
         why "root on that node is root here"
