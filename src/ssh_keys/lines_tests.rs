@@ -64,7 +64,7 @@ proptest! {
     fn no_byte_of_another_line_is_lost(
         parts in prop::collection::vec(
             prop_oneof![
-                Just(format!("{A} c").into_bytes()), Just(format!("{B}").into_bytes()),
+                Just(format!("{A} c").into_bytes()), Just(B.into()),
                 Just(format!("command=\"x\" {A}").into_bytes()),
                 prop::collection::vec(any::<u8>(), 0..40),
             ],

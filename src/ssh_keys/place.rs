@@ -29,7 +29,7 @@ pub(super) fn write(tree: &Tree, path: &Path, was: &[u8], content: &[u8]) -> Res
     let unread = |error: io::Error| told(path, &error.to_string());
     let real = tree.real(path).map_err(unread)?;
     let old = fs::symlink_metadata(&real).map_err(unread)?;
-    let folder = real.parent().unwrap_or(Path::new("/"));
+    let folder = real.parent().unwrap_or_else(|| Path::new("/"));
     refuse(tree, &old, &fs::metadata(folder).map_err(unread)?).map_err(|why| told(path, why))?;
     let new = written(folder, &old, content).map_err(unread)?;
     // As late as it can be: Ganeti adds lines to the file as it is.

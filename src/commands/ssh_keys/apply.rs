@@ -102,6 +102,9 @@ fn left(plan: &Plan) -> Vec<String> {
     refused.map(|node| node.name.clone()).collect()
 }
 
+/// One deed on one node, and what is told of it.
+type Step<'a> = fn(&Doing<'a>, &Member, &Node) -> Result<String, String>;
+
 struct Doing<'a> {
     args: &'a ApplyArgs,
     config: &'a Config,
@@ -110,12 +113,10 @@ struct Doing<'a> {
     masters_key: &'a Fingerprint,
 }
 
-impl Doing<'_> {
+impl<'a> Doing<'a> {
     /// All nodes; those that are not done. Backups are deleted when all lines are gone.
     fn all(&self, plan: &Plan) -> Vec<String> {
-        let steps: [fn(&Self, &Member, &Node) -> Result<String, String>; 2] =
-            [Self::remove, Self::delete];
-        for step in steps {
+        for step in [Self::remove as Step<'a>, Self::delete] {
             for (at, node) in plan.nodes.iter().enumerate() {
                 let mut members = self.ssh.cluster.members.iter();
                 let Some(member) = members.find(|member| member.name == node.name) else {
