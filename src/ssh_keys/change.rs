@@ -1,5 +1,6 @@
 //! Takes keys out of this node's files, and puts them back unless the change is proven: a removal
-//! waits until somebody who logged in afresh says `keep`, and is undone after its time.
+//! waits until somebody who logged in afresh says `keep`, and is undone after its time. It decides
+//! nothing about a key.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! A removal on a recorded tree: done, kept, undone, and undone when a step of it fails.
 
-use super::super::lines::tests::{A, B, of};
 use super::*;
+use crate::ssh_keys::lines::tests::{A, B, of};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 

@@ -1,5 +1,5 @@
 //! A file of authorized keys without some of them: every other byte stays as it is, and so does every
-//! line with options in front.
+//! line with options in front. It reads and writes no file.
 
 use std::collections::BTreeSet;
 

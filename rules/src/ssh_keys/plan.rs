@@ -1,4 +1,5 @@
-//! What is done on each node, and what keeps a node or the cluster from being changed.
+//! What is done on each node, and what keeps a node or the cluster from being changed. Pure: nothing
+//! is done here.
 
 use std::collections::{BTreeMap, HashSet};
 

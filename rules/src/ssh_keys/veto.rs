@@ -1,4 +1,4 @@
-//! What a node refuses to remove, whoever asks: its own files count more than the master's word.
+//! What a node never removes, whoever asks: its own files count more than the master's word.
 
 use std::collections::BTreeSet;
 

@@ -12,7 +12,7 @@
 //!   hooks     links to the hook of this package
 //! ```
 //!
-//! [`rules::ssh_keys`] decides, [`crate::ssh_keys`] changes files.
+//! [`rules::ssh_keys`] decides, [`crate::ssh_keys`] changes files; nothing here does either.
 
 mod apply;
 pub mod args;

@@ -1,5 +1,5 @@
 //! The plan as text: what goes with its proof, what stays and why somebody should know. All that
-//! nodes have said is escaped.
+//! nodes have said is escaped. It decides nothing.
 
 use std::fmt::Write;
 

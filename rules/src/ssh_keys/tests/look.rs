@@ -1,4 +1,4 @@
-//! What the master's own files say, and what a look becomes on the wire.
+//! What the master's own files say, and what a look becomes on the wire. Nothing is planned.
 
 use super::super::scene::Scene;
 use super::super::sight::Sight;
