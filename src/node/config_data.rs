@@ -10,6 +10,8 @@ use serde::Deserialize;
 struct Document {
     nodes: BTreeMap<String, NodeData>,
     cluster: ClusterData,
+    #[serde(default)]
+    serial_no: u64,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +43,7 @@ pub fn parse(text: &[u8]) -> Result<Configuration, String> {
         nodes: nodes.map(|(uuid, data)| (uuid, node(data))).collect(),
         candidate_certs: document.cluster.candidate_certs.unwrap_or_default(),
         modify_ssh_setup: document.cluster.modify_ssh_setup.unwrap_or(true),
+        serial: document.serial_no,
     })
 }
 
@@ -63,12 +66,14 @@ mod tests {
         let text = br#"{"nodes": {"uuid-1": {"name": "n1", "master_candidate": true, "x": [1]},
             "uuid-2": {"name": "n2", "offline": true, "drained": false, "ndparams": {}}},
             "instances": {"i": {"osparams_private": {"root_password": "secret"}}},
-            "cluster": {"candidate_certs": {"uuid-1": "AA"}, "modify_ssh_setup": false}}"#;
+            "cluster": {"candidate_certs": {"uuid-1": "AA"}, "modify_ssh_setup": false},
+            "serial_no": 41}"#;
         let read = parse(text).unwrap();
         assert!(read.nodes["uuid-1"].master_candidate && !read.nodes["uuid-1"].offline);
         assert!(read.nodes["uuid-2"].offline && read.nodes["uuid-2"].name == "n2");
         assert_eq!(read.candidate_certs["uuid-1"], "AA");
         assert!(!read.modify_ssh_setup);
+        assert_eq!(read.serial, 41);
         assert!(!format!("{read:?}").contains("secret"));
     }
 

@@ -130,10 +130,12 @@ fn unlisted(place: &Place<'_>, pem: &Pem, certificate: &Certificate) -> Option<F
 /// Dates, key and signature.
 fn quality(pem: &Pem, certificate: &Certificate, now: i64) -> Vec<Finding> {
     let mut found = Vec::new();
-    let left = certificate.not_after - now;
-    let days = left.abs() / DAY;
-    if certificate.not_before > now + CLOCK_SKEW {
-        let text = format!("it begins in {} s", certificate.not_before - now);
+    // A node may say any number.
+    let left = certificate.not_after.saturating_sub(now);
+    let days = left.saturating_abs() / DAY;
+    let until = certificate.not_before.saturating_sub(now);
+    if until > CLOCK_SKEW {
+        let text = format!("it begins in {until} s");
         found.push(Finding::new(Id::CertificateNotYetValid, &pem.path, text));
     } else if left < 0 {
         let text = format!("it ended {days} days ago");

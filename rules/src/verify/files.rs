@@ -55,7 +55,7 @@ fn access(file: &File) -> Vec<Finding> {
 /// What is only for candidates, or for nobody any more.
 fn out_of_place(place: &Place<'_>, file: &File) -> Option<Finding> {
     let normal = place.role == Role::Normal;
-    let age = place.seen.at - file.modified;
+    let age = place.seen.at.saturating_sub(file.modified);
     let id = match file.purpose {
         Purpose::Configuration if normal => Id::ConfigurationHere,
         Purpose::ConfigurationBackup if normal => Id::ConfigurationBackup,

@@ -314,6 +314,43 @@ ids! {
         "the key of a move is still here a day later"
         why "whoever reads it can receive or send disks in its name while it is valid"
         do "ganeti-cleaner node removes it when it has expired; delete the directory"
+
+    NodeUnreachable = "node_unreachable", Error:
+        "a node does not answer the master over ssh"
+        why "nothing is known of it, so its findings are missing"
+        do "log in to it from the master as root; take a dead node offline (gnt-node modify --offline=yes)"
+    NodeAnswer = "node_answer", Error:
+        "the answer of a node is too long or cannot be understood"
+        why "nothing is known of it; a node that hides something may answer so"
+        do "run noded-proxy verify on that node; look whether root's shell there prints something"
+    NodeMute = "node_mute", Warning:
+        "the noded-proxy of a node does not say what it sees"
+        why "its files were read over ssh instead, which shows less"
+        do "install the master's version there; noded-proxy verify on the node says what is wrong"
+    NodeWithoutProxy = "node_without_proxy", Warning:
+        "a node has no noded-proxy"
+        why "noded itself listens there; its files were read over ssh, which shows less"
+        do "install the package there, then noded-proxy install --cluster on the master"
+    SsconfDiffers = "ssconf_differs", Error:
+        "a list of ssconf on a node is not that of the cluster"
+        why "the node takes others for its master, for candidates or for nodes"
+        do "gnt-cluster redist-conf; a job that is running explains it, too: look again"
+    ConfigurationDiffers = "configuration_differs", Warning:
+        "the configuration on a candidate is not that of the master"
+        why "as master it would go on with old candidates and certificates"
+        do "gnt-cluster redist-conf; a job that is running explains it, too: look again"
+    SshPubKeysDiffer = "ssh_pub_keys_differ", Warning:
+        "ganeti_pub_keys on a node is not that of the master"
+        why "as master it would authorize and remove other keys"
+        do "gnt-cluster renew-crypto --new-ssh-keys writes it anew"
+    CertificateTwice = "certificate_twice", Error:
+        "several nodes have the same client certificate, with its key"
+        why "it was copied: as soon as one of them is a candidate, all can command every node"
+        do "gnt-cluster renew-crypto --new-node-certificates; find out who copied it"
+    SshKeyTwice = "ssh_key_twice", Warning:
+        "several nodes have the same private SSH key, and it is no node's"
+        why "root on one of them can log in wherever the others can"
+        do "delete it where nobody needs it, or put its fingerprint in verify.allow_ssh_keys"
 }
 
 serde_by_name!(Id);

@@ -49,7 +49,9 @@ pub(super) fn judge(place: &Place<'_>) -> Vec<Finding> {
 /// On clusters made with `--no-ssh-init` one pair may serve all nodes.
 fn shared(place: &Place<'_>) -> Option<Finding> {
     let ssh = &place.seen.ssh;
-    if place.role != Role::Normal || ssh.pub_keys != Seen::Absent {
+    let configured = place.seen.configuration.good();
+    let managed = configured.is_some_and(|all| all.modify_ssh_setup);
+    if place.role != Role::Normal || ssh.pub_keys != Seen::Absent || managed {
         return None;
     }
     let lines = ssh.authorized.iter().filter_map(|file| file.lines.good());

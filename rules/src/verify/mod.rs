@@ -16,10 +16,12 @@
 //!   authorized    who may log in
 //!   keys          the SSH keys that are here
 //!   files         modes, owners, and what should not be here
+//!   cluster       what only the master sees, who looks at all nodes
 //! ```
 
 mod authorized;
 mod certificates;
+pub mod cluster;
 mod files;
 mod finding;
 mod ids;

@@ -85,6 +85,9 @@ pub struct Configuration {
     pub candidate_certs: BTreeMap<String, String>,
     /// Whether Ganeti manages the SSH keys.
     pub modify_ssh_setup: bool,
+    /// Its serial number, which each change raises.
+    #[serde(default)]
+    pub serial: u64,
 }
 
 /// A node in `config.data`.

@@ -3,15 +3,15 @@
 use super::super::observed::*;
 use crate::identity::Digest;
 
-pub(super) const NOW: i64 = 1_790_000_000;
+pub(in crate::verify) const NOW: i64 = 1_790_000_000;
 const YEAR: i64 = 365 * 86_400;
 
-pub(super) fn digest(byte: u8) -> Digest {
+pub(in crate::verify) fn digest(byte: u8) -> Digest {
     Digest::from_bytes([byte; 20])
 }
 
 /// A key whose fingerprint is made of this name.
-pub(super) fn key(name: &str, comment: &str) -> PublicKey {
+pub(in crate::verify) fn key(name: &str, comment: &str) -> PublicKey {
     PublicKey {
         kind: "ssh-rsa".into(),
         fingerprint: format!("SHA256:{name}"),
@@ -19,7 +19,7 @@ pub(super) fn key(name: &str, comment: &str) -> PublicKey {
     }
 }
 
-pub(super) fn authorized(keys: &[PublicKey]) -> AuthorizedFile {
+pub(in crate::verify) fn authorized(keys: &[PublicKey]) -> AuthorizedFile {
     let of = |(at, key): (usize, &PublicKey)| Authorized {
         line: at + 1,
         options: Vec::new(),
@@ -34,7 +34,7 @@ pub(super) fn authorized(keys: &[PublicKey]) -> AuthorizedFile {
     }
 }
 
-pub(super) fn key_file(name: &str, key: PublicKey) -> KeyFile {
+pub(in crate::verify) fn key_file(name: &str, key: PublicKey) -> KeyFile {
     KeyFile {
         path: format!("/root/.ssh/{name}"),
         name: name.into(),
@@ -43,7 +43,7 @@ pub(super) fn key_file(name: &str, key: PublicKey) -> KeyFile {
     }
 }
 
-pub(super) fn file(path: &str, purpose: Purpose, mode: u32) -> File {
+pub(in crate::verify) fn file(path: &str, purpose: Purpose, mode: u32) -> File {
     let root = Owner {
         id: 0,
         name: Some("root".into()),
@@ -133,7 +133,7 @@ fn node(host: &str, own: &str, byte: u8) -> Observed {
 }
 
 /// n1, the master, with the configuration.
-pub(super) fn candidate() -> Observed {
+pub(in crate::verify) fn candidate() -> Observed {
     let node_of = |name: &str, master_candidate| Node {
         name: name.into(),
         master_candidate,
@@ -151,6 +151,7 @@ pub(super) fn candidate() -> Observed {
             .map(|(uuid, byte)| (uuid.into(), digest(byte).to_string()))
             .into(),
         modify_ssh_setup: true,
+        serial: 7,
     };
     let mut seen = node("n1", "c1", 1);
     seen.configuration = Seen::Good(configuration);
@@ -160,7 +161,7 @@ pub(super) fn candidate() -> Observed {
 }
 
 /// n3, a normal node, whose own key may log in on itself.
-pub(super) fn normal() -> Observed {
+pub(in crate::verify) fn normal() -> Observed {
     let mut seen = node("n3", "c3", 3);
     let both = [key("c1", "root@n1"), key("c2", "root@n2")];
     seen.ssh.authorized = vec![authorized(&[&both[..], &[key("c3", "root@n3")]].concat())];
