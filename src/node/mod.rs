@@ -8,6 +8,7 @@ pub mod files;
 pub mod flaw;
 pub mod jobs;
 pub mod rapi;
+pub mod reading;
 pub mod sockets;
 pub mod ssconf;
 pub mod ssh;

@@ -5,21 +5,21 @@ use std::path::Path;
 
 use super::look::Look;
 use super::places::Places;
-use crate::tls::{CertificateInfo, Credentials, CredentialsError, certificates};
+use crate::node::reading::Half;
+use crate::tls::{CertificateInfo, Credentials, CredentialsError, Lone};
 use rules::dn::Name;
 use rules::verify::observed::{Certificate, Certificates, Pem, SameName, Seen};
 
 /// Largest PEM file that is read.
 const MOST: usize = 1 << 20;
+const NO_KEY: &str = "there is no private key in it that can be read";
 
 /// All certificates of the node.
 pub(super) fn read(look: &Look<'_>, places: &Places) -> Certificates {
-    let server = Credentials::from_pem(
-        look.bytes(&places.server_pem, MOST)
-            .good()
-            .map_or(&b""[..], |content| content),
-    );
-    let server = server.ok();
+    let server = match parts(look, &places.server_pem) {
+        Seen::Good((server, None)) => Some(server),
+        _ => None,
+    };
     let pem = |path: &Path| pem(look, path, server.as_ref());
     let directory = places.server_pem.parent().unwrap_or_else(|| Path::new("/"));
     let names = look.names(directory).into_iter();
@@ -31,47 +31,69 @@ pub(super) fn read(look: &Look<'_>, places: &Places) -> Certificates {
     }
 }
 
-fn pem(look: &Look<'_>, path: &Path, server: Option<&Credentials>) -> Pem {
+fn pem(look: &Look<'_>, path: &Path, server: Option<&Lone>) -> Pem {
     let named = |certificate, key_fault: Option<String>| Pem {
         path: path.display().to_string(),
         certificate,
         key_fault,
     };
+    match parts(look, path) {
+        Seen::Absent => named(Seen::Absent, None),
+        Seen::Faulty(why) => named(Seen::Faulty(why), None),
+        Seen::Good((own, fault)) => {
+            // What is wrong with the key says nothing of the certificate.
+            let signed = server.filter(|_| fault.is_none());
+            let signed = signed.map(|server| own.signed_by(server));
+            named(Seen::Good(told(own.info(), server, signed)), fault)
+        }
+    }
+}
+
+/// The certificate of a file, and what is wrong with its key.
+fn parts(look: &Look<'_>, path: &Path) -> Seen<(Lone, Option<String>)> {
     let content = match look.bytes(path, MOST) {
-        Seen::Absent => return named(Seen::Absent, None),
-        Seen::Faulty(why) => return named(Seen::Faulty(why), None),
+        Seen::Absent => return Seen::Absent,
+        Seen::Faulty(why) => return Seen::Faulty(why),
         Seen::Good(content) => content,
     };
-    match Credentials::from_pem(&content) {
-        Ok(good) => {
-            let signed = server.map(|server| good.signed_by(server));
-            named(Seen::Good(told(&good.info(), server, signed)), None)
-        }
-        Err(error @ (CredentialsError::Key(_) | CredentialsError::Mismatch(_))) => {
-            // What is wrong with the key says nothing of the certificate.
-            let first = certificates(&content)
-                .ok()
-                .and_then(|all| all.into_iter().next());
-            match first {
-                Some(info) => named(Seen::Good(told(&info, server, None)), Some(short(&error))),
-                None => named(Seen::Faulty(short(&error)), None),
+    let (own, fault) = match look.tree.half(path) {
+        None => match Credentials::from_pem(&content) {
+            Ok(good) => (Ok(good.lone()), None),
+            Err(error @ (CredentialsError::Key(_) | CredentialsError::Mismatch(_))) => {
+                (Lone::first(&content), Some(short(&error)))
             }
+            Err(error) => (Err(error), None),
+        },
+        Some(half) => {
+            let own = Lone::first(&content);
+            let fits = |public: &Vec<u8>| own.as_ref().is_ok_and(|own| own.fits(public));
+            let fault = match half {
+                Half::Public(public) if !fits(public) => {
+                    Some(short(&CredentialsError::Mismatch(1)))
+                }
+                Half::Unreadable => Some(NO_KEY.into()),
+                Half::Public(_) | Half::Unknown => None,
+            };
+            (own, fault)
         }
-        Err(error) => named(Seen::Faulty(short(&error)), None),
+    };
+    match own {
+        Ok(own) => Seen::Good((own, fault)),
+        Err(error) => Seen::Faulty(short(&error)),
     }
 }
 
 /// Without what the library adds: numbers of errors and lines of its source.
 fn short(error: &CredentialsError) -> String {
     match error {
-        CredentialsError::Key(_) => "there is no private key in it that can be read".into(),
+        CredentialsError::Key(_) => NO_KEY.into(),
         CredentialsError::Certificate(_) => "a certificate in it cannot be read".into(),
         other => other.to_string(),
     }
 }
 
-fn told(info: &CertificateInfo, server: Option<&Credentials>, signed: Option<bool>) -> Certificate {
-    let compared = |server: &Credentials| compare(&info.issuer, &server.info().subject);
+fn told(info: &CertificateInfo, server: Option<&Lone>, signed: Option<bool>) -> Certificate {
+    let compared = |server: &Lone| compare(&info.issuer, &server.info().subject);
     Certificate {
         digest: info.digest,
         common_name: info.common_name.clone(),

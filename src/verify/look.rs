@@ -7,17 +7,18 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::node::tree::{Content, Tree};
+use crate::node::reading::Reading;
+use crate::node::tree::Content;
 use rules::verify::observed::Seen;
 
 /// A tree that is being looked at.
 pub(super) struct Look<'a> {
-    pub(super) tree: &'a Tree,
+    pub(super) tree: &'a dyn Reading,
     forbidden: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Look<'a> {
-    pub(super) fn at(tree: &'a Tree) -> Self {
+    pub(super) fn at(tree: &'a dyn Reading) -> Self {
         let forbidden = RefCell::default();
         Self { tree, forbidden }
     }

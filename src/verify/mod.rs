@@ -1,4 +1,4 @@
-//! Looks at a node, or at a recorded tree of one: everything that the rules of [`rules::verify`] are
+//! Looks at a node, at a recorded tree of one, or at what another node tells: everything that the rules of [`rules::verify`] are
 //! given. It judges nothing, and changes nothing.
 //!
 //! ```text
@@ -7,22 +7,26 @@
 //!   ssh           root's keys
 //!   files         modes and owners
 //!   look          reads a file of the tree, and remembers what it may not read
+//!   answer        all that was read, on its way to the master
+//!   told          a node without this program, as a script tells of it
 //! ```
 
+pub mod answer;
 mod certificates;
 mod files;
 mod lists;
 mod look;
 mod places;
 mod ssh;
+pub mod told;
 
-use crate::node::tree::Tree;
+use crate::node::reading::Reading;
 use look::Look;
 pub use places::Places;
 use rules::verify::observed::Observed;
 
 /// Reads everything but what the running proxy says. `now` is in seconds since 1970.
-pub fn observe(tree: &Tree, places: &Places, host: Option<&str>, now: i64) -> Observed {
+pub fn observe(tree: &dyn Reading, places: &Places, host: Option<&str>, now: i64) -> Observed {
     let look = Look::at(tree);
     let lists = lists::ssconf(&look, &places.data);
     let host = lists::own_name(&look, host, &lists);

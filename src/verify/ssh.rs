@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::look::Look;
 use super::places::Places;
+use crate::node::reading::Half;
 use crate::node::ssh::keys::{Held, held, of_blob};
 use crate::node::ssh::{authorized, pub_keys, sshd};
 use crate::tls::ssh_public;
-use rules::verify::observed::{AuthorizedFile, KeyFile, Seen, Ssh};
+use rules::verify::observed::{AuthorizedFile, KeyFile, PublicKey, Seen, Ssh};
 
 /// Largest file of authorized or public keys that is read: some thousand keys.
 const MOST: usize = 4 << 20;
@@ -61,12 +62,15 @@ fn key_files(look: &Look<'_>, directory: &Path) -> Vec<KeyFile> {
     let found = others.take(MOST_FILES).filter_map(|name| {
         let path = directory.join(&name);
         let content = look.bytes(&path, MOST_KEY);
-        let (private, key) = match held(content.good()?) {
-            Held::Nothing => return None,
-            Held::Public(key) => (false, Seen::Good(key)),
-            Held::Private(key) => (true, Seen::Good(key)),
-            Held::Unreadable(why) => (true, Seen::Faulty(why)),
-            Held::Pem => (true, pem(content.good()?)),
+        let (private, key) = match look.tree.half(&path) {
+            Some(half) => (true, told(half)),
+            None => match held(content.good()?) {
+                Held::Nothing => return None,
+                Held::Public(key) => (false, Seen::Good(key)),
+                Held::Private(key) => (true, Seen::Good(key)),
+                Held::Unreadable(why) => (true, Seen::Faulty(why)),
+                Held::Pem => (true, pem(content.good()?)),
+            },
         };
         let path = path.display().to_string();
         Some(KeyFile {
@@ -79,11 +83,26 @@ fn key_files(look: &Look<'_>, directory: &Path) -> Vec<KeyFile> {
     found.collect()
 }
 
-fn pem(content: &[u8]) -> Seen<rules::verify::observed::PublicKey> {
+fn pem(content: &[u8]) -> Seen<PublicKey> {
     let key = ssh_public(content).and_then(|blob| of_blob(&blob).ok_or("an odd key"));
     match key {
         Ok(key) => Seen::Good(key),
         Err(why) => Seen::Faulty(why.into()),
+    }
+}
+
+/// A private key of which a node has told the public half.
+fn told(half: &Half) -> Seen<PublicKey> {
+    const NOT_READ: &str = "its public half cannot be read";
+    match half {
+        Half::Public(line) => match held(line) {
+            Held::Public(key) => Seen::Good(PublicKey {
+                comment: String::new(), // some forms of private keys have one in them
+                ..key
+            }),
+            _ => Seen::Faulty(NOT_READ.into()),
+        },
+        Half::Unreadable | Half::Unknown => Seen::Faulty(NOT_READ.into()),
     }
 }
 
