@@ -135,6 +135,20 @@ impl Maker {
         from_the_start(made, &Vec::from_iter(L::all()))
     }
 
+    /// A gauge for each of these nodes, in their order: those that the master knows, for a file that
+    /// outlives this process. Nothing else becomes a label.
+    pub(crate) fn gauges_of_nodes(
+        &mut self,
+        name: &str,
+        help: &str,
+        nodes: &[&str],
+    ) -> Vec<IntGauge> {
+        let made = IntGaugeVec::new(opts(name, help), &["node"]);
+        let made = self.keep(made, "gauge", vec![Label::open("node")]);
+        let nodes = nodes.iter();
+        nodes.map(|node| made.with_label_values(&[*node])).collect()
+    }
+
     /// A gauge of a time for each value of `L`.
     pub(crate) fn float_gauges<L: Named>(
         &mut self,

@@ -4,14 +4,13 @@
 //! master's own directory is the last: while it is complete, all nodes were given the same.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::ExitCode;
 
 use super::accept::{directory, is_complete, listed, verified};
 use super::turn;
 use crate::commands::certs_args::DistributeArgs;
 use crate::commands::exit;
-use crate::commands::ssh::call::{Call, End, Said, Ssh};
+use crate::commands::ssh::call::{Call, End, Said, Ssh, quoted};
 use crate::commands::ssh::each::on_each;
 use crate::commands::ssh::members::{Cluster, Member};
 use crate::config::Config;
@@ -142,10 +141,6 @@ fn of_candidate(said: &Said, map: &CandidateMap) -> Result<BTreeMap<Digest, Vec<
     (!found.is_empty())
         .then_some(found)
         .ok_or_else(|| other.into())
-}
-
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 fn give(ssh: Ssh<'_>, member: &Member, text: &[u8]) -> Outcome {

@@ -112,6 +112,11 @@ impl Said {
     }
 }
 
+/// A path as one word for the shell of a node.
+pub(crate) fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
 /// Words of a node as they may be shown: one line that no terminal obeys, 400 characters at the most.
 pub(crate) fn shown(text: &[u8]) -> String {
     let words = text.get(..8 * MOST_SHOWN).unwrap_or(text);

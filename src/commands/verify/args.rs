@@ -1,6 +1,7 @@
 //! What is typed behind `noded-proxy verify`. Nothing is read or decided here.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -12,6 +13,15 @@ pub struct VerifyArgs {
     /// Look at the tree of files below DIR instead of at this machine
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
+    /// Look at all nodes of the cluster, from its master, over ssh
+    #[arg(long, conflicts_with = "hook")]
+    pub cluster: bool,
+    /// How long each node may take with --cluster
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+    /// Print what was read, for the master that asks
+    #[arg(long, hide = true, conflicts_with_all = ["cluster", "json", "nagios", "hook", "metrics"])]
+    pub observed: bool,
     /// Print one JSON document instead of text
     #[arg(long)]
     pub json: bool,

@@ -13,6 +13,11 @@ use rules::verify::{Id, Severity};
 
 /// Writes the numbers of a look.
 pub(super) fn write(path: &Path, looked: &Looked) -> Result<(), String> {
+    replace(path, &text(looked))
+}
+
+/// Writes the file.
+pub(super) fn replace(path: &Path, text: &str) -> Result<(), String> {
     let failed = |why: &dyn std::fmt::Display| format!("--metrics {}: {why}", path.display());
     let name = path.file_name().ok_or_else(|| failed(&"not a file"))?;
     let directory = match path.parent() {
@@ -21,7 +26,7 @@ pub(super) fn write(path: &Path, looked: &Looked) -> Result<(), String> {
     };
     let mode = Mode::from_raw_mode(0o644);
     Directory::open(directory)
-        .and_then(|directory| directory.replace(name, text(looked).as_bytes(), mode))
+        .and_then(|directory| directory.replace(name, text.as_bytes(), mode))
         .map_err(|error| failed(&error))
 }
 

@@ -4,6 +4,7 @@
 //! the one of `--metrics`.
 
 pub mod args;
+mod cluster;
 mod line;
 mod looked;
 mod metrics;
@@ -13,14 +14,15 @@ mod text;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::exit;
+use super::{exit, output};
 use crate::config::{Config, FileArgs, Problem};
 use crate::node::tree::Tree;
 use crate::trust::now;
-use crate::verify::{Places, observe};
+use crate::verify::{Places, answer, observe};
 use args::VerifyArgs;
 use looked::{COULD_NOT_LOOK, Looked};
 use rules::verify::judge;
+use rules::verify::observed::Observed;
 
 /// `noded-proxy verify`, to the exit status.
 pub fn main(args: &VerifyArgs) -> ExitCode {
@@ -28,10 +30,20 @@ pub fn main(args: &VerifyArgs) -> ExitCode {
         Ok(config) => config,
         Err(problems) => return wrong_configuration(args, &problems),
     };
-    let looked = match look(args, &config) {
-        Ok(looked) => looked,
+    let seen = match look(args, &config) {
+        Ok(seen) => seen,
         Err(why) => return could_not_look(args, &why),
     };
+    if args.observed {
+        return observed(&seen);
+    }
+    if args.cluster {
+        return match cluster::run(args, &config, places(&config), seen) {
+            Ok(status) => ExitCode::from(status),
+            Err(why) => could_not_look(args, &why),
+        };
+    }
+    let looked = Looked::of(&seen, judge(&seen, &config.verify));
     let status = show(args, &looked);
     match args
         .metrics
@@ -46,6 +58,17 @@ pub fn main(args: &VerifyArgs) -> ExitCode {
     }
 }
 
+/// What was read, for the master; no text of it is made safe for a terminal.
+fn observed(seen: &Observed) -> ExitCode {
+    match answer::write(seen) {
+        Ok(line) => {
+            output::bytes(line.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(why) => exit::failure(why),
+    }
+}
+
 /// A recorded tree has nothing to do with this machine's configuration, and nobody vouches for what
 /// stands in the tree itself.
 fn file(args: &VerifyArgs) -> FileArgs {
@@ -56,17 +79,21 @@ fn file(args: &VerifyArgs) -> FileArgs {
     file
 }
 
-fn look(args: &VerifyArgs, config: &Config) -> Result<Looked, String> {
-    let places = Places {
+fn places(config: &Config) -> Places {
+    Places {
         data: config.ssconf_dir.clone(),
         server_pem: config.server_pem.clone(),
         map: config.map_path(),
-    };
-    let seen = match &args.root {
+    }
+}
+
+fn look(args: &VerifyArgs, config: &Config) -> Result<Observed, String> {
+    let places = places(config);
+    match &args.root {
         Some(root) => {
             let tree = Tree::recorded(root);
             let tree = tree.map_err(|error| format!("--root {}: {error}", root.display()))?;
-            observe(&tree, &places, None, now())
+            Ok(observe(&tree, &places, None, now()))
         }
         None => {
             let tree = Tree::live().map_err(|error| format!("/: {error}"))?;
@@ -74,11 +101,9 @@ fn look(args: &VerifyArgs, config: &Config) -> Result<Looked, String> {
             let host = host.nodename().to_string_lossy();
             let mut seen = observe(&tree, &places, Some(&host), now());
             seen.proxy = Some(proxy::ask(config));
-            seen
+            Ok(seen)
         }
-    };
-    let findings = judge(&seen, &config.verify);
-    Ok(Looked::of(&seen, findings))
+    }
 }
 
 /// Prints what was asked for, and returns the exit status that goes with it.

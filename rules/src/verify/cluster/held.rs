@@ -90,17 +90,20 @@ impl Held {
     }
 }
 
-/// What several nodes have and the master knows no owner of. `held` is by the names of nodes.
+/// What several nodes have and the master knows no owner of. `held` is by node.
 pub fn in_common(
     master: &super::Master,
-    held: &BTreeMap<String, Held>,
+    held: &BTreeMap<&str, &Held>,
     allowed: &Allowed,
 ) -> Vec<Finding> {
     let mut certificates: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
     let mut keys: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (name, held) in held {
         if let Some((digest, _)) = &held.certificate {
-            certificates.entry(*digest).or_default().push(name.clone());
+            certificates
+                .entry(*digest)
+                .or_default()
+                .push((*name).to_owned());
         }
         for (fingerprint, path) in &held.keys {
             let holders = keys.entry(fingerprint).or_default();
