@@ -1,6 +1,7 @@
 //! `noded-proxy verify` on recorded trees of a good cluster's nodes, each with one fault that was
 //! made by hand; and what it says of a running proxy.
 
+mod cluster;
 mod faults;
 mod live;
 pub(crate) mod tree;
