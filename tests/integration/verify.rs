@@ -4,6 +4,7 @@
 mod cluster;
 mod faults;
 mod live;
+mod many;
 pub(crate) mod tree;
 
 use std::collections::BTreeSet;

@@ -30,7 +30,7 @@ esac
 "#;
 
 /// A good cluster's three nodes, and a way to them.
-pub(super) struct Scene {
+struct Scene {
     dir: TempDir,
     nodes: [Recorded; 3],
 }
@@ -55,7 +55,8 @@ impl Scene {
     }
 
     fn verify(&self, arguments: &[&str]) -> Output {
-        verify(&self.dir, &self.nodes[MASTER], arguments)
+        let mut command = program(&self.dir, &self.nodes[MASTER], arguments);
+        command.output().unwrap()
     }
 
     fn document(&self, arguments: &[&str]) -> (i32, Value) {
@@ -77,22 +78,23 @@ impl Scene {
 }
 
 /// Makes the stand-in for ssh.
-pub(super) fn way(dir: &TempDir) {
+fn way(dir: &TempDir) {
     fs::create_dir(dir.path().join("bin")).unwrap();
     let ssh = SSH.replace("PROGRAM", PROGRAM);
     executable(&dir.path().join("bin/ssh"), &ssh);
 }
 
-pub(super) fn verify(dir: &TempDir, master: &Recorded, arguments: &[&str]) -> Output {
+/// The master's look, with the stand-ins of this directory.
+pub(super) fn program(dir: &TempDir, master: &Recorded, arguments: &[&str]) -> Command {
     let path = dir.path().join("bin").display().to_string();
-    Command::new(PROGRAM)
+    let mut command = Command::new(PROGRAM);
+    command
         .args(["verify", "--cluster", "--root"])
         .arg(master.path(""))
         .args(arguments)
         .env("PATH", format!("{path}:/usr/sbin:/usr/bin:/sbin:/bin"))
-        .env("NODES", dir.path())
-        .output()
-        .unwrap()
+        .env("NODES", dir.path());
+    command
 }
 
 pub(super) fn found(document: &Value) -> Vec<String> {
@@ -248,7 +250,7 @@ fn a_node_that_does_not_answer_as_it_should_is_a_finding_on_it_alone() {
         ),
         (
             "instead",
-            "printf 'noded-proxy-observed 1 {\"x\": \"\\033[2J'",
+            "printf 'noded-proxy-observed 1 {\"observed\": {\"host\": \"\\033[2J'",
             "node_answer",
             "control character",
         ),

@@ -89,12 +89,16 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
+    /// A tree without a file.
+    pub(crate) fn bare() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir }
+    }
+
     /// As Ganeti leaves it; `at` is the node's place in [`NODES`].
     pub(crate) fn of(at: usize) -> Self {
         let cluster = cluster();
-        let tree = Self {
-            dir: tempfile::tempdir().unwrap(),
-        };
+        let tree = Self::bare();
         tree.put("etc/hostname", format!("{}\n", NODES[at]), 0o644);
         tree.put("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n", 0o644);
         tree.put("etc/ssh/sshd_config", "PermitRootLogin yes\n", 0o644);
