@@ -142,6 +142,10 @@ pub enum Command {
     /// tells of each finding. With --root it looks at a recorded tree and asks no proxy; the
     /// configuration is then read only if --config names it.
     ///
+    /// With --cluster, on the master: all nodes at once, over the ssh that Ganeti itself uses. A node
+    /// says what it has by its own noded-proxy, else a script reads its files; no secret leaves it. A
+    /// node out of reach is a finding.
+    ///
     /// Exit status: 0 nothing found, 1 findings, 2 not everything could be looked at, 64 wrong
     /// configuration. With --hook: 0 no error, 1 errors, 2 could not look. With --nagios: 0 OK, 1
     /// warnings, 2 errors, 3 could not look.

@@ -18,6 +18,7 @@
 //!   wire         messages of a TLS client, for the rehearsal
 //!   profile      versions, groups and ciphers
 //!   credentials  PEM text to certificates, keys and plain values
+//!   lone         a certificate without its key
 //!   bundle       PEM text with several certificates, each of which stands for itself
 //!   ssh          the public half of an SSH key in PEM
 //!   usage        whether a certificate is for servers alone
