@@ -70,10 +70,10 @@ impl Asker<'_> {
 
     fn call(&self, member: &Member, command: &str, input: &[u8]) -> Result<Said, Interrupted> {
         let call = Call {
-            command,
             input,
             most: answer::MOST,
             deadline: self.deadline,
+            ..Call::new(command)
         };
         match self.ssh.run(member, &call) {
             said if said.end == End::Interrupted => Err(Interrupted),
