@@ -150,11 +150,11 @@ pub enum Command {
     /// configuration. With --hook: 0 no error, 1 errors, 2 could not look. With --nagios: 0 OK, 1
     /// warnings, 2 errors, 3 could not look.
     Verify(VerifyArgs),
-    /// Take away former SSH keys of nodes that Ganeti leaves authorized; on the master.
+    /// Take away former SSH keys of nodes; on the master.
     ///
-    /// Renewing SSH keys and re-adding a node leave the old ones: whoever has one is root on every
-    /// node. Without a command it plans, and changes nothing. A key goes only with a proof that it
-    /// was a node's and is none any more; a stranger's key is told, and stays. docs/ssh-keys.md
+    /// Renewing SSH keys and re-adding a node leave the old ones authorized: whoever has one is root
+    /// on every node. Without a command it plans, and changes nothing. A key goes only with a proof
+    /// that it was a node's and is none any more; a stranger's is told, and stays. docs/ssh-keys.md
     /// tells of each proof.
     ///
     /// Exit status: as of `ssh-keys plan`.
