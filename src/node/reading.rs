@@ -1,5 +1,5 @@
 //! How `verify` reads a node: the files of this machine or of a recorded tree, or what another node
-//! has told of its own.
+//! has told of its own. It never writes.
 
 use std::io;
 use std::path::Path;

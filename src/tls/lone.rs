@@ -1,4 +1,5 @@
-//! A certificate without its private key: whether a public key is its own, and who signed it.
+//! A certificate without its private key: whether a public key is its own, and who signed it. It
+//! judges nothing.
 
 use openssl::base64::decode_block;
 use openssl::error::ErrorStack;

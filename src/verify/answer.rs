@@ -1,5 +1,6 @@
 //! What a node has read of itself, on its way to the master: one line, written by the node's own
 //! program and read strictly. It is a stranger's text: whoever is root on a node writes what he likes.
+//! Nothing is judged here.
 
 use rules::verify::observed::{Authorized, Observed};
 use serde::{Deserialize, Serialize};
@@ -50,7 +51,7 @@ pub fn read(text: &[u8]) -> Result<Observed, Refused> {
     let garbage = |why: &str| Refused::Garbage(why.to_owned());
     let text = std::str::from_utf8(text).map_err(|_| garbage("it is no text"))?;
     let mut lines = text.lines().skip_while(|line| !line.starts_with(BEGIN));
-    let line = lines.next().ok_or(match text.trim() {
+    let line = lines.next().ok_or_else(|| match text.trim() {
         "" => Refused::Nothing,
         _ => garbage("it does not begin as it should"),
     })?;

@@ -21,6 +21,8 @@ const BEGIN: &str = "noded-proxy-read 1";
 const END: &str = "end";
 /// Files that are believed.
 const MOST: usize = 20_000;
+/// What nobody can say without openssl.
+const KEYS: &str = "whether keys fit their certificates";
 /// Bytes of a path.
 const MOST_PATH: usize = 512;
 
@@ -52,7 +54,7 @@ impl Told {
         for line in lines.by_ref() {
             if line == END {
                 return match lines.next() {
-                    None => Ok(told),
+                    None => Ok(told.complete()),
                     Some(_) => Err("it goes on behind its end".into()),
                 };
             }
@@ -78,15 +80,12 @@ impl Told {
             let unseen = match rest {
                 "names" => "files with odd names",
                 "more" => "directories beyond the first 2000 names",
-                "openssl" => "whether keys fit their certificates",
+                "openssl" => KEYS,
                 "ssh-keygen" => "private SSH keys",
                 _ => return None,
             };
             if !self.unseen.contains(&unseen) {
                 self.unseen.push(unseen);
-            }
-            if rest == "openssl" {
-                self.no_halves();
             }
             return Some(());
         }
@@ -103,12 +102,18 @@ impl Told {
         Some(())
     }
 
-    /// The certificates that came before have no public half, and need none.
-    fn no_halves(&mut self) {
-        let lost = self.files.values_mut().filter(|file| file.half.is_none());
-        for file in lost.filter(|file| file.content.is_some()) {
-            file.half = Some(Half::Unknown);
+    /// Without openssl, certificates have no public half, and need none.
+    fn complete(mut self) -> Self {
+        if !self.unseen.contains(&KEYS) {
+            return self;
         }
+        let is_certificate = |content: &Vec<u8>| content.starts_with(b"-----BEGIN CERTIFICATE");
+        for file in self.files.values_mut().filter(|file| file.half.is_none()) {
+            if file.content.as_ref().is_some_and(is_certificate) {
+                file.half = Some(Half::Unknown);
+            }
+        }
+        self
     }
 
     fn entry(&self, path: &Path) -> Option<&Entry> {

@@ -1,19 +1,19 @@
 //! What a node has of the cluster's common knowledge, compared with what the master has.
+//! What the master itself lacks is never a fault of the node.
 
 use std::collections::BTreeSet;
 
-use super::Master;
 use crate::shown::printable;
 use crate::verify::finding::Finding;
 use crate::verify::ids::Id;
-use crate::verify::observed::{Configuration, Observed, PubKeys, Seen};
+use crate::verify::observed::{Configuration, Lists, Observed, PubKeys, Seen};
 
 /// Names that one finding shows.
 const SHOWN: usize = 5;
 
-/// All that differs.
-pub(super) fn judge(master: &Master, name: &str, seen: &Observed) -> Vec<Finding> {
-    let (ours, theirs) = (&master.lists, &seen.lists);
+/// All that differs; `lists` are those of the cluster.
+pub(super) fn judge(master: &Observed, lists: &Lists, name: &str, seen: &Observed) -> Vec<Finding> {
+    let (ours, theirs) = (lists, &seen.lists);
     let master_of = |of: &Option<String>| of.as_ref().map(|name| vec![name.clone()]);
     let mut found: Vec<Finding> = [
         ("ssconf_node_list", &ours.nodes, &theirs.nodes),
@@ -36,7 +36,7 @@ pub(super) fn judge(master: &Master, name: &str, seen: &Observed) -> Vec<Finding
         let text = format!("it calls itself {}", printable(&seen.host));
         found.push(Finding::new(Id::NotANode, name, text));
     }
-    let (ours, theirs) = (&master.seen, seen);
+    let (ours, theirs) = (master, seen);
     if let (Seen::Good(ours), Seen::Good(theirs)) = (&ours.configuration, &theirs.configuration) {
         found.extend(configuration(ours, theirs));
     }

@@ -91,8 +91,8 @@ impl Held {
 }
 
 /// What several nodes have and the master knows no owner of. `held` is by node.
-pub fn in_common(
-    master: &super::Master,
+pub(super) fn in_common(
+    owners: &Owners,
     held: &BTreeMap<&str, &Held>,
     allowed: &Allowed,
 ) -> Vec<Finding> {
@@ -110,10 +110,8 @@ pub fn in_common(
             holders.push(format!("{name} ({path})"));
         }
     }
-    certificates.retain(|digest, _| !master.owners.certificates.contains_key(digest));
-    keys.retain(|key, _| {
-        !master.owners.keys.contains_key(*key) && !allowed.allow_ssh_keys.contains(*key)
-    });
+    certificates.retain(|digest, _| !owners.certificates.contains_key(digest));
+    keys.retain(|key, _| !owners.keys.contains_key(*key) && !allowed.allow_ssh_keys.contains(*key));
     let told = |id, subject: &str, holders: &[String]| {
         let text = format!("{} nodes have it: {}", holders.len(), holders.join(", "));
         (holders.len() > 1).then(|| Finding::new(id, subject, text))

@@ -15,11 +15,13 @@ mod compare;
 mod held;
 mod trouble;
 
+use std::collections::BTreeMap;
+
 use super::finding::Finding;
 use super::observed::{Lists, Observed, Seen};
 use super::{Allowed, judge};
+pub use held::Held;
 use held::Owners;
-pub use held::{Held, in_common};
 pub use trouble::Trouble;
 
 /// What the master itself has, which every node is compared with.
@@ -51,7 +53,7 @@ impl Master {
     /// Judges the node of this name by what it says of itself; the master too. The time is that of
     /// the master.
     pub fn judge(&self, name: &str, mut seen: Observed, allowed: &Allowed) -> Judged {
-        let mut findings = compare::judge(self, name, &seen);
+        let mut findings = compare::judge(&self.seen, &self.lists, name, &seen);
         seen.at = self.seen.at;
         seen.host = name.to_owned();
         seen.lists = self.lists.clone();
@@ -70,6 +72,11 @@ impl Master {
         findings.sort();
         findings.dedup();
         Judged { findings, held }
+    }
+
+    /// What several nodes have and the master knows no owner of. `held` is by node.
+    pub fn in_common(&self, held: &BTreeMap<&str, &Held>, allowed: &Allowed) -> Vec<Finding> {
+        held::in_common(&self.owners, held, allowed)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Each finding that only the master can have, and what a node that lies can do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::*;
 use crate::Named;
@@ -162,7 +162,7 @@ fn what_two_nodes_have_is_told_once_and_names_both() {
     };
     let both = [node("n3", "a"), node("n4", "b")];
     let mut held: BTreeMap<&str, &Held> = both.iter().map(|(name, held)| (*name, held)).collect();
-    let found = in_common(&master, &held, &Allowed::default());
+    let found = master.in_common(&held, &Allowed::default());
     let what: Vec<(&str, &str)> = found
         .iter()
         .map(|found| (found.id.name(), found.what.as_str()))
@@ -182,9 +182,9 @@ fn what_two_nodes_have_is_told_once_and_names_both() {
         allow_ssh_keys: ["SHA256:deploy".into()].into(),
         ignore: vec![CertificateTwice],
     };
-    assert_eq!(in_common(&master, &held, &allowed), []);
+    assert_eq!(master.in_common(&held, &allowed), []);
     held.remove("n4");
-    assert_eq!(in_common(&master, &held, &Allowed::default()), []);
+    assert_eq!(master.in_common(&held, &Allowed::default()), []);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_thief_is_named_and_not_its_victim() {
     let victim = judged("n1", candidate());
     assert_eq!(victim.findings, []);
     let held: BTreeMap<&str, &Held> = [("n3", &held), ("n1", &victim.held)].into();
-    let found = in_common(&Master::of(candidate()), &held, &Allowed::default());
+    let found = Master::of(candidate()).in_common(&held, &Allowed::default());
     assert_eq!(found, [], "the finding is on n3 alone");
 }
 

@@ -28,7 +28,7 @@ use crate::verify::Places;
 use ask::{Asker, Interrupted};
 use progress::Progress;
 use report::{Node, Report};
-use rules::verify::cluster::{Master, in_common};
+use rules::verify::cluster::Master;
 use rules::verify::observed::{Observed, Seen};
 
 /// Nodes that are asked at a time: a login takes half a second, and an answer up to 4 MiB.
@@ -99,7 +99,7 @@ fn look(
     let nodes: Vec<Node> = [itself].into_iter().chain(asked).collect();
     let held = nodes.iter().map(|node| (node.name.as_str(), &node.held));
     Ok(Report {
-        in_common: in_common(&asker.master, &held.collect(), &config.verify),
+        in_common: asker.master.in_common(&held.collect(), &config.verify),
         nodes,
         at,
         master: cluster.master.clone(),

@@ -1,4 +1,5 @@
 //! The report for people: a table of the nodes, then each finding once with the nodes that it is on.
+//! It only shows.
 
 use std::collections::BTreeMap;
 
