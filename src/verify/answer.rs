@@ -16,8 +16,12 @@ pub const MOST: usize = 4 << 20;
 
 /// Most values of each kind that are judged: more than a node's own program ever reads.
 const MOST_FILES: usize = 20_000;
-const MOST_LINES: usize = 20_000;
+const MOST_LINES: usize = 5000;
 const MOST_KEYS: usize = 1000;
+/// Most commas, which stand between values: a comma of the answer can be 24 bytes of memory.
+const MOST_COMMAS: usize = 200_000;
+
+const TOO_MUCH: &str = "it has more in it than a node has";
 
 /// Why an answer is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,9 +66,12 @@ pub fn read(text: &[u8]) -> Result<Observed, Refused> {
     if format != FORMAT.to_string() {
         return Err(Refused::Format(format.chars().take(20).collect()));
     }
+    if document.bytes().filter(|byte| *byte == b',').count() > MOST_COMMAS {
+        return Err(garbage(TOO_MUCH));
+    }
     let document: Document<Observed> =
         serde_json::from_str(document).map_err(|error| garbage(&error.to_string()))?;
-    within_bounds(document.observed).ok_or_else(|| garbage("it has more in it than a node has"))
+    within_bounds(document.observed).ok_or_else(|| garbage(TOO_MUCH))
 }
 
 /// What is judged by comparing each with each must not be a hundred thousand.
@@ -153,6 +160,9 @@ mod tests {
         )
         .unwrap();
         seen.files = vec![file; MOST_FILES + 1];
+        assert!(line(&write(&seen).unwrap()).is_err());
+        let mut seen = Observed::default();
+        seen.lists.nodes = Some(vec![String::new(); MOST_COMMAS + 1]);
         assert!(line(&write(&seen).unwrap()).is_err());
     }
 

@@ -112,6 +112,8 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
             &["verify"],
             vec![
                 "root",
+                "cluster",
+                "timeout",
                 "json",
                 "nagios",
                 "hook",

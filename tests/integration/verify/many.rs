@@ -122,7 +122,7 @@ fn observed(tree: &Recorded) -> String {
     answer::write(&observe(&tree, &places, None, 0)).unwrap()
 }
 
-/// As many names in a list as fit in an answer: 3 bytes of it become 24 of memory.
+/// As many names in a list as fit in an answer: 3 bytes of it would become 24 of memory.
 fn talk() -> String {
     let names = "\"\",".repeat((answer::MOST - 200) / 3);
     format!(
