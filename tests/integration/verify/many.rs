@@ -52,7 +52,9 @@ impl Many {
         let pki = &cluster().pki;
         Self {
             clients: (0..NODES).map(|at| pki.client(&name(at))).collect(),
-            keys: (0..NODES).map(|_| SshKey::make(&["-t", "ecdsa"])).collect(),
+            keys: (0..NODES)
+                .map(|_| SshKey::make(&["-t", "ed25519"]))
+                .collect(),
         }
     }
 
