@@ -203,10 +203,13 @@ fn all_texts_name_the_port_that_is_the_default() {
     let moved = format!("\"-b 127.0.0.1 -p {NODED_PORT} --no-ssl\"");
     let arguments = format!("NODED_ARGS={moved}");
     let address = format!("127.0.0.1:{NODED_PORT}");
+    // There it is loopback of either family.
+    let with_port = format!("-p {NODED_PORT} --no-ssl\"");
+    let loopback = format!("$LOOPBACK:{NODED_PORT}");
     let table = [
         ("README.md", [&moved, &address]),
         ("config/noded-proxy.toml", [&arguments, &address]),
-        ("tests/e2e/run", [&arguments, &address]),
+        ("tests/e2e/run", [&with_port, &loopback]),
     ];
     for (text, wanted) in table {
         let content = read(text);
