@@ -4,12 +4,11 @@
 use std::io;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::interrupt;
+use super::program::Program;
 
 /// Most bytes of standard error.
 const MOST_ERRORS: usize = 64 << 10;
@@ -59,38 +58,31 @@ pub(super) fn run(
         .build()?;
     let mut interrupted = interrupt::told()?;
     runtime.block_on(async {
-        let mut child = Command::from(command).spawn()?;
+        let mut program = Program::start(command)?;
         let mut output = Output::default();
-        let ended = tokio::select! {
-            ended = attend(&mut child, input, bounds.most, &mut output, show) => ended?,
-            () = tokio::time::sleep(bounds.deadline) => Ended::Deadline,
-            _ = interrupted.wait_for(|told| *told) => Ended::Interrupted,
+        let attended = tokio::select! {
+            attended = attend(&mut program, input, bounds.most, &mut output, show) => attended,
+            () = tokio::time::sleep(bounds.deadline) => Ok(Some(Ended::Deadline)),
+            _ = interrupted.wait_for(|told| *told) => Ok(Some(Ended::Interrupted)),
         };
-        if !matches!(ended, Ended::Status(_)) {
-            kill(&mut child).await?;
-        }
+        let ended = match attended {
+            Ok(None) => Ended::Status(program.status()?.code()),
+            Ok(Some(beyond)) => program.kill().map(|()| beyond)?,
+            Err(error) => return program.kill().and(Err(error)),
+        };
         Ok((ended, output))
     })
 }
 
-/// Its whole group; it was not waited for, so the number is still its own.
-async fn kill(child: &mut Child) -> io::Result<()> {
-    let id = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    if let Some(group) = id {
-        kill_process_group(group, Signal::KILL)?;
-    }
-    child.wait().await.map(|_| ())
-}
-
-/// Writes and reads until it ends or says too much.
+/// Writes and reads until it has ended. Or how it went beyond its bounds.
 async fn attend(
-    child: &mut Child,
+    program: &mut Program,
     input: &[u8],
     most: usize,
     output: &mut Output,
     show: &mut dyn FnMut(&[u8]),
-) -> io::Result<Ended> {
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+) -> io::Result<Option<Ended>> {
+    let (stdin, stdout, stderr) = program.pipes()?;
     let write = async {
         if let Some(mut stdin) = stdin {
             let _ = stdin.write_all(input).await; // the command may not want it all
@@ -102,17 +94,17 @@ async fn attend(
     let err = take(stderr, MOST_ERRORS, &mut output.err, &mut unseen);
     let all = async { tokio::try_join!(write, out, err).map(|_| ()) };
     tokio::pin!(all);
-    let status = tokio::select! {
-        said = &mut all => match said {
-            Ok(()) => child.wait().await?,
-            Err(TooMuch) => return Ok(Ended::TooMuch),
-        },
-        status = child.wait() => match timeout(LAST_WORDS, all).await {
-            Ok(Err(TooMuch)) => return Ok(Ended::TooMuch),
-            _ => status?,
-        },
+    let is_too_much = tokio::select! {
+        said = &mut all => {
+            let is_too_much = said.is_err();
+            if !is_too_much {
+                program.ended().await;
+            }
+            is_too_much
+        }
+        () = program.ended() => matches!(timeout(LAST_WORDS, all).await, Ok(Err(TooMuch))),
     };
-    Ok(Ended::Status(status.code()))
+    Ok(is_too_much.then_some(Ended::TooMuch))
 }
 
 /// It says more than is taken.

@@ -8,3 +8,4 @@ pub(crate) mod call;
 pub(crate) mod each;
 pub(crate) mod interrupt;
 pub(crate) mod members;
+mod program;
