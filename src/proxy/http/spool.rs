@@ -115,11 +115,13 @@ impl Spool {
 
 impl SpoolFile {
     /// Writes the content of the buffer behind what is there, and returns the buffer, emptied. If
-    /// there was no room kept for it, twice as much is kept as is there then.
+    /// there was no room kept for it, twice as much is kept as is there then, if its peer may have so
+    /// much.
     pub(super) async fn append(&mut self, mut buffer: Vec<u8>) -> Result<Vec<u8>, Refusal> {
         let (file, begin, length) = (Arc::clone(&self.file), self.length, buffer.len() as u64);
-        if begin + length > self.lease.bytes() {
-            self.grow(2 * (begin + length) - self.lease.bytes()).await?;
+        let needed = (begin + length).saturating_sub(self.lease.bytes());
+        if needed > 0 {
+            self.grow(needed, begin + length).await?;
         }
         let written = blocking(move || {
             file.write_all_at(&buffer, begin)?;
@@ -133,11 +135,10 @@ impl SpoolFile {
     }
 
     /// It never waits for the peer's share: other bodies of that peer may be what it waits for.
-    async fn grow(&mut self, bytes: u64) -> Result<(), Refusal> {
-        if !self.lease.grow(bytes) {
-            return Err(Refusal::SpoolFull);
-        }
-        self.unwritten.more(bytes);
+    async fn grow(&mut self, needed: u64, spare: u64) -> Result<(), Refusal> {
+        let sizes = [needed + spare, needed];
+        let grown = sizes.into_iter().find(|bytes| self.lease.grow(*bytes));
+        self.unwritten.more(grown.ok_or(Refusal::SpoolFull)?);
         let (directory, all) = (self.directory.clone(), Arc::clone(&self.unwritten.all));
         blocking(move || leave_free(&directory, all.load(Ordering::Relaxed))).await
     }
@@ -239,14 +240,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::new(directory.path().into(), Budget::new(1000));
         let mut file = spool.create(peer(), 10, soon()).await.unwrap();
-        for (more, kept) in [(10, 10), (1, 22), (89, 200), (100, 200), (50, 500)] {
+        for (more, kept) in [(10, 10), (1, 22), (89, 200), (100, 200), (60, 260)] {
             file.append(vec![b' '; more]).await.unwrap();
             assert_eq!(spool.budget.in_use(), kept, "{more}");
         }
-        let refused = file.append(vec![b' '; 251]).await.unwrap_err();
+        let refused = file.append(vec![b' '; 241]).await.unwrap_err();
         assert!(matches!(refused, Refusal::SpoolFull), "{refused}");
         file.finish();
-        assert_eq!(spool.in_use(), 250);
+        assert_eq!(spool.in_use(), 260);
         drop(file);
         assert_eq!(
             (spool.in_use(), spool.unwritten.load(Ordering::Relaxed)),
