@@ -13,7 +13,8 @@ use super::step::{Manager, Unit};
 use super::units::Shown;
 use crate::config::{Config, DEFAULT_FILE, Problem};
 use crate::node::sockets;
-use crate::proxy::upstream::GuardWatch;
+use crate::proxy::upstream::{GuardWatch, read_guard};
+use rules::guard::Missing;
 use rules::noded::{Answers, look};
 
 /// Where Ganeti's packages put the file that sets `NODED_ARGS`.
@@ -107,6 +108,7 @@ impl Node {
             needs_guard: needs_guard(config),
             public,
             guard: self.guard.state(),
+            guard_fault: guard_fault(config),
             socket: self.socket.state(),
             proxy: self.proxy.state(),
             nodeds: nodeds::all()?,
@@ -140,6 +142,14 @@ impl Node {
             "Ganeti's daemon-util is not where its packages put it: say where with --daemon-util",
         )?;
         Ok(Manager::DaemonUtil(script))
+    }
+}
+
+/// What the guard says of itself, if that is not that it closes noded's port.
+fn guard_fault(config: &Config) -> Option<Missing> {
+    match config.guard_watch() {
+        GuardWatch::Says(path) => read_guard(&path, config.upstream.address.port()).err(),
+        GuardWatch::NotNeeded | GuardWatch::Off => None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use rules::guard::Missing;
 use rules::noded::Stands;
 
 use super::change::{self, Was};
@@ -51,6 +52,8 @@ pub(super) struct Seen {
     /// The port that the proxy is to have.
     pub(super) public: u16,
     pub(super) guard: UnitState,
+    /// Why the guard that runs does not close the port of noded.
+    pub(super) guard_fault: Option<Missing>,
     pub(super) socket: UnitState,
     pub(super) proxy: UnitState,
     /// The nodeds that run, wherever they listen.
@@ -122,6 +125,7 @@ pub(super) fn install(seen: &Seen, socket: bool) -> Result<Plan, String> {
     let changed = move_noded(seen)?;
     let is_changed = changed.is_some();
     if seen.needs_guard {
+        guard_fits(seen)?;
         // Before anything can start a noded that obeys whoever connects.
         steps.extend((!seen.guard.enabled).then(|| Step::Enable(vec![Unit::Guard])));
         steps.extend((!seen.guard.active).then(|| Step::Start(vec![Unit::Guard])));
@@ -151,6 +155,22 @@ pub(super) fn install(seen: &Seen, socket: bool) -> Result<Plan, String> {
         plan.notes.push(NOT_STARTED.into());
     }
     Ok(plan)
+}
+
+/// A guard that runs stays as it is: started anew for another port it would leave the old one, where
+/// noded still is.
+fn guard_fits(seen: &Seen) -> Result<(), String> {
+    let (Some(fault), true) = (&seen.guard_fault, seen.guard.active) else {
+        return Ok(());
+    };
+    let remedy = match fault {
+        Missing::OtherPort(_) => "`noded-proxy uninstall --apply` first, then this again",
+        _ => "`noded-proxy check` says more",
+    };
+    let (guard, port) = (Unit::Guard.name(), seen.upstream.address.port());
+    Err(format!(
+        "{guard} runs, and does not close port {port}: {fault}. {remedy}"
+    ))
 }
 
 /// Has the proxy run, behind its socket unit if that is asked for. A socket unit cannot be started

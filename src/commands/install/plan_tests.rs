@@ -1,5 +1,7 @@
 //! From what is there to what is done, as tables; and the way back. Nothing is done here.
 
+use rules::guard::Missing;
+
 use super::*;
 use crate::commands::install::samples::*;
 use crate::commands::install::{step::way_back, undo::uninstall};
@@ -135,6 +137,33 @@ fn what_is_not_safe_is_refused_with_what_to_do() {
         );
         let wanted = "-b 127.0.0.1 -p 298 --no-ssl";
         assert!(why.contains(wanted), "{why}");
+    }
+}
+
+#[test]
+fn a_guard_that_runs_must_close_the_port() {
+    let other = Some(Missing::OtherPort(11811));
+    for (guard, guard_fault, needs_guard, word) in [
+        (ON, None, true, None),
+        (ON, other.clone(), true, Some("uninstall --apply` first")),
+        (ON, Some(Missing::Silent), true, Some("does not run")),
+        (ON, other.clone(), false, None),
+        // It is started with the rules of now.
+        (OFF, other, true, None),
+    ] {
+        let seen = Seen {
+            guard,
+            guard_fault,
+            needs_guard,
+            ..fresh()
+        };
+        let refused = install(&seen, false).err();
+        assert_eq!(refused.is_some(), word.is_some(), "{refused:?}");
+        assert!(
+            refused
+                .unwrap_or_default()
+                .contains(word.unwrap_or_default())
+        );
     }
 }
 

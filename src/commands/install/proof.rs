@@ -38,6 +38,13 @@ pub(super) fn prove(
     let end = Instant::now() + PATIENCE;
     loop {
         let proven = match proof {
+            // Whoever gets in has the node by the next try: all is taken back at once.
+            Proof::Behind if is_open(config) => {
+                return Err(format!(
+                    "the user nobody reaches noded at {}",
+                    config.upstream.address
+                ));
+            }
             Proof::Behind => behind(config, defaults, public),
             Proof::Alone(port) => nodeds::alone(port).map(|noded| vec![noded]),
         };
@@ -87,6 +94,12 @@ fn behind(config: &Config, defaults: &Path, public: u16) -> Result<Vec<String>, 
         None => ready(config)?,
     });
     Ok(proven)
+}
+
+/// Whether any user reaches a noded that obeys him.
+fn is_open(config: &Config) -> bool {
+    needs_guard(config)
+        && as_nobody::connect(config.upstream.address) == as_nobody::Attempt::Accepted
 }
 
 /// By the proxy's own word: for a node whose certificate is not in the map.

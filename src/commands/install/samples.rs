@@ -37,6 +37,7 @@ pub(super) fn fresh() -> Seen {
         needs_guard: true,
         public: 1811,
         guard: OFF,
+        guard_fault: None,
         socket: OFF,
         proxy: OFF,
         nodeds: vec![stands("0.0.0.0:1811", true)],

@@ -163,3 +163,25 @@ enabled: noded-proxy-guard.service noded-proxy.service
 ";
     assert_eq!(said, expected);
 }
+
+#[test]
+fn another_port_is_refused_while_the_guard_closes_the_former_one() {
+    let Some(said) = part("another_port", true) else {
+        return;
+    };
+    let expected = "\
+install --apply --now: status 0
+install --apply --now: status 1
+noded-proxy: noded-proxy-guard.service runs, and does not close port 11811: it guards port 298, not \
+noded's: set noded_port in noded-proxy-guard.nft. `noded-proxy uninstall --apply` first, then this again
+nobody is kept out
+nobody is kept out
+as before
+uninstall --apply --now: status 0
+nobody is kept out
+install --apply --now: status 0
+nobody is kept out
+ganeti-noded
+";
+    assert_eq!(said, expected);
+}

@@ -132,3 +132,12 @@ CLI
   by_hand 11811 'export NODED_ARGS="-b 127.0.0.1 -p 11811 --no-ssl"'; noded_port 298
   prerm; told 'ERROR'; nobody_at 11811; holder 1811; state | grep '^enabled'
 }
+
+part_another_port() {   # noded's port is changed after an installation
+  cli install --apply --now; noded_port 11811
+  local held; held=$(state)
+  cli install --apply --now; told '^noded-proxy'; nobody_at 298; nobody_at 11811; same "$held" "$(state)"
+  # What it asks for.
+  cli uninstall --apply --now; nobody_at 298
+  cli install --apply --now; nobody_at 11811; holder 11811
+}
