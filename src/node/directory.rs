@@ -120,13 +120,27 @@ impl Directory {
         }
     }
 
-    /// Opens a file to read and write, and makes it if there is none. Its content stays.
+    /// Opens a file to read and write, and makes it if there is none. Its content stays, also of one
+    /// that somebody else makes at the same time.
     pub(crate) fn open_or_create(&self, name: &str) -> io::Result<File> {
+        loop {
+            if let Some(file) = self.open_if_there(name)? {
+                return Ok(file);
+            }
+            match self.create_new(plain(OsStr::new(name))?, Mode::RUSR | Mode::WUSR) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return made,
+            }
+        }
+    }
+
+    /// Opens a file to read and write; nothing if there is none.
+    pub(crate) fn open_if_there(&self, name: &str) -> io::Result<Option<File>> {
         let name = plain(OsStr::new(name))?;
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         match openat(&self.fd, name, flags, Mode::empty()) {
-            Ok(fd) => regular(fd),
-            Err(Errno::NOENT) => self.create(name, Mode::RUSR | Mode::WUSR),
+            Ok(fd) => regular(fd).map(Some),
+            Err(Errno::NOENT) => Ok(None),
             Err(Errno::LOOP) => Err(io::Error::other("a symbolic link, which is not followed")),
             Err(error) => Err(error.into()),
         }
@@ -168,15 +182,19 @@ impl Directory {
 
     /// A new file with the owner of the directory. What had its name is removed.
     fn create(&self, name: &OsStr, mode: Mode) -> io::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let create = || openat(&self.fd, name, flags | OFlags::CLOEXEC, mode);
-        let file = match create() {
-            Err(Errno::EXIST) => {
+        match self.create_new(name, mode) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.remove(name)?;
-                create()?
+                self.create_new(name, mode)
             }
-            made => made?,
-        };
+            made => made,
+        }
+    }
+
+    /// The same, if nothing has its name.
+    fn create_new(&self, name: &OsStr, mode: Mode) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let file = openat(&self.fd, name, flags | OFlags::CLOEXEC, mode)?;
         self.keep_owner(&file)?;
         Ok(file.into())
     }

@@ -87,6 +87,8 @@ impl Node<'_> {
         }
         let text = serde_json::to_vec(&pending).map_err(|error| error.to_string())?;
         self.kept.write(PENDING, &text)?;
+        let needed: Vec<&str> = pending.files.iter().map(|(_, name)| &**name).collect();
+        self.kept.drop_old(&needed)?;
         let done = arm().and_then(|()| {
             let mut edits = edits.iter();
             edits.try_for_each(|(path, was, content)| write(path, was, content))
@@ -142,21 +144,31 @@ impl Node<'_> {
         if id.is_some_and(|id| id != pending.removal.id) {
             return Ok(false);
         }
-        for (path, backup) in &pending.files {
-            let lost = || format!("the former content of {} is lost", path.display());
-            let was = self.kept.read(backup)?.ok_or_else(lost)?;
-            let (content, removed) = without(&was, &pending.removal.keys);
-            let found = place::read(self.tree, path)?.unwrap_or_default();
-            let back = match found == content {
-                true => was,
-                false => with(&found, &removed), // somebody else has changed it, too
-            };
-            if found != back {
-                place::write(self.tree, path, &found, &back)?;
-            }
+        let put_back = |file| self.put_back(file, &pending.removal);
+        // One that cannot be put back keeps no other from it.
+        let faults = pending.files.iter().filter_map(|file| put_back(file).err());
+        let faults: Vec<String> = faults.collect();
+        if !faults.is_empty() {
+            return Err(faults.join("; "));
         }
         self.kept.remove(PENDING)?;
         Ok(true)
+    }
+
+    fn put_back(&self, file: &(PathBuf, String), removal: &Removal) -> Result<(), String> {
+        let (path, backup) = file;
+        let lost = || format!("the former content of {} is lost", path.display());
+        let was = self.kept.read(backup)?.ok_or_else(lost)?;
+        let (content, removed) = without(&was, &removal.keys);
+        let found = place::read(self.tree, path)?.unwrap_or_default();
+        let back = match found == content {
+            true => was,
+            false => with(&found, &removed), // somebody else has changed it, too
+        };
+        match found == back {
+            true => Ok(()),
+            false => place::write(self.tree, path, &found, &back),
+        }
     }
 
     fn pending(&self) -> Result<Option<Pending>, String> {

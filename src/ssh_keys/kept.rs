@@ -1,7 +1,7 @@
 //! Root's own directory for this: the lock, former contents, what waits for its proof, and what the
 //! master remembers. Only root may look into it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -50,12 +50,10 @@ impl Kept {
 
     /// A file of its own; nothing if there is none.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
-        let has = |names: Vec<OsString>| names.iter().any(|one| one == name);
-        if !self.0.names().map(has).map_err(told(name))? {
+        let Some(file) = self.0.open_if_there(name).map_err(told(name))? else {
             return Ok(None);
-        }
+        };
         let mut content = Vec::new();
-        let file = self.0.open_or_create(name).map_err(told(name))?;
         file.take(MOST)
             .read_to_end(&mut content)
             .map_err(told(name))?;
@@ -78,17 +76,24 @@ impl Kept {
             .map_err(told(name))
     }
 
-    /// Keeps a content, and returns the name under which it is. The oldest are dropped.
+    /// Keeps a content, and returns the name under which it is.
     pub(super) fn back_up(&self, now: i64, content: &[u8]) -> Result<String, String> {
-        let mut there = self.backups()?;
+        let there = self.backups()?;
         let mut name = format!("{BACKUP}{now}");
         while there.contains(&name) {
             name.push('x');
         }
         self.write(&name, content)?;
-        there.truncate(there.len().saturating_sub(MOST_BACKUPS - 1));
-        there.iter().try_for_each(|old| self.remove(old))?;
         Ok(name)
+    }
+
+    /// Drops the oldest former contents, but none that is needed. Clocks have been wrong.
+    pub(super) fn drop_old(&self, needed: &[&str]) -> Result<(), String> {
+        let mut others = self.backups()?;
+        others.retain(|name| !needed.contains(&&**name));
+        let most = MOST_BACKUPS.saturating_sub(needed.len());
+        others.truncate(others.len().saturating_sub(most));
+        others.iter().try_for_each(|old| self.remove(old))
     }
 
     /// Names of former contents, the oldest first.
@@ -139,7 +144,21 @@ mod tests {
         for at in 0..MOST_BACKUPS as i64 {
             kept.back_up(2_000 + at, b"x").unwrap();
         }
+        // The clock was ahead: what is needed now bears an older time.
+        kept.drop_old(&[&twice]).unwrap();
         assert_eq!(kept.backups().unwrap().len(), MOST_BACKUPS);
         assert_eq!(kept.read(&name).unwrap(), None);
+        assert_eq!(kept.read(&twice).unwrap().as_deref(), Some(&b"second"[..]));
+        kept.drop_old(&[]).unwrap();
+        assert_eq!(kept.backups().unwrap().len(), MOST_BACKUPS);
+    }
+
+    #[test]
+    fn to_read_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join(PARENT)).unwrap();
+        let kept = Kept::open(dir.path()).unwrap();
+        assert_eq!(kept.read("pending").unwrap(), None);
+        assert_eq!(kept.0.names().unwrap(), [""; 0]);
     }
 }

@@ -4,6 +4,7 @@
 mod sshd;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -24,8 +25,10 @@ const SSH: &str = r#"#!/bin/bash
 name=${@: -2:1}; name=${name#root@}; command=${@: -1}
 echo "$name $command" >> "$SCENE/calls"
 if [[ -e $SCENE/$name.down || ( -e $SCENE/$name.shut && $command == *" keep "* ) ]]; then
+  [[ ! -e $SCENE/before_shut || $command != *" keep "* ]] || . "$SCENE/before_shut"
   echo "Permission denied (publickey)." >&2; exit 255
 fi
+[[ ! -e $SCENE/during || $command != *" keep "* ]] || . "$SCENE/during"
 exec bash -c "$command --config /dev/null --root $(<"$SCENE/$name.root")"
 "#;
 
@@ -269,6 +272,63 @@ fn while_a_job_of_ganeti_changes_keys_nothing_is_done() {
     let (status, text) = scene.apply(&["--hook"]);
     assert_eq!(status, 0, "{text}");
     assert!(!scene.is_old_authorized(2));
+}
+
+#[test]
+fn a_job_or_a_failover_in_the_middle_ends_it() {
+    let job = r#"{"id":7,"ops":[{"input":{"OP_ID":"OP_NODE_ADD"},"status":"queued"}]}"#;
+    for (file, content, told) in [
+        ("queue/job-7", job, "job 7 of Ganeti changes keys"),
+        ("ssconf_master_node", "n2.example.com", "not the master"),
+    ] {
+        let scene = Scene::new();
+        let path = scene.nodes[0].path(&format!("var/lib/ganeti/{file}"));
+        let path = path.display();
+        let during =
+            format!("mkdir -p \"$(dirname {path})\"; rm -f {path}; echo '{content}' > {path}");
+        fs::write(scene.dir.path().join("during"), during).unwrap();
+        let (status, text) = scene.apply(&[]);
+        assert_eq!(status, 1, "{text}");
+        let n1 = format!("FAIL  n1.example.com: {told}");
+        assert!(text.contains("ok    n3.example.com: 1 line"), "{text}");
+        assert!(
+            text.contains("FAIL  n1.example.com: ") && text.contains(told),
+            "{n1}: {text}"
+        );
+        assert!(scene.is_old_authorized(0) && !scene.is_old_authorized(2));
+    }
+}
+
+#[test]
+fn what_hinders_an_undo_for_a_while_only_delays_it() {
+    let scene = Scene::new();
+    let before = scene.keys(2);
+    scene.mark(2, "shut");
+    // Nothing is put back into a directory in which others may write.
+    let folder = scene.nodes[2].path("root/.ssh");
+    let mode = |mode| fs::set_permissions(&folder, PermissionsExt::from_mode(mode)).unwrap();
+    let during = format!("chmod 777 {}", folder.display());
+    fs::write(scene.dir.path().join("before_shut"), during).unwrap();
+    let (status, text) = scene.apply(&["--undo-after", "1"]);
+    assert_eq!(status, 1, "{text}");
+    let pending = scene.nodes[2].path("var/lib/noded-proxy-ssh-keys/pending");
+    std::thread::sleep(Duration::from_secs(3)); // its time is over: it has tried
+    assert!(pending.exists() && scene.keys(2) != before);
+    mode(0o700);
+    wait_until("n3 undoes it", || {
+        scene.keys(2) == before && !pending.exists()
+    });
+}
+
+#[test]
+fn a_node_whose_own_list_cannot_be_read_refuses() {
+    let scene = Scene::new();
+    let listed = scene.nodes[2].text("var/lib/ganeti/ganeti_pub_keys");
+    scene.nodes[2].data("ganeti_pub_keys", &(listed + "uuid-n9 ssh-rsa AAAA"), 0o600);
+    let (status, text) = scene.apply(&[]);
+    assert_eq!(status, 1, "{text}");
+    let why = "this node's ganeti_pub_keys cannot be read";
+    assert!(text.contains(why) && scene.is_old_authorized(2), "{text}");
 }
 
 #[test]

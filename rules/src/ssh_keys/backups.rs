@@ -58,7 +58,7 @@ pub(super) fn judge(
     let fate = |file: &KeyFile| match &file.key {
         key if scene.current.contains_key(key) || scene.listed.contains(key) => Fate::Present,
         _ if file.modified >= before => Fate::Young,
-        key if has_copy(sight, key) || left.is_some_and(|left| !left.contains(key)) => Fate::Delete,
+        key if left.is_some_and(|left| !left.contains(key)) => Fate::Delete,
         _ => Fate::Proof,
     };
     private
@@ -68,10 +68,4 @@ pub(super) fn judge(
             fate: fate(file),
         })
         .collect()
-}
-
-/// Whether the public half was put aside, too: that proves as much, and opens no door.
-fn has_copy(sight: &Sight, key: &Fingerprint) -> bool {
-    let mut copies = sight.files.iter().filter(|f| !f.private && f.is_backup());
-    copies.any(|file| file.key == *key)
 }

@@ -2,7 +2,7 @@
 //!
 //! The order is from the top down, and what keeps a key comes first. A proof by a file counts on the
 //! node itself, and elsewhere for lines that bear that node's name: so a node that lies can take away
-//! its own keys, and nobody else's.
+//! what is called its own, and nothing else.
 
 use std::fmt;
 
@@ -55,7 +55,7 @@ pub enum Kept {
 /// How it is known that a key was a node's and is none any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof {
-    /// Its other half, or a copy of it, is in a backup on that node.
+    /// Its other half is in a backup on that node, by that node's word.
     Backup {
         /// The node.
         node: String,
@@ -144,7 +144,8 @@ pub(super) fn judge(
     let mut backups = files.iter().filter(|(_, file)| file.is_backup());
     let elsewhere = backups.clone().next().map(|(node, _)| *node);
     // On the node itself root's own word counts, whatever the comment.
-    let proves = |node: &str, file: &KeyFile| named == Some(node) || (node == on && file.private);
+    // Elsewhere a public half proves nothing: every node has those of all authorized keys.
+    let proves = |node: &str, file: &KeyFile| file.private && (node == on || named == Some(node));
     if let Some((node, file)) = backups.find(|(node, file)| proves(node, file)) {
         return Verdict::Remove(Proof::Backup {
             node: (*node).into(),

@@ -121,8 +121,15 @@ fn what_becomes_of_a_key_as_a_table() {
         (
             "root@n2",
             PLAIN,
+            |s| of(s, "n2.x").files.push(file(BACKUP, 'o')),
+            Verdict::Remove(backup("n2.x", BACKUP)),
+        ),
+        // Whoever may read authorized_keys has the public half.
+        (
+            "root@n2",
+            PLAIN,
             |s| of(s, "n2.x").files.push(file(COPY, 'o')),
-            Verdict::Remove(backup("n2.x", COPY)),
+            Verdict::Told(Kept::CommentOnly { node: n2() }),
         ),
         (
             "whatever",

@@ -140,7 +140,7 @@ impl<'a> Doing<'a> {
         if node.remove.is_empty() {
             return Ok(String::new());
         }
-        jobs::over(self.here, self.config, self.args.wait || self.args.hook)?;
+        self.still()?;
         let removal = Removal {
             id: new_id()?,
             keys: node
@@ -163,6 +163,13 @@ impl<'a> Doing<'a> {
             format!("no new login after the change: {why}; within {after} s the node undoes it")
         })?;
         Ok(told)
+    }
+
+    /// Before each node: all of it takes a while, and Ganeti goes on.
+    fn still(&self) -> Result<(), String> {
+        jobs::over(self.here, self.config, self.args.wait || self.args.hook)?;
+        let ssconf = self.here.path(&self.config.ssconf_dir);
+        Cluster::read(&ssconf)?.must_be_master(&self.here.seen.host)
     }
 
     fn delete(&self, member: &Member, node: &Node) -> Result<String, String> {

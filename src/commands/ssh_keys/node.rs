@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
@@ -21,9 +21,13 @@ use crate::ssh_keys::kept::Kept;
 use crate::trust::now;
 use rules::ssh_keys::sight::Sight;
 use rules::ssh_keys::{Fingerprint, veto};
+use rules::verify::observed::Seen;
 
 /// Largest order that is taken.
 const MOST: u64 = 4 << 20;
+/// Pause between two tries to undo, and how long there are any.
+const AGAIN: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(86_400);
 /// The lock under which files are changed.
 const LOCK: &str = "lock";
 
@@ -46,12 +50,12 @@ pub(super) fn run(args: &NodeArgs, config: &Config) -> Result<bool, String> {
     };
     if args.deed == Deed::Undo {
         outwait(args, &node);
+        return undo(args, &node).map(|()| true);
     }
     let _lock = kept.lock(LOCK, true)?;
     match args.deed {
-        Deed::Look => {}
+        Deed::Look | Deed::Undo => {}
         Deed::Keep => node.keep(args.id)?,
-        Deed::Undo => drop(node.undo(Some(args.id))?),
         Deed::Remove => {
             let removal: Removal = order()?;
             vetoed(&here, &sight, &config.verify.allow_ssh_keys, &removal)?;
@@ -77,6 +81,20 @@ fn outwait(args: &NodeArgs, node: &Node<'_>) {
     }
 }
 
+/// Tries until it is done, or nothing is left to undo: a disk may be full for a while, and Ganeti may
+/// write into the same file.
+fn undo(args: &NodeArgs, node: &Node<'_>) -> Result<(), String> {
+    let began = Instant::now();
+    loop {
+        let lock = node.kept.lock(LOCK, true);
+        let done = lock.and_then(|_held| node.undo(Some(args.id)));
+        match done {
+            Err(_) if began.elapsed() < LONGEST => thread::sleep(AGAIN),
+            done => return done.map(drop),
+        }
+    }
+}
+
 fn order<T: DeserializeOwned>() -> Result<T, String> {
     let mut text = Vec::new();
     let read = io::stdin().lock().take(MOST).read_to_end(&mut text);
@@ -94,8 +112,14 @@ fn vetoed(
     if let Some(fault) = sight.fault() {
         return Err(fault.to_owned());
     }
-    let keys = here.seen.ssh.pub_keys.good();
-    let current = keys.iter().flat_map(|all| &all.keys);
+    let keys = match &here.seen.ssh.pub_keys {
+        Seen::Absent => &[][..], // as on normal nodes
+        Seen::Good(all) if all.bad_lines.is_empty() => &all.keys,
+        Seen::Good(_) | Seen::Faulty(_) => {
+            return Err("this node's ganeti_pub_keys cannot be read".into());
+        }
+    };
+    let current = keys.iter();
     let current = current.filter_map(|(_, key)| key.fingerprint.parse().ok());
     let current = current.collect();
     let mut all = removal.keys.iter();
