@@ -142,7 +142,7 @@ fn whole(rpc: &str) -> String {
         nothing,
         "as before\ninstall --apply: status 0\n",
         &each("ok", PLAN),
-        "      `check`: N findings, none is an error\n      nobody is kept out of 127.0.0.1:298\n",
+        "      `check`: N checks, 0 errors\n      nobody is kept out of 127.0.0.1:298\n",
         &format!("      {rpc}\n"),
         "enabled: noded-proxy-guard.service noded-proxy.service\n",
         "units: ganeti-noded noded-proxy-guard.service noded-proxy.service\n",

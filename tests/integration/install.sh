@@ -153,7 +153,7 @@ cli() {   # cli install|uninstall OPTION...: its status, its output in $STAND/sa
     --hooks-dir "$node/hooks" --hooks-from "$repo/hooks" "${@:2}" > "$STAND/said" 2>&1 || rc=$?
   echo "$*: status $rc"
 }
-said() { sed "s|$node|NODE|g; s|$repo|REPO|g; s/pid [0-9]*/pid N/; s/[0-9]* findings/N findings/; s/at [0-9.]*:1811/at HERE/" "$STAND/said"; }
+said() { sed "s|$node|NODE|g; s|$repo|REPO|g; s/pid [0-9]*/pid N/; s/[0-9]* checks/N checks/; s/at [0-9.]*:1811/at HERE/" "$STAND/said"; }
 same() { [[ $1 == "$2" ]] && echo "as before" || { echo "NOT as before:"; diff <(echo "$1") <(echo "$2") || true; said; }; }
 
 nobody() { setpriv --reuid=nobody --regid=nogroup --clear-groups timeout 5 bash -c "exec 3<>/dev/tcp/127.0.0.1/298" 2>/dev/null && echo "nobody: let in" || echo "nobody: kept out"; }

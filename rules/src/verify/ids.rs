@@ -166,8 +166,8 @@ ids! {
         do "noded-proxy status says why"
     ProxyAudit = "proxy_audit", Error:
         "the proxy is in audit mode"
-        why "it refuses nobody"
-        do "admission.mode = \"enforce\" in the configuration, then systemctl restart noded-proxy"
+        why "it admits every node of the cluster"
+        do "admission.mode = \"enforce\" in the configuration, then systemctl reload noded-proxy"
     ProxyMap = "proxy_map", Error:
         "the proxy cannot use the present candidate map"
         why "it decides by an older one: a demoted candidate is still admitted"

@@ -80,7 +80,7 @@ fn behind(config: &Config, defaults: &Path, public: u16) -> Result<Vec<String>, 
     if let Some(bad) = findings.iter().find(|f| f.verdict == Verdict::Error) {
         return Err(format!("{}: {}", bad.id, bad.message));
     }
-    let errors = format!("`check`: {} findings, none is an error", findings.len());
+    let errors = format!("`check`: {} checks, 0 errors", findings.len());
     let mut proven = vec![errors];
     if needs_guard(config) {
         let noded = config.upstream.address;
