@@ -37,3 +37,24 @@ fn open(path: &Path) -> io::Result<File> {
     options.write(true).create(true).truncate(false).mode(0o600);
     options.open(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_may_wait_as_soon_as_one_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("turns");
+        let turn = wait(&place, "all").unwrap().unwrap();
+        let lock = |name: &str| {
+            let file = open(&place.join(name)).unwrap();
+            flock(&file, FlockOperation::NonBlockingLockExclusive).map(|()| file)
+        };
+        assert!(lock("running").is_err());
+        let waiting = lock("waiting-all").unwrap();
+        assert!(wait(&place, "all").unwrap().is_none(), "one waits already");
+        drop((turn, waiting));
+        assert!(wait(&place, "all").unwrap().is_some());
+    }
+}

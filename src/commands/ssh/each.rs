@@ -34,7 +34,7 @@ pub(crate) fn on_each<I: Sync, T: Send>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, mpsc};
+    use std::sync::{Barrier, Mutex, mpsc};
     use std::time::Duration;
 
     use super::*;
@@ -42,14 +42,19 @@ mod tests {
     #[test]
     fn all_are_done_in_their_order_and_no_more_than_that_at_a_time() {
         let running = AtomicUsize::new(0);
-        let items: Vec<usize> = (0..50).collect();
+        // Each waits for two others, so that all that can run do.
+        let three = Barrier::new(3);
+        let items: Vec<usize> = (0..48).collect();
         let done = on_each(&items, 3, |item| {
-            let others = running.fetch_add(1, Ordering::SeqCst);
-            thread::yield_now();
+            running.fetch_add(1, Ordering::SeqCst);
+            three.wait();
+            let all = running.load(Ordering::SeqCst);
+            three.wait();
             running.fetch_sub(1, Ordering::SeqCst);
-            (*item, others < 3)
+            three.wait();
+            (*item, all)
         });
-        let expected: Vec<_> = items.iter().map(|item| (*item, true)).collect();
+        let expected: Vec<_> = items.iter().map(|item| (*item, 3)).collect();
         assert_eq!(done, expected);
         assert_eq!(on_each(&[(); 0], 3, |()| ()), []);
         assert_eq!(on_each(&[1], 0, |item| *item), [1]);

@@ -65,7 +65,7 @@ pub(super) fn unknown(host: &str, why: &str) -> (String, u8) {
 }
 
 /// A bar begins the numbers of Nagios.
-fn without_bar(text: &str) -> String {
+pub(super) fn without_bar(text: &str) -> String {
     ascii_line(text).replace('|', "/")
 }
 

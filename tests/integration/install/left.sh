@@ -52,7 +52,10 @@ part_stray() {   # a second noded that no restart reaches
   local held; held=$(state)
   cli uninstall --apply --now; told '^(FAIL|noded-proxy)'; same "$held" "$(state)"; nobody_at 298
   end stray
-  cli uninstall --apply --now; rm -f "$STAND/pid/stray"; same "$before" "$(state)"
+  # What an ordinary user calls so is no noded.
+  begin stray setpriv --reuid=nobody --regid=nogroup --clear-groups "$STAND/ganeti-noded" -b 127.0.0.1 -p 11812 --no-ssl
+  await listens 11812
+  cli uninstall --apply --now; end stray; rm -f "$STAND/pid/stray"; same "$before" "$(state)"
 }
 
 part_way_back() {   # what cannot be taken back keeps the guard

@@ -364,6 +364,13 @@ fn lines_for_programs_metrics_and_offline_nodes() {
     let metrics = fs::read_to_string(file).unwrap();
     let series = "noded_proxy_verify_cluster_node_seen{node=\"n3.example.com\"} 0\n";
     assert!(metrics.contains(series), "{metrics}");
+    scene.nodes[MASTER].data("ssconf_offline_nodes", "n3.example.com\n", 0o444);
+    let output = scene.verify(&["--nagios"]);
+    let line = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        line.contains("3 nodes, 2 seen: ") && !line.contains("unreachable"),
+        "{line}"
+    );
 }
 
 #[test]

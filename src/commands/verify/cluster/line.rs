@@ -1,9 +1,9 @@
 //! The report as one line for Nagios. Only printable ASCII gets into it.
 
+use super::super::line::without_bar;
 use super::report::Report;
 use crate::daemon::report::words::count;
 use rules::Named;
-use rules::shown::ascii_line;
 use rules::verify::{Finding, Severity};
 
 /// Kinds of findings that are named in it.
@@ -45,8 +45,7 @@ pub(super) fn nagios(report: &Report) -> (String, u8) {
             .collect();
         text += &format!(": {}", first.join("; "));
     }
-    let text = ascii_line(&text).replace('|', "/"); // a bar begins the numbers
+    let text = without_bar(&format!("{}: {text}", report.cluster));
     let numbers = format!("nodes={nodes} seen={seen} errors={errors};;1 warnings={warnings};1");
-    let line = format!("VERIFY {state} - {}: {text} | {numbers}", report.cluster);
-    (line, status)
+    (format!("VERIFY {state} - {text} | {numbers}"), status)
 }

@@ -103,6 +103,14 @@ fn nagios_names_each_kind_once_and_the_numbers_count_all() {
                     client_stolen on n3: what; node_unreachable on n4: what; ssh_dsa on n2: what \
                     | nodes=5 seen=3 errors=2;;1 warnings=3;1";
     assert_eq!((line.as_str(), status), (expected, 2));
+    let mut forged = mixed();
+    for node in &mut forged.nodes {
+        let found = node.findings.iter_mut();
+        found.for_each(|found| found.what = "x | errors=0".into());
+    }
+    forged.cluster = "c|x".into();
+    let (line, _) = line::nagios(&forged);
+    assert_eq!(line.matches('|').count(), 1, "{line}");
 }
 
 #[test]
