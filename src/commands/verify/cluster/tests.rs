@@ -106,11 +106,16 @@ fn nagios_names_each_kind_once_and_the_numbers_count_all() {
     let mut forged = mixed();
     for node in &mut forged.nodes {
         let found = node.findings.iter_mut();
-        found.for_each(|found| found.what = "x | errors=0".into());
+        found.for_each(|found| found.what = "x; OK on n2: all is well | errors=0;;1\n".into());
+        node.name += "; n9";
     }
-    forged.cluster = "c|x".into();
-    let (line, _) = line::nagios(&forged);
-    assert_eq!(line.matches('|').count(), 1, "{line}");
+    forged.cluster = "c|x; y".into();
+    let expected = "VERIFY CRITICAL - c/x, y: 5 nodes, 3 seen: 2 errors, 3 warnings: \
+                    client_stolen on n3, n9: x, OK on n2: all is well / errors=0,,1 ; \
+                    node_unreachable on n4, n9: x, OK on n2: all is well / errors=0,,1 ; \
+                    ssh_dsa on n2, n9: x, OK on n2: all is well / errors=0,,1  \
+                    | nodes=5 seen=3 errors=2;;1 warnings=3;1";
+    assert_eq!(line::nagios(&forged).0, expected);
 }
 
 #[test]
