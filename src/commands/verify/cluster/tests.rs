@@ -3,6 +3,7 @@
 use super::report::{How, Node, Report};
 use super::{json, line, metrics, text};
 use crate::commands::verify::looked::tests::looked;
+use crate::commands::verify::metrics::tests::assert_told;
 use rules::verify::{Finding, Id};
 
 fn findings(ids: &[Id]) -> Vec<Finding> {
@@ -201,6 +202,7 @@ fn metrics_have_a_series_for_each_node_and_no_other() {
         assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
     }
     assert_eq!(text.matches("{node=").count(), 15, "{text}");
+    assert_told(&text, "`--cluster`");
     // Both files may lie in one directory of the collector.
     assert!(!text.contains("noded_proxy_verify_findings"), "{text}");
 }
