@@ -38,6 +38,7 @@ pub mod install;
 pub mod manual;
 mod noded_args;
 mod output;
+mod program;
 pub mod proxy_args;
 pub mod reload;
 pub mod reset;

@@ -172,6 +172,22 @@ fn assert_whole(said: &str, rpc: &str) {
 }
 
 #[test]
+fn what_never_answers_is_named_and_nothing_is_done() {
+    let Some(said) = part("silent", true) else {
+        return;
+    };
+    let expected = "\
+install --apply: status 1
+noded-proxy: `systemctl show noded-proxy-guard.service` did not end within 10s, and was killed
+as before
+install --apply: status 1
+`bash` did not end within 10s, and was killed. Change it by hand
+as before
+";
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn it_is_shown_done_and_undone_byte_for_byte() {
     let Some(said) = part("whole", true) else {
         return;

@@ -232,6 +232,16 @@ part_edited() {   # somebody has edited the file since, or the installation was 
   cli uninstall --apply; grep NODED "$defaults"
 }
 
+part_silent() {   # systemd does not answer, which is not to know no unit
+  local systemctl; systemctl=$(cat "$STAND/bin/systemctl")
+  printf '#!/bin/sh\nsleep 900\n' > "$STAND/bin/systemctl"
+  cli install --apply; said
+  printf '%s\n' "$systemctl" > "$STAND/bin/systemctl"; same "$before" "$(state)"
+  cp "$defaults" "$node/kept"; printf '\nsleep 900\n' >> "$defaults"   # nor does the shell that reads this
+  cli install --apply; said | grep -o '`bash.*'
+  cat "$node/kept" > "$defaults"; same "$before" "$(state)"
+}
+
 part_socket() {   # the socket unit, from the beginning and later
   cli install --apply --socket; state | grep units
   cli uninstall --apply; same "$before" "$(state)"

@@ -59,11 +59,7 @@ pub(super) fn look(config: &Config, noded_defaults: &Path, offline: bool) -> Vec
     let files = Files::read(config, noded_defaults);
     let mut findings = files.judge(config, now);
     findings.extend(issuer::check(config));
-    findings.extend(
-        unit::Unit::loaded()
-            .into_iter()
-            .flat_map(|unit| unit.judge(config)),
-    );
+    findings.extend(unit::check(config));
     if !offline {
         match online(config, &files) {
             Ok(more) => findings.extend(more),

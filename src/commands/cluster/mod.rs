@@ -4,5 +4,6 @@
 pub mod accept;
 mod deeds;
 pub mod distribute;
+mod given;
 pub mod rollout;
 mod turn;

@@ -2,8 +2,9 @@
 //! before that file is changed. It only reads: nothing is written, and what the file does is what
 //! `daemon-util` has it do at each call.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use crate::commands::program::{ASKED, run};
 
 /// Reads the file as `daemon-util` does; the value, then all variables.
 const SCRIPT: &str = "NODED_ARGS=; . /dev/stdin >/dev/null 2>&1; \
@@ -45,20 +46,11 @@ pub(super) fn confirm(old: &[u8], new: &[u8], value: &str) -> Result<(), String>
 }
 
 fn read(text: &[u8]) -> Result<Read, String> {
-    let failed = |error: std::io::Error| format!("bash: {error}");
-    let mut bash = Command::new("bash")
-        .args(["--norc", "--noprofile", "-c", SCRIPT])
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "--noprofile", "-c", SCRIPT])
         .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(failed)?;
-    if let Some(mut stdin) = bash.stdin.take() {
-        let _ = stdin.write_all(text); // a file that ends the shell is not read whole
-    }
-    let said = bash.wait_with_output().map_err(failed)?.stdout;
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let said = run(&mut bash, text, ASKED)?.out;
     let end = said.iter().position(|byte| *byte == 0);
     let end = end.ok_or("it ends the shell that reads it")?;
     let others = said[end + 1..].split(|byte| *byte == b'\n');

@@ -1,11 +1,9 @@
 //! Does the steps of a plan, one line for each, and takes all of them back when one fails. It decides
 //! nothing about the node.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, Write as _};
-use std::os::unix::process::CommandExt;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -20,7 +18,12 @@ use super::proof;
 use super::record::Keep;
 use super::settings;
 use super::step::{Step, Unit, way_back};
+use crate::commands::program;
 use crate::config::Config;
+
+/// Time for a command of a step. systemd has bounds of its own, which are shorter unless an
+/// administrator wants RPCs to be waited for.
+const CHANGE: Duration = Duration::from_secs(15 * 60);
 
 /// Prints a line. That nobody reads it must not end the work in the middle.
 pub(super) fn say(word: &str, text: &str) {
@@ -168,28 +171,17 @@ impl Doer {
     }
 }
 
-/// Runs a command. What it prints goes to a file and not to a pipe, which a daemon that it starts
-/// could hold open; and it does not get the terminal's Ctrl-C.
+/// Runs a command that changes something, to its end.
 fn run(words: &[String]) -> Result<(), String> {
     let [program, arguments @ ..] = words else {
         return Ok(());
     };
-    let failed = |error: io::Error| format!("{program}: {error}");
-    let mut said = tempfile::tempfile().map_err(failed)?;
-    let copy = |file: &File| file.try_clone().map(Stdio::from);
-    let status = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(copy(&said).map_err(failed)?)
-        .stderr(copy(&said).map_err(failed)?)
-        .process_group(0)
-        .status()
-        .map_err(failed)?;
+    let program::Output { status, out, err } =
+        program::run(Command::new(program).args(arguments), b"", CHANGE)?;
     if status.success() {
         return Ok(());
     }
-    let mut text = Vec::new();
-    let _ = said.rewind().and_then(|()| said.read_to_end(&mut text));
+    let text = [out, err].concat();
     let text = String::from_utf8_lossy(&text);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text: String = text.chars().take(400).collect();

@@ -43,14 +43,14 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn look() -> Self {
-        Self {
-            guard: Shown::of(Unit::Guard.name()),
-            socket: Shown::of(Unit::Socket.name()),
-            proxy: Shown::of(Unit::Proxy.name()),
-            noded: Shown::of("ganeti-noded.service"),
-            native: Shown::of("ganeti.target").is_loaded(),
-        }
+    pub(super) fn look() -> Result<Self, String> {
+        Ok(Self {
+            guard: Shown::of(Unit::Guard.name())?,
+            socket: Shown::of(Unit::Socket.name())?,
+            proxy: Shown::of(Unit::Proxy.name())?,
+            noded: Shown::of("ganeti-noded.service")?,
+            native: Shown::of("ganeti.target")?.is_loaded(),
+        })
     }
 
     /// The configuration: that of the command line, or the one which the unit names.

@@ -113,7 +113,7 @@ fn run(
     if !rustix::process::geteuid().is_root() {
         return Err(format!("{name}: only root can look at all of it: run it as root").into());
     }
-    let node = Node::look();
+    let node = Node::look()?;
     let config = node.config(args).map_err(Refusal::Configuration)?;
     let mut keep = Keep::open(&args.undo_dir)?;
     let seen = node.seen(args, &config, &keep)?;
