@@ -6,4 +6,5 @@ mod deeds;
 pub mod distribute;
 mod given;
 pub mod rollout;
+mod run;
 mod turn;
