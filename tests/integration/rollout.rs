@@ -1,5 +1,5 @@
-//! `noded-proxy install --cluster`: the order, where it stops and how it goes on. The nodes' own
-//! `install`, `check` and `status` are stand-ins; `install.rs` asks the real ones.
+//! `noded-proxy install --cluster` and `uninstall --cluster`: the order, where they stop and how they go
+//! on. The nodes' own `install`, `check` and `status` are stand-ins; `install.rs` asks the real ones.
 
 use std::fs;
 
@@ -18,6 +18,9 @@ case $1 in
     fi
     while [[ $1 != --mode ]]; do shift; done
     echo "$2" > "$NODE/mode"; echo "ok    $2";;
+  uninstall)
+    [[ ! -e $NODE/broken ]] || { echo "noded-proxy: uninstall: it is broken. All is back as it was" >&2; exit 1; }
+    [[ ! -e $NODE/mode ]] || rm "$NODE/mode"; echo "ok    back";;
   check) [[ ! -e $NODE/unwell ]] || { echo "error unwell"; exit 1; };;
   certs) [[ ! -e $NODE/refuses ]] || { echo "it takes none"; exit 1; }; exec PROGRAM "$@" --config "$NODE/config.toml";;
   *) exec PROGRAM "$@" --config "$NODE/config.toml";;
@@ -152,6 +155,80 @@ fn a_normal_node_that_does_harm_holds_up_nobody_and_leaves_nobody_in_audit_mode(
             "{modes}"
         );
     }
+}
+
+fn roll_back(cluster: &Cluster, options: &[&str]) -> (i32, String) {
+    let words = [&["uninstall", "--cluster"], options].concat();
+    cluster.run(&cluster.master, &words)
+}
+
+#[test]
+fn the_way_back_is_shown_and_then_done_on_all_nodes() {
+    let cluster = cluster();
+    assert_eq!(roll_out(&cluster, &["--apply"]).0, 0);
+    let (status, said) = roll_back(&cluster, &[]);
+    assert_eq!(status, 0, "{said}");
+    let would = ["n2", "MASTER", "n3"]
+        .map(|node| format!("would {node}: noded-proxy uninstall --apply\n"))
+        .concat();
+    let rest = "note  nothing was done: --apply does it\n";
+    assert!(said.ends_with(&format!("{would}{rest}")), "{said}");
+    assert_eq!(modes(&cluster), "enforce enforce enforce -");
+
+    let (status, said) = roll_back(&cluster, &["--apply", "--wait"]);
+    assert_eq!(status, 0, "{said}");
+    let begun_ =
+        ["n2", "MASTER", "n3"].map(|node| format!("{node}: noded-proxy uninstall --apply --wait"));
+    assert_eq!(begun(&said), begun_, "{said}");
+    let done = "ok    done: n2 (uninstall), MASTER (uninstall), n3 (uninstall)\n";
+    assert!(said.ends_with(done), "{said}");
+    assert_eq!(modes(&cluster), "- - - -");
+    let other = cluster.path("n2/ganeti/ssconf_master_node");
+    fs::write(other, "n3\n").unwrap();
+    let (status, said) = cluster.run("n2", &["uninstall", "--cluster", "--apply"]);
+    let told = "noded-proxy: this node is not the master: run it on n3\n";
+    assert_eq!((status, &*said), (1, told));
+}
+
+#[test]
+fn the_way_back_stops_at_a_candidate_and_goes_on_without_a_normal_node() {
+    let cluster = cluster();
+    assert_eq!(roll_out(&cluster, &["--apply"]).0, 0);
+    fs::write(cluster.path("n2/broken"), "").unwrap();
+    let (status, said) = roll_back(&cluster, &["--apply"]);
+    assert_eq!(status, 1, "{said}");
+    for word in [
+        "noded-proxy: stopped at n2: `noded-proxy uninstall --apply 2>&1`: exit status 1\n",
+        "noded-proxy: nothing is done yet\n",
+        "noded-proxy: not begun: MASTER (uninstall), n3 (uninstall)\n",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert_eq!(modes(&cluster), "enforce enforce enforce -");
+
+    fs::rename(cluster.path("n2/broken"), cluster.path("n3/broken")).unwrap();
+    let (status, said) = roll_back(&cluster, &["--apply"]);
+    assert_eq!(status, 1, "{said}");
+    let told = "noded-proxy: failed on n3: `noded-proxy uninstall --apply 2>&1`: exit status 1. It";
+    assert!(said.contains(told), "{said}");
+    assert_eq!(modes(&cluster), "- enforce - -");
+
+    // What is out of reach is named; what has no program has nothing to be taken away.
+    fs::rename(cluster.path("n3/broken"), cluster.path("n3/down")).unwrap();
+    fs::remove_file(cluster.path("n2/bin/noded-proxy")).unwrap();
+    let (status, said) = roll_back(&cluster, &["--apply"]);
+    assert_eq!(status, 1, "{said}");
+    for word in [
+        "skip  n2: noded-proxy is not there\n",
+        "skip  n4: offline, left out\n",
+        "noded-proxy: n3: not reached by ssh",
+        "noded-proxy: done: MASTER (uninstall)\n",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    fs::remove_file(cluster.path("n3/down")).unwrap();
+    assert_eq!(roll_back(&cluster, &["--apply"]).0, 0);
+    assert_eq!(modes(&cluster), "- - - -");
 }
 
 /// Normal nodes come together: n3 is not done before n4 is.

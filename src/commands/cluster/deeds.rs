@@ -145,6 +145,23 @@ pub(super) fn plan(places: &[Place], args: &InstallArgs) -> Result<Plan, Vec<Str
     })
 }
 
+/// The way back: what was put there is taken away, where something was. A node that is out of reach
+/// holds up nobody, for with the proxy on some nodes alone the cluster works as well.
+pub(super) fn back(places: &[Place], args: &NodeArgs) -> Plan {
+    let reached = places.iter().filter(|place| place.state != State::Absent);
+    let patience = patience(args);
+    let run = able(places).map(|place| Deed::Run {
+        node: place.name.clone(),
+        mode: "uninstall",
+        commands: vec![format!("noded-proxy uninstall --apply{patience}")],
+        stops: place.candidate,
+    });
+    Plan {
+        deeds: run.collect(),
+        left: faults(&reached.collect::<Vec<_>>()),
+    }
+}
+
 /// Why nodes cannot follow.
 fn faults(places: &[&Place]) -> Vec<String> {
     let named = |is: fn(&State) -> bool| -> String {

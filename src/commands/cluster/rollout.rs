@@ -6,69 +6,27 @@
 use std::process::ExitCode;
 
 use super::deeds::{Plan, in_audit, plan};
-use super::run::{Run, look};
-use crate::commands::exit;
+use super::run::{Run, look, on_master, show};
 use crate::commands::install::flags::InstallArgs;
-use crate::commands::ssh::call::Ssh;
-use crate::commands::ssh::members::Cluster;
-use crate::config::Config;
 
 /// Exit status 0 done or shown, 1 refused or stopped, 64 wrong configuration.
 pub fn main(args: &InstallArgs) -> ExitCode {
-    let config = match Config::load(&args.node.file, &[]) {
-        Ok(config) => config,
-        Err(problems) => return exit::wrong_configuration(&problems),
-    };
-    match roll_out(args, &config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(lines) => {
-            for line in lines {
-                errln!("noded-proxy: {line}");
-            }
-            ExitCode::FAILURE
-        }
-    }
+    on_master(&args.node.file, |run| roll_out(args, run))
 }
 
-fn roll_out(args: &InstallArgs, config: &Config) -> Result<(), Vec<String>> {
-    let because = |why: String| vec![why];
-    let cluster = Cluster::read(&config.ssconf_dir).map_err(because)?;
-    let host = rustix::system::uname();
-    let is_master = cluster.must_be_master(&host.nodename().to_string_lossy());
-    is_master.map_err(because)?;
-    let ssh = Ssh {
-        cluster: &cluster,
-        ssconf: &config.ssconf_dir,
-    };
-    let places = look(ssh);
+fn roll_out(args: &InstallArgs, run: &Run<'_>) -> Result<(), Vec<String>> {
+    let places = look(run.ssh);
     for place in &places {
         outln!("{:<5} {}: {}", place.state.word(), place.name, place.state);
     }
     let Plan { deeds, left } = plan(&places, args)?;
     if !args.node.apply {
-        for deed in &deeds {
-            outln!("would {deed}");
-        }
-        for line in left {
-            outln!("note  {line}");
-        }
-        outln!("note  nothing was done: --apply does it");
+        show(&deeds, &left);
         return Ok(());
     }
-    let done = Run { config, ssh }.all(&deeds);
+    let done = run.all(&deeds);
     let audit = audit_lines(&in_audit(&places, &done.begun(), &done.failed()));
-    if done.is_all() && left.is_empty() {
-        outln!("ok    {}", done.summary());
-        if let Some(line) = audit {
-            outln!("note  {line}");
-        }
-        return Ok(());
-    }
-    let mut lines = left;
-    lines.extend(done.lines());
-    lines.extend(audit);
-    lines.push("put that right, then run the same again: it goes on from there".into());
-    Err(lines)
+    done.end(left, audit)
 }
 
 /// What is said of nodes in audit mode.

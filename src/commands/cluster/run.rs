@@ -2,21 +2,74 @@
 //! first that fails ends it. Normal nodes may be in hostile hands, or asleep: they come behind, so many
 //! at a time, so that each holds up nobody but itself. It plans nothing.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use super::deeds::{Deed, Place, State, state};
 use super::distribute::give_all;
+use crate::commands::exit;
 use crate::commands::ssh::call::{Call, End, Ssh};
 use crate::commands::ssh::each::on_each;
 use crate::commands::ssh::interrupt;
-use crate::commands::ssh::members::Member;
-use crate::config::Config;
+use crate::commands::ssh::members::{Cluster, Member};
+use crate::config::{Config, FileArgs};
 
 /// Nodes that are asked, or changed, at a time.
 const AT_A_TIME: usize = 8;
 
 /// A node's `install` is over by then; with `--wait` it waits until no RPC runs, however long.
 const INSTALL: Duration = Duration::from_secs(15 * 60);
+
+/// Exit status 0 done or shown, 1 refused or stopped, 64 wrong configuration.
+pub(super) fn on_master(
+    file: &FileArgs,
+    what: impl FnOnce(&Run<'_>) -> Result<(), Vec<String>>,
+) -> ExitCode {
+    let config = match Config::load(file, &[]) {
+        Ok(config) => config,
+        Err(problems) => return exit::wrong_configuration(&problems),
+    };
+    let done = master(&config)
+        .map_err(|why| vec![why])
+        .and_then(|cluster| {
+            let ssh = Ssh {
+                cluster: &cluster,
+                ssconf: &config.ssconf_dir,
+            };
+            what(&Run {
+                config: &config,
+                ssh,
+            })
+        });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(lines) => {
+            for line in lines {
+                errln!("noded-proxy: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The cluster, if this node is its master.
+fn master(config: &Config) -> Result<Cluster, String> {
+    let cluster = Cluster::read(&config.ssconf_dir)?;
+    let host = rustix::system::uname();
+    cluster.must_be_master(&host.nodename().to_string_lossy())?;
+    Ok(cluster)
+}
+
+/// What would be done.
+pub(super) fn show(deeds: &[Deed], left: &[String]) {
+    for deed in deeds {
+        outln!("would {deed}");
+    }
+    for line in left {
+        outln!("note  {line}");
+    }
+    outln!("note  nothing was done: --apply does it");
+}
 
 /// Asks each node what it has.
 pub(super) fn look(ssh: Ssh<'_>) -> Vec<Place> {
@@ -32,7 +85,7 @@ pub(super) fn look(ssh: Ssh<'_>) -> Vec<Place> {
 
 /// What the deeds need.
 pub(super) struct Run<'a> {
-    pub(super) config: &'a Config,
+    config: &'a Config,
     pub(super) ssh: Ssh<'a>,
 }
 
@@ -104,7 +157,7 @@ impl Run<'_> {
 
 /// What a deed came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Came {
+enum Came {
     Done,
     /// It failed, and the others went on.
     Failed(String),
@@ -115,7 +168,7 @@ pub(super) enum Came {
 
 /// What all deeds came to, in their order.
 #[derive(Debug, Default)]
-pub(super) struct Done<'d>(pub(super) Vec<(&'d Deed, Came)>);
+pub(super) struct Done<'d>(Vec<(&'d Deed, Came)>);
 
 impl<'d> Done<'d> {
     fn those(&self, is: fn(&Came) -> bool) -> impl Iterator<Item = &'d Deed> {
@@ -138,12 +191,32 @@ impl<'d> Done<'d> {
         self.those(failed).map(Deed::place).collect()
     }
 
-    pub(super) fn is_all(&self) -> bool {
+    fn is_all(&self) -> bool {
         self.0.iter().all(|(_, came)| *came == Came::Done)
     }
 
+    /// Says how it ended: what could not follow, what came of the deeds, and what is to be said besides.
+    pub(super) fn end(
+        &self,
+        left: Vec<String>,
+        besides: Option<String>,
+    ) -> Result<(), Vec<String>> {
+        if self.is_all() && left.is_empty() {
+            outln!("ok    {}", self.summary());
+            if let Some(line) = besides {
+                outln!("note  {line}");
+            }
+            return Ok(());
+        }
+        let mut lines = left;
+        lines.extend(self.lines());
+        lines.extend(besides);
+        lines.push("put that right, then run the same again: it goes on from there".into());
+        Err(lines)
+    }
+
     /// What is done, in one line.
-    pub(super) fn summary(&self) -> String {
+    fn summary(&self) -> String {
         let good = self.those(|came| *came == Came::Done);
         let good: Vec<String> = good.map(Deed::short).collect();
         match good.is_empty() {
@@ -153,7 +226,7 @@ impl<'d> Done<'d> {
     }
 
     /// What is said when not all is done.
-    pub(super) fn lines(&self) -> Vec<String> {
+    fn lines(&self) -> Vec<String> {
         let told = |(deed, came): &(&Deed, Came)| match came {
             Came::Stopped(why) => Some(format!("stopped at {}: {why}", deed.place())),
             Came::Failed(why) => Some(format!(

@@ -84,4 +84,7 @@ pub struct UninstallArgs {
     /// How it is done.
     #[command(flatten)]
     pub node: NodeArgs,
+    /// Do it on all nodes, candidates first, over Ganeti's ssh; on the master
+    #[arg(long)]
+    pub cluster: bool,
 }
