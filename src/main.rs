@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Guard(args) => guard::main(&args),
         Command::Install(args) if args.cluster => cluster::rollout::main(&args),
         Command::Install(args) => install::install(&args),
+        Command::Uninstall(args) if args.cluster => cluster::rollback::main(&args),
         Command::Uninstall(args) => install::uninstall(&args),
         Command::Hook(args) => hook::main(&args),
         Command::Verify(args) => verify::main(&args),

@@ -127,6 +127,9 @@ pub enum Command {
     /// its old bytes; if it was edited since, NODED_ARGS alone is changed back. The files of the
     /// package stay.
     ///
+    /// With --cluster, on the master: each node does it, candidates first. It stops at the first
+    /// candidate that is not right; a normal node holds up nobody. Run again, it goes on from there.
+    ///
     /// Exit status: as of `install`.
     Uninstall(UninstallArgs),
     /// Say in one line what is wrong, as a hook of `gnt-cluster verify`.

@@ -83,7 +83,7 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
             ["config", "changed", "hook", "turns"].into(),
         ),
         (&["certs", "accept"], ["config"].into()),
-        (&["uninstall"], node.into()),
+        (&["uninstall"], [&node[..], &["cluster"]].concat()),
         (&["run"], [&TRUST[..], &run].concat()),
         (&["check"], [&TRUST[..], &check].concat()),
         (

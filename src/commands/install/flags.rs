@@ -51,7 +51,7 @@ pub struct InstallArgs {
     /// How it is done.
     #[command(flatten)]
     pub node: NodeArgs,
-    /// Do it on all nodes, one after the other, over Ganeti's ssh; on the master
+    /// Do it on all nodes, candidates first, over Ganeti's ssh; on the master
     #[arg(long)]
     pub cluster: bool,
     /// Have systemd hold the port, so that callers wait while the proxy is restarted
@@ -84,4 +84,7 @@ pub struct UninstallArgs {
     /// How it is done.
     #[command(flatten)]
     pub node: NodeArgs,
+    /// Do it on all nodes, candidates first, over Ganeti's ssh; on the master
+    #[arg(long)]
+    pub cluster: bool,
 }
