@@ -61,7 +61,7 @@ error    node_unreachable: subject: what
 warning  ssh_dsa: subject: what
          on:  n2, n3
          why: OpenSSH 10 (Debian 13) does not know DSA: after the upgrade no node reaches another
-         do:  before the upgrade: gnt-cluster renew-crypto --new-ssh-keys --ssh-key-type=rsa
+         do:  before the upgrade: gnt-cluster renew-crypto --new-ssh-keys --ssh-key-type=rsa --no-ssh-key-check
 warning  ssh_key_twice: subject: what
          why: root on one of them can log in wherever the others can
          do:  delete it where nobody needs it, or put its fingerprint in verify.allow_ssh_keys
