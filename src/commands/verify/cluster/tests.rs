@@ -57,7 +57,7 @@ error    node_unreachable: subject: what
          on:  n4
          why: nothing is known of it, so its findings are missing
          do:  log in to it from the master as root; take a dead node offline (gnt-node modify \
---offline=yes)
+--offline=yes NODE)
 warning  ssh_dsa: subject: what
          on:  n2, n3
          why: OpenSSH 10 (Debian 13) does not know DSA: after the upgrade no node reaches another
