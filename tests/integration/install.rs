@@ -172,6 +172,22 @@ fn assert_whole(said: &str, rpc: &str) {
 }
 
 #[test]
+fn the_guard_stays_while_a_drop_in_starts_noded_without_tls() {
+    let Some(said) = part("drop-in", true) else {
+        return;
+    };
+    let expected = "\
+install --apply: status 0
+uninstall --apply: status 1
+noded-proxy: uninstall: noded would start without TLS: it needs the guard. All is back as it was
+as before
+uninstall --apply: status 0
+as before
+";
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn what_never_answers_is_named_and_nothing_is_done() {
     let Some(said) = part("silent", true) else {
         return;

@@ -46,6 +46,7 @@ show() {
     noded-proxy.service) command="$PROGRAM run --config $NODE/config.toml"; echo User=daemon;;
     noded-proxy-guard.service) command="$PROGRAM guard --rules $STAND/guard.nft";;
     noded-proxy.socket) ;;
+    ganeti-noded.service) [[ -e $STAND/plain ]] && command="/usr/sbin/ganeti-noded --no-ssl" || { echo LoadState=not-found; exit; };;
     *) echo LoadState=not-found; exit;;
   esac
   [[ ! -e $STAND/absent.$unit ]] || { echo LoadState=not-found; exit; }
@@ -230,6 +231,14 @@ part_edited() {   # somebody has edited the file since, or the installation was 
   cli uninstall --apply; said | grep note; grep NODED "$defaults"
   cli install --apply; : > "$node/other"; defaults=$node/other cli uninstall --apply; said
   cli uninstall --apply; grep NODED "$defaults"
+}
+
+part_drop-in() {   # somebody's drop-in has systemd start noded without TLS; none runs so
+  cli install --apply; local held; held=$(state)
+  touch "$STAND/plain"
+  cli uninstall --apply; said | tail -n 1; same "$held" "$(state)"
+  rm "$STAND/plain"
+  cli uninstall --apply; same "$before" "$(state)"
 }
 
 part_silent() {   # systemd does not answer, which is not to know no unit
