@@ -272,16 +272,22 @@ part_hooks() {   # later and from the beginning; they go with the rest; what is 
 }
 
 mode() { curl -fsS -m 5 http://127.0.0.1:9811/metrics | grep '^noded_proxy_mode.* 1$'; }
-part_settings() {   # keys of the proxy's own configuration, which stay when it goes
-  cli install --apply --mode audit --candidate-certs "$node/candidates" > /dev/null; said | head -3 | cut -c1-70; mode
+part_settings() {   # keys of the proxy's own configuration, in a file of their own that goes with it
+  local held named; named=$(cat "$node/config.toml")
+  cli install --apply --mode audit --candidate-certs "$node/candidates" > /dev/null; said | head -4 | cut -c1-80; mode
   cli install --apply --mode audit --candidate-certs "$node/others" > /dev/null; said; [[ ! -e $node/others ]]
-  local held; held=$(state; cat "$node/config.toml")
+  held=$(state; cat "$node/config.d/install.toml")
   for when in before after; do
     echo "$when systemctl reload noded-proxy.service" > "$STAND/fail"
-    cli install --apply --mode enforce; same "$held" "$(state; cat "$node/config.toml")"
+    cli install --apply --mode enforce; same "$held" "$(state; cat "$node/config.d/install.toml")"
   done
   said | grep ^back; mode
-  cli install --apply --mode enforce; said | head -2; mode
+  cli install --apply --mode enforce; said | head -2; mode; same "$named" "$(cat "$node/config.toml")"
+  "$program" check --config "$node/config.toml" --offline | grep ' configuration:' | sed "s|$node|NODE|g"
+  cli uninstall --apply; said | grep config; same "$before" "$(state)"; same "$named" "$(cat "$node/config.toml")"; [[ ! -e $node/config.d ]]
+  # As a former installation has left it.
+  printf '[admission]\nmode = "audit"\n' >> "$node/config.toml"
+  cli install --apply --mode enforce; said | head -1; mode; [[ ! -e $node/config.d ]]
   cli uninstall --apply; same "$before" "$(state)"; tail -n 2 "$node/config.toml"
 }
 
