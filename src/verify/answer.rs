@@ -145,6 +145,7 @@ mod tests {
             path: "/root/.ssh/id_rsa".into(),
             name: "id_rsa".into(),
             private: true,
+            of_root: true,
             key: Seen::Absent,
         };
         seen.ssh.key_files = vec![key; MOST_KEYS];

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use super::look::Look;
 use super::places::Places;
 use crate::node::reading::Half;
-use crate::node::ssh::keys::{Held, held, of_blob};
+use crate::node::ssh::keys::{Held, ecdsa_half, held, of_blob};
 use crate::node::ssh::{authorized, pub_keys, sshd};
-use crate::tls::ssh_public;
+use crate::tls::{from_base64, ssh_public};
 use rules::verify::observed::{AuthorizedFile, KeyFile, PublicKey, Seen, Ssh};
 
 /// Largest file of authorized or public keys that is read: some thousand keys.
@@ -68,19 +70,37 @@ fn key_files(look: &Look<'_>, directory: &Path) -> Vec<KeyFile> {
                 Held::Nothing => return None,
                 Held::Public(key) => (false, Seen::Good(key)),
                 Held::Private(key) => (true, Seen::Good(key)),
-                Held::Unreadable(why) => (true, Seen::Faulty(why)),
+                Held::Unreadable(why) => {
+                    let short = short(content.good()?);
+                    (true, short.map_or(Seen::Faulty(why), Seen::Good))
+                }
                 Held::Pem => (true, pem(content.good()?)),
             },
         };
-        let path = path.display().to_string();
         Some(KeyFile {
-            path,
+            of_root: of_root(look, &path),
+            path: path.display().to_string(),
             name,
             private,
             key,
         })
     });
     found.collect()
+}
+
+fn of_root(look: &Look<'_>, path: &Path) -> bool {
+    let recorder = look.tree.recorder().map(|(uid, _)| uid);
+    let about = look.tree.about(path);
+    about.is_some_and(|about| about.uid == 0 || Some(about.uid) == recorder)
+}
+
+/// One that the crate does not read, since its private number has zeros in front.
+fn short(content: &[u8]) -> Option<PublicKey> {
+    let text = std::str::from_utf8(content).ok()?;
+    let (_, body) = text.split_once("-----BEGIN OPENSSH PRIVATE KEY-----")?;
+    let (body, _) = body.split_once("-----END OPENSSH PRIVATE KEY-----")?;
+    let body = Zeroizing::new(body.split_whitespace().collect::<String>());
+    ecdsa_half(&Zeroizing::new(from_base64(&body)?))
 }
 
 fn pem(content: &[u8]) -> Seen<PublicKey> {
@@ -122,4 +142,36 @@ fn elsewhere(look: &Look<'_>) -> Vec<String> {
             .map_or_else(Vec::new, |text| sshd::elsewhere(text))
     });
     told.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn an_ecdsa_key_with_zeros_in_front_is_read_like_any() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let make = || {
+            let _ = std::fs::remove_file(&path);
+            let made = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ecdsa", "-b", "521", "-N", "", "-f"])
+                .arg(&path)
+                .status();
+            assert!(made.unwrap().success());
+            std::fs::read(&path).unwrap()
+        };
+        // One of four is such a key.
+        let mut keys = std::iter::repeat_with(make);
+        let odd = keys.find(|key| matches!(held(key), Held::Unreadable(_)));
+        let public = std::fs::read(path.with_extension("pub")).unwrap();
+        let Held::Public(public) = held(&public) else {
+            panic!("no public key");
+        };
+        let odd = odd.unwrap();
+        assert_eq!(short(&odd).unwrap().fingerprint, public.fingerprint);
+        assert_eq!(short(&odd[..odd.len() / 2]), None);
+        assert_eq!(short(b"\xff"), None);
+    }
 }

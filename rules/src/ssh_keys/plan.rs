@@ -44,7 +44,7 @@ impl Node {
 /// What is done on all nodes; or why nothing can be.
 pub fn plan(scene: &Scene, wishes: &Wishes) -> Result<Plan, String> {
     let no_key = "the master's own key is not the one that ganeti_pub_keys has for it: gnt-cluster \
-                  renew-crypto --new-ssh-keys";
+                  renew-crypto --new-ssh-keys --no-ssh-key-check";
     let masters_key = scene.masters_key().ok_or(no_key)?.clone();
     let files = Files::of(scene);
     let verdict = |name, line| (line, judge(scene, &files, wishes, name, line));

@@ -89,7 +89,7 @@ impl Scene {
         if let Some(lost) = candidates.map(|n| &n.name).find(|n| !names.contains(n)) {
             return Err(format!(
                 "ganeti_pub_keys has no key of the candidate {lost}, as after a renewal that failed: \
-                 gnt-cluster renew-crypto --new-ssh-keys"
+                 gnt-cluster renew-crypto --new-ssh-keys --no-ssh-key-check"
             ));
         }
         Ok(Self {

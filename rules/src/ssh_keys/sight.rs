@@ -7,7 +7,7 @@ use super::Fingerprint;
 use crate::verify::observed::{Observed, Purpose, Seen};
 
 /// The form of the document.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The names of the pairs that Ganeti makes.
 const OWN: [&str; 3] = ["id_rsa", "id_dsa", "id_ecdsa"];
 /// What Ganeti puts behind the name of a file that it replaces.
@@ -61,13 +61,15 @@ pub struct KeyFile {
     pub key: Fingerprint,
     /// When it was changed, seconds since 1970.
     pub modified: i64,
+    /// Whether it belongs to root.
+    pub of_root: bool,
 }
 
 impl KeyFile {
-    /// Whether it has the name that Ganeti gives to a pair that it replaces. Another file's name may
-    /// look like it: a copy of `authorized_keys` proves nothing.
+    /// Whether it is root's, with the name that Ganeti gives to a pair that it replaces. Another
+    /// file's name may look like it: a copy of `authorized_keys` proves nothing.
     pub fn is_backup(&self) -> bool {
-        is_backup(&self.name)
+        self.of_root && is_backup(&self.name)
     }
 
     /// Whether it is this node's own pair, by its name.
@@ -76,7 +78,7 @@ impl KeyFile {
     }
 }
 
-/// See [`KeyFile::is_backup`]; the name is then one that is safe to give to the system.
+/// The name of such a file. It is then one that is safe to give to the system.
 pub fn is_backup(name: &str) -> bool {
     let of = name.split_once(BACKUP);
     of.is_some_and(|(of, rest)| {
@@ -115,6 +117,7 @@ impl Sight {
                     private: file.private,
                     key,
                     modified: modified(seen, &file.path),
+                    of_root: file.of_root,
                 }),
                 None => sight.unknown += usize::from(file.private),
             }

@@ -35,6 +35,7 @@ fn file(name: &str, letter: char) -> KeyFile {
         private: name.starts_with("id_") && !name.contains(".pub"),
         key: key(letter),
         modified: NOW - 40 * DAY,
+        of_root: true,
     }
 }
 
@@ -117,6 +118,17 @@ fn what_becomes_of_a_key_as_a_table() {
             PLAIN,
             |s| of(s, "n2.x").files.push(file(BACKUP, 'o')),
             Verdict::Remove(backup("n2.x", BACKUP)),
+        ),
+        // Another user's file proves nothing, and is one that somebody may use.
+        (
+            "root@n2.x",
+            PLAIN,
+            |s| {
+                let of_root = false;
+                let file = file(BACKUP, 'o');
+                of(s, "n2.x").files.push(KeyFile { of_root, ..file });
+            },
+            in_use("n2.x", BACKUP),
         ),
         (
             "root@n2",

@@ -37,6 +37,7 @@ mod tests {
                 private,
                 key: key.clone(),
                 modified: 0,
+                of_root: true,
             }],
             ..Sight::default()
         };

@@ -127,15 +127,15 @@ fn whose(place: &Place<'_>, listed: &BTreeSet<String>, key: &PublicKey) -> Whose
     former(place, key).map_or(Whose::Stranger, Whose::Former)
 }
 
-/// The proof that a key was a node's: its private half is in a backup here, or it bears the name of
-/// a node whose present key is another.
+/// The proof that a key was a node's: it is in a backup that Ganeti has made here, or it bears the
+/// name of a node whose present key is another.
 fn former(place: &Place<'_>, key: &PublicKey) -> Option<String> {
     let mut backups = place
         .seen
         .ssh
         .key_files
         .iter()
-        .filter(|file| file.is_backup());
+        .filter(|file| file.is_made_by_ganeti());
     let backup = backups.find(|file| {
         file.key
             .good()

@@ -89,7 +89,7 @@ ids! {
     MapEntryNoCandidate = "map_entry_no_candidate", Error:
         "an entry of the map belongs to a node that is no master candidate"
         why "that node can command every node"
-        do "promote and demote it again (gnt-node modify -C yes, -C no), or renew-crypto --new-node-certificates"
+        do "gnt-node modify -C yes NODE, then gnt-node modify -C no NODE; or gnt-cluster renew-crypto --new-node-certificates"
     MapEntryOffline = "map_entry_offline", Error:
         "an entry of the map belongs to an offline or drained node"
         why "whoever has that machine can command every node"
@@ -97,7 +97,7 @@ ids! {
     MapEntryMissing = "map_entry_missing", Error:
         "a master candidate has no entry in the map"
         why "its RPCs are refused, and it cannot become master"
-        do "demote and promote it again (gnt-node modify -C no, -C yes)"
+        do "gnt-node modify -C no NODE, then gnt-node modify -C yes NODE"
     MapEntryWithoutKey = "map_entry_without_key", Warning:
         "an entry of the map has a UUID that ganeti_pub_keys does not know"
         why "it may be that of no node at all"
@@ -138,11 +138,11 @@ ids! {
     CertificateExpired = "certificate_expired", Error:
         "a certificate has ended"
         why "clients that look at dates refuse it"
-        do "gnt-cluster renew-crypto --new-cluster-certificate or --new-node-certificates"
+        do "server.pem: gnt-cluster renew-crypto --new-cluster-certificate; client.pem: gnt-cluster renew-crypto --new-node-certificates"
     CertificateExpires = "certificate_expires", Warning:
         "a certificate ends within 30 days"
         why "clients that look at dates will refuse it"
-        do "gnt-cluster renew-crypto --new-cluster-certificate or --new-node-certificates"
+        do "server.pem: gnt-cluster renew-crypto --new-cluster-certificate; client.pem: gnt-cluster renew-crypto --new-node-certificates"
     CertificateNotYetValid = "certificate_not_yet_valid", Error:
         "a certificate begins in the future"
         why "clients that look at dates refuse it"
@@ -196,7 +196,7 @@ ids! {
     SshNormalNode = "ssh_normal_node", Error:
         "the key of a node that is no master candidate is authorized"
         why "root on that node is root here"
-        do "remove the line, or demote the node again (gnt-node modify -C yes, -C no)"
+        do "remove the line; or gnt-node modify -C yes NODE, then gnt-node modify -C no NODE"
     SshStranger = "ssh_stranger", Warning:
         "a key is authorized that is no node's"
         why "whoever has it is root here; verify cannot tell an administrator from an intruder"
@@ -216,7 +216,7 @@ ids! {
     SshMissing = "ssh_missing", Error:
         "a master candidate's key is not authorized"
         why "as master it could not log in here"
-        do "demote and promote that node again (gnt-node modify -C no, -C yes)"
+        do "for that node: gnt-node modify -C no NODE, then gnt-node modify -C yes NODE"
     SshBadLine = "ssh_bad_line", Warning:
         "a line with a key cannot be understood"
         why "sshd may read it in another way, and verify cannot say whose key it is"
@@ -228,11 +228,11 @@ ids! {
     SshPubKeysAbsent = "ssh_pub_keys_absent", Error:
         "Ganeti manages the SSH keys, and ganeti_pub_keys is absent"
         why "nobody can say which key is whose, and Ganeti cannot remove them"
-        do "gnt-cluster renew-crypto --new-ssh-keys writes it anew"
+        do "gnt-cluster renew-crypto --new-ssh-keys --no-ssh-key-check writes it anew"
     SshPubKeysMissing = "ssh_pub_keys_missing", Error:
         "a master candidate has no key in ganeti_pub_keys"
         why "Ganeti does not remove its key when it is demoted; a renewal that failed leaves this"
-        do "gnt-cluster renew-crypto --new-ssh-keys writes it anew"
+        do "gnt-cluster renew-crypto --new-ssh-keys --no-ssh-key-check writes it anew"
     SshUnsorted = "ssh_unsorted", Warning:
         "it cannot be said which SSH keys are the candidates'"
         why "a key of a normal node would not be noticed"
@@ -240,7 +240,7 @@ ids! {
     SshForeignKey = "ssh_foreign_key", Error:
         "the private key of another node is here"
         why "theft: root on this node can log in wherever the other node can"
-        do "delete the file; gnt-cluster renew-crypto --new-ssh-keys, then remove the old lines"
+        do "delete the file; gnt-cluster renew-crypto --new-ssh-keys --no-ssh-key-check, then noded-proxy ssh-keys apply"
     SshBackup = "ssh_backup", Warning:
         "a former private key is still here"
         why "wherever its public half is still authorized, it opens the door"
@@ -252,7 +252,7 @@ ids! {
     SshOwnKeyAbsent = "ssh_own_key_absent", Error:
         "this master candidate has no private key"
         why "as master it could not log in anywhere"
-        do "gnt-cluster renew-crypto --new-ssh-keys"
+        do "gnt-cluster renew-crypto --new-ssh-keys --no-ssh-key-check"
     SshOwnKeyAbsentHere = "ssh_own_key_absent_here", Warning:
         "this normal node has no private key"
         why "no harm now; after a promotion it could not log in anywhere"
@@ -260,7 +260,7 @@ ids! {
     SshOwnKeyUnlisted = "ssh_own_key_unlisted", Error:
         "the node's own key is not in ganeti_pub_keys"
         why "Ganeti would not remove it from other nodes when this node is demoted"
-        do "gnt-node add --readd NODE, or gnt-cluster renew-crypto --new-ssh-keys"
+        do "gnt-node add --readd NODE, or gnt-cluster renew-crypto --new-ssh-keys --no-ssh-key-check"
     SshSharedKey = "ssh_shared_key", Warning:
         "this normal node has a private key that is authorized here, and Ganeti manages no keys"
         why "where one pair serves all nodes, root here is root on every node"
@@ -272,7 +272,7 @@ ids! {
     SshDsa = "ssh_dsa", Warning:
         "the cluster's SSH keys are DSA"
         why "OpenSSH 10 (Debian 13) does not know DSA: after the upgrade no node reaches another"
-        do "before the upgrade: gnt-cluster renew-crypto --new-ssh-keys --ssh-key-type=rsa"
+        do "before the upgrade: gnt-cluster renew-crypto --new-ssh-keys --ssh-key-type=rsa --no-ssh-key-check"
 
     SecretReadable = "secret_readable", Error:
         "a file with a secret can be read by others"
@@ -318,7 +318,7 @@ ids! {
     NodeUnreachable = "node_unreachable", Error:
         "a node does not answer the master over ssh"
         why "nothing is known of it, so its findings are missing"
-        do "log in to it from the master as root; take a dead node offline (gnt-node modify --offline=yes)"
+        do "log in to it from the master as root; take a dead node offline (gnt-node modify --offline=yes NODE)"
     NodeAnswer = "node_answer", Error:
         "the answer of a node is too long or cannot be understood"
         why "nothing is known of it; a node that hides something may answer so"
@@ -342,7 +342,7 @@ ids! {
     SshPubKeysDiffer = "ssh_pub_keys_differ", Warning:
         "ganeti_pub_keys on a node is not that of the master"
         why "as master it would authorize and remove other keys"
-        do "gnt-cluster renew-crypto --new-ssh-keys writes it anew"
+        do "gnt-cluster renew-crypto --new-ssh-keys --no-ssh-key-check writes it anew"
     CertificateTwice = "certificate_twice", Error:
         "several nodes have the same client certificate, with its key"
         why "it was copied: as soon as one of them is a candidate, all can command every node"

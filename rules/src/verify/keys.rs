@@ -5,6 +5,7 @@ use super::ids::Id;
 use super::observed::{KeyFile, Observed, PublicKey, Seen};
 use super::role::{Place, Role};
 use crate::shown::printable;
+use crate::ssh_keys::sight::is_backup;
 
 /// What Ganeti puts behind the name of a file that it replaces (`utils.CreateBackup`).
 const BACKUP: &str = ".backup-";
@@ -14,9 +15,15 @@ const OWN: [&str; 3] = ["id_rsa", "id_dsa", "id_ecdsa"];
 const DSA: &str = "ssh-dss";
 
 impl KeyFile {
-    /// Whether it is a former key that Ganeti put aside.
-    pub(super) fn is_backup(&self) -> bool {
+    /// Whether it is a former key that somebody put aside.
+    fn is_backup(&self) -> bool {
         self.name.contains(BACKUP)
+    }
+
+    /// Whether Ganeti put it aside: one of its own pairs, and root's. A copy of another file, such
+    /// as `authorized_keys`, says nothing of whose key it was.
+    pub(super) fn is_made_by_ganeti(&self) -> bool {
+        self.of_root && is_backup(&self.name)
     }
 }
 

@@ -255,6 +255,9 @@ pub struct KeyFile {
     pub name: String,
     /// Whether it holds a private key.
     pub private: bool,
+    /// Whether it belongs to root, or to whoever recorded the tree.
+    #[serde(default)]
+    pub of_root: bool,
     /// The public key, or the public half of the private one.
     pub key: Seen<PublicKey>,
 }

@@ -63,6 +63,30 @@ fn every_id_has_a_row() {
     assert!(untested.is_empty(), "{untested:?}");
 }
 
+/// What a remedy must say so that its command works as it stands: without `--no-ssh-key-check`
+/// Ganeti stops at the first node whose host key root has never seen.
+#[test]
+fn commands_in_remedies_are_whole() {
+    for id in Id::all() {
+        let text = id.remedy();
+        let all = |what: &str, is_good: fn(&str, &str) -> bool| {
+            let mut found = text.match_indices(what);
+            let good = found.all(|(at, _)| is_good(&text[..at], &text[at..]));
+            assert!(good, "{}: {what}: {text}", id.name());
+        };
+        all("renew-crypto", |before, _| before.ends_with("gnt-cluster "));
+        all("--new-ssh-keys", |_, after| {
+            after.contains(" --no-ssh-key-check")
+        });
+        all("gnt-node modify", |_, after| after.contains(" NODE"));
+        all("-C ", |before, _| before.ends_with("gnt-node modify "));
+        all("--readd", |_, after| after.starts_with("--readd NODE"));
+        all("copyfile", |_, after| {
+            after.starts_with("copyfile -n NODE FILE") || after.starts_with("copyfile)")
+        });
+    }
+}
+
 #[test]
 fn ids_are_plain_words_and_each_text_is_a_phrase_without_an_end() {
     let mut names = BTreeSet::new();

@@ -1,7 +1,7 @@
 //! `noded-proxy uninstall --cluster`: puts noded back in the place of the proxy on all nodes, each by its
 //! own `uninstall`, which takes all back if it fails. The order and the bounds are those of `install
-//! --cluster`: the other way round, a normal node that sleeps would hold up the candidates. It never
-//! changes a node by itself.
+//! --cluster`: the other way round, a normal node that sleeps would hold up the candidates. It changes
+//! no node itself, and never goes on to the next candidate after one that failed.
 
 use std::process::ExitCode;
 

@@ -67,25 +67,25 @@ mod tests {
 
     #[test]
     fn answers_as_a_table() {
-        let good = br#"{"version":1,"lines":[],"files":[],"faults":[],"unknown":0}"#;
+        let good = br#"{"version":2,"lines":[],"files":[],"faults":[],"unknown":0}"#;
         assert!(sight(&said(0, good)).is_ok());
         let line =
-            br#"{"version":1,"lines":[{"path":"x","number":1,"key":"SHA256:\u001b","comment":
+            br#"{"version":2,"lines":[{"path":"x","number":1,"key":"SHA256:\u001b","comment":
                        "","options":false}],"files":[],"faults":[],"unknown":0}"#;
         for (status, out, word) in [
             (
                 0,
-                &br#"{"version":2,"lines":[],"files":[],"faults":[],"unknown":0}"#[..],
+                &br#"{"version":9,"lines":[],"files":[],"faults":[],"unknown":0}"#[..],
                 "version",
             ),
             (
                 0,
-                br#"{"version":1,"lines":[],"files":[],"faults":["a\u001b"],"unknown":0}"#,
+                br#"{"version":2,"lines":[],"files":[],"faults":["a\u001b"],"unknown":0}"#,
                 "a\\u{1b}",
             ),
             (
                 0,
-                br#"{"version":1,"lines":[],"files":[],"faults":[],"unknown":0,"more":1}"#,
+                br#"{"version":2,"lines":[],"files":[],"faults":[],"unknown":0,"more":1}"#,
                 "more",
             ),
             (0, line, "SHA256"),

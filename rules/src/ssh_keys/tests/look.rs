@@ -122,6 +122,7 @@ fn a_look_becomes_what_a_node_says() {
         path: format!("/root/.ssh/{name}"),
         name: name.into(),
         private: true,
+        of_root: true,
         key,
     };
     seen.ssh.key_files = vec![

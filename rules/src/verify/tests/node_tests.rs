@@ -86,6 +86,24 @@ fn keys() -> Vec<Row> {
                 .push(key_file("id_rsa.backup-2026", key("old", "")));
             authorize(seen, &[], key("old", "someone"));
         }),
+        // Neither a copy of another file nor one of another user's says whose a key was.
+        row(normal, &[SshStranger], |seen| {
+            let copy = "authorized_keys.backup-2026";
+            let file = key_file(copy, key("x", ""));
+            seen.ssh.key_files.push(KeyFile {
+                private: false,
+                ..file
+            });
+            authorize(seen, &[], key("x", "admin"));
+        }),
+        row(normal, &[SshStranger, SshBackup], |seen| {
+            let file = key_file("id_rsa.backup-2026", key("x", ""));
+            seen.ssh.key_files.push(KeyFile {
+                of_root: false,
+                ..file
+            });
+            authorize(seen, &[], key("x", "admin"));
+        }),
         row(candidate, &[SshNormalNode], |seen| {
             authorize(seen, &[], key("c3", "root@n3"))
         }),

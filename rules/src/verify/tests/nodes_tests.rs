@@ -39,6 +39,7 @@ pub(in crate::verify) fn key_file(name: &str, key: PublicKey) -> KeyFile {
         path: format!("/root/.ssh/{name}"),
         name: name.into(),
         private: !name.ends_with(".pub"),
+        of_root: true,
         key: Seen::Good(key),
     }
 }

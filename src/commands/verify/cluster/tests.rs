@@ -57,11 +57,11 @@ error    node_unreachable: subject: what
          on:  n4
          why: nothing is known of it, so its findings are missing
          do:  log in to it from the master as root; take a dead node offline (gnt-node modify \
---offline=yes)
+--offline=yes NODE)
 warning  ssh_dsa: subject: what
          on:  n2, n3
          why: OpenSSH 10 (Debian 13) does not know DSA: after the upgrade no node reaches another
-         do:  before the upgrade: gnt-cluster renew-crypto --new-ssh-keys --ssh-key-type=rsa
+         do:  before the upgrade: gnt-cluster renew-crypto --new-ssh-keys --ssh-key-type=rsa --no-ssh-key-check
 warning  ssh_key_twice: subject: what
          why: root on one of them can log in wherever the others can
          do:  delete it where nobody needs it, or put its fingerprint in verify.allow_ssh_keys
