@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 20
 SHELL_SCRIPTS = tests/lab/setup tests/lab/noded tests/lab/node tests/lab/cluster tests/lab/check-units \
 	tests/stages tests/docs-on-node tests/e2e/run tests/integration/guard.sh \
 	.ci/run hooks/certs-distribute hooks/ssh-keys $(wildcard hooks/cluster-verify-post.d/*) $(wildcard benches/install) \
-	$(addprefix package/,build deb dist install pack rustc) $(wildcard package/debian/p*) \
+	$(addprefix package/,build deb dist docs install pack rustc) $(wildcard package/debian/p*) \
 	$(addprefix tests/package/,archive reproducible run)
 
 .DEFAULT_GOAL := help

@@ -172,6 +172,22 @@ fn assert_whole(said: &str, rpc: &str) {
 }
 
 #[test]
+fn the_guard_stays_while_a_drop_in_starts_noded_without_tls() {
+    let Some(said) = part("drop-in", true) else {
+        return;
+    };
+    let expected = "\
+install --apply: status 0
+uninstall --apply: status 1
+noded-proxy: uninstall: noded would start without TLS: it needs the guard. All is back as it was
+as before
+uninstall --apply: status 0
+as before
+";
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn what_never_answers_is_named_and_nothing_is_done() {
     let Some(said) = part("silent", true) else {
         return;
@@ -390,17 +406,25 @@ fn keys_of_the_configuration_are_set_and_taken_back_if_it_fails() {
         "noded_proxy_mode{mode=\"enforce\"} 1\n",
     );
     let expected = [
-        "ok    NODE/candidates: made\n",
-        "ok    NODE/config.toml: admission.mode = \"audit\", candidate_certs = \"N\n",
+        "ok    NODE/candidates: made\nok    NODE/config.d: made\n",
+        "ok    NODE/config.d/install.toml: admission.mode = \"audit\", candidate_certs = \"N\n",
         "ok    systemctl enable noded-proxy-guard.service\n",
         audit,
         "ok    nothing to do: all is as it should be\n",
         &"install --apply --mode enforce: status 1\nas before\n".repeat(2),
-        "back  NODE/config.toml: as it was\nback  systemctl reload noded-proxy.service\n",
+        "back  NODE/config.d/install.toml: as it was\nback  systemctl reload noded-proxy.service\n",
         audit,
         "install --apply --mode enforce: status 0\n",
-        "ok    NODE/config.toml: admission.mode = \"enforce\"\n",
+        "ok    NODE/config.d/install.toml: admission.mode = \"enforce\"\n",
         "ok    systemctl reload noded-proxy.service\n",
+        enforce,
+        "as before\n",
+        "ok       configuration: NODE/config.toml, NODE/config.d/install.toml\n",
+        "uninstall --apply: status 0\n",
+        "ok    NODE/config.d/install.toml: removed\nok    NODE/config.d: removed\n",
+        "as before\nas before\n",
+        "install --apply --mode enforce: status 0\n",
+        "ok    NODE/config.toml: admission.mode = \"enforce\"\n",
         enforce,
         "uninstall --apply: status 0\nas before\n[admission]\nmode = \"enforce\"\n",
     ];

@@ -17,7 +17,7 @@ case $1 in
       [[ -e $NODES/n4/mode ]] || exit 1
     fi
     while [[ $1 != --mode ]]; do shift; done
-    echo "$2" > "$NODE/mode"; echo "ok    $2";;
+    echo "$2" > "$NODE/mode"; echo "ok    $2"; sed -i 's/^#candidate_certs/candidate_certs/' "$NODE/config.toml";;
   uninstall)
     [[ ! -e $NODE/broken ]] || { echo "noded-proxy: uninstall: it is broken. All is back as it was" >&2; exit 1; }
     [[ ! -e $NODE/mode ]] || rm "$NODE/mode"; echo "ok    back";;
@@ -32,6 +32,10 @@ fn cluster() -> Cluster {
     for node in [&*cluster.master, "n2", "n3"] {
         let text = NODE.replace("PROGRAM", env!("CARGO_BIN_EXE_noded-proxy"));
         executable(&cluster.path(node).join("bin/noded-proxy"), &text);
+        // `install` sets it.
+        let config = cluster.path(node).join("config.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(config, text.replace("candidate_certs", "#candidate_certs")).unwrap();
     }
     cluster
 }

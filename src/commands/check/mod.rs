@@ -70,10 +70,14 @@ pub(super) fn look(config: &Config, noded_defaults: &Path, offline: bool) -> Vec
 }
 
 fn configuration(args: &CheckArgs) -> Finding {
-    let text = match &args.admission.file.config {
-        Some(path) => path.display().to_string(),
-        None if Path::new(DEFAULT_FILE).exists() => DEFAULT_FILE.into(),
-        None => format!("defaults and flags ({DEFAULT_FILE} is absent)"),
+    let files = args.admission.file.all();
+    let names: Vec<String> = files
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    let text = match names.is_empty() {
+        true => format!("defaults and flags ({DEFAULT_FILE} is absent)"),
+        false => names.join(", "),
     };
     Finding::ok("configuration", text)
 }

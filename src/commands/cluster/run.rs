@@ -36,10 +36,7 @@ pub(super) fn on_master(
                 cluster: &cluster,
                 ssconf: &config.ssconf_dir,
             };
-            what(&Run {
-                config: &config,
-                ssh,
-            })
+            what(&Run { file, ssh })
         });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -85,7 +82,7 @@ pub(super) fn look(ssh: Ssh<'_>) -> Vec<Place> {
 
 /// What the deeds need.
 pub(super) struct Run<'a> {
-    config: &'a Config,
+    file: &'a FileArgs,
     pub(super) ssh: Ssh<'a>,
 }
 
@@ -124,7 +121,11 @@ impl Run<'_> {
         let (node, commands) = match deed {
             Deed::Certificates => {
                 // This node's own `install` may have set `candidate_certs`.
-                return match give_all(self.config, self.ssh.cluster)? {
+                let config = Config::load(self.file, &[]).map_err(|problems| {
+                    let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                    all.join("; ")
+                })?;
+                return match give_all(&config, self.ssh.cluster)? {
                     true => Ok(()),
                     false => Err("not every node has the candidates' certificates".into()),
                 };

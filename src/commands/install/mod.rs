@@ -74,8 +74,8 @@ pub fn install(args: &InstallArgs) -> ExitCode {
         if args.hooks {
             hooks::add(&mut plan, &hooks::found(&args.node))?;
         }
-        let file = node.settings(&args.node)?;
-        settings::add(&mut plan, &file, &args.wishes(), seen.proxy.active)?;
+        let files = node.settings(&args.node)?;
+        settings::add(&mut plan, &files, &args.wishes(), seen.proxy.active)?;
         confirm(seen, &plan)?;
         Ok(plan)
     }))
@@ -83,8 +83,9 @@ pub fn install(args: &InstallArgs) -> ExitCode {
 
 /// Exit status as of `install`.
 pub fn uninstall(args: &UninstallArgs) -> ExitCode {
-    end(run("uninstall", &args.node, |_, _, seen| {
+    end(run("uninstall", &args.node, |node, _, seen| {
         let mut plan = undo::uninstall(seen)?;
+        settings::take_away(&mut plan, &node.settings(&args.node)?);
         hooks::take_away(&mut plan, &hooks::ever_put(&args.node));
         confirm(seen, &plan)?;
         Ok(plan)

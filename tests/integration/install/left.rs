@@ -156,9 +156,12 @@ NODED_ARGS=\"\"
 enabled: *
 not guarded
 prerm: status 1
-noded-proxy: ERROR: a noded without TLS runs, or NODED_ARGS of NODE/defaults starts one: the guard stays.
+noded-proxy: ERROR: a noded without TLS runs, or NODED_ARGS of NODE/defaults or its unit starts one: the guard stays.
 nobody is kept out
 noded-proxy
+enabled: noded-proxy-guard.service noded-proxy.service
+prerm: status 1
+noded-proxy: ERROR: a noded without TLS runs, or NODED_ARGS of NODE/defaults or its unit starts one: the guard stays.
 enabled: noded-proxy-guard.service noded-proxy.service
 ";
     assert_eq!(said, expected);

@@ -134,6 +134,10 @@ CLI
   # Nothing can be put back: the guard goes on, and so does the proxy.
   by_hand 11811 'export NODED_ARGS="-b 127.0.0.1 -p 11811 --no-ssl"'; noded_port 298
   prerm; told 'ERROR'; nobody_at 11811; holder 1811; state | grep '^enabled'
+
+  # None runs, and systemd would start one.
+  printf 'NODED_ARGS=""\n' > "$defaults"; daemon-util stop; touch "$STAND/plain"
+  prerm; told 'ERROR'; state | grep '^enabled'
 }
 
 part_another_port() {   # noded's port is changed after an installation
