@@ -163,6 +163,15 @@ enabled: noded-proxy-guard.service noded-proxy.service
 prerm: status 1
 noded-proxy: ERROR: a noded without TLS runs, or NODED_ARGS of NODE/defaults or its unit starts one: the guard stays.
 enabled: noded-proxy-guard.service noded-proxy.service
+prerm: status 1
+as before
+prerm: status 1
+as before
+prerm: status 1
+noded-proxy: ERROR: a noded without TLS runs, or NODED_ARGS of NODE/defaults or its unit starts one: the guard stays.
+enabled: noded-proxy-guard.service noded-proxy.service
+prerm: status 137
+told:  noded-proxy.service
 ";
     assert_eq!(said, expected);
 }

@@ -111,7 +111,8 @@ part_down() {   # killed while noded was down: the next run has it run again
 # prerm: the package's script, with the paths of this node
 prerm() {
   local rc=0
-  sed "s|^DEFAULTS=.*|DEFAULTS=$defaults|; s|^DAEMON_UTIL=.*|DAEMON_UTIL=$STAND/bin/daemon-util|; s|^KEPT=.*|KEPT=$node/undo|" "$repo/package/debian/prerm" > "$STAND/prerm"
+  sed "s|^DEFAULTS=.*|DEFAULTS=$defaults|; s|^DAEMON_UTIL=.*|DAEMON_UTIL=$STAND/bin/daemon-util|; s|^KEPT=.*|KEPT=$node/undo|" \
+    "$repo/package/debian/prerm" > "$STAND/prerm"
   sh "$STAND/prerm" remove > "$STAND/said" 2>&1 || rc=$?
   echo "prerm: status $rc"
 }
@@ -138,6 +139,24 @@ CLI
   # None runs, and systemd would start one.
   printf 'NODED_ARGS=""\n' > "$defaults"; daemon-util stop; touch "$STAND/plain"
   prerm; told 'ERROR'; state | grep '^enabled'
+  rm "$STAND/plain"
+
+  # Half of the arguments would have noded obey the whole network.
+  local more
+  for more in 'MORE=--no-ssl\nNODED_ARGS="-b 127.0.0.1 -p 11811 $MORE"' 'NODED_ARGS="-b 127.0.0.1 \\\n -p 11811 --no-ssl"'; do
+    by_hand 11811 "$(printf "$more")"; noded_port 298; local held; held=$(state)
+    prerm; same "$held" "$(state)"
+  done
+
+  # In a chroot no unit can be stopped, and noded starts at the next boot.
+  by_hand 11811 'NODED_ARGS="-b 127.0.0.1 -p 11811 --no-ssl"'
+  systemctl stop noded-proxy.service; daemon-util stop; rmdir /run/systemd/system
+  prerm; told 'ERROR'; state | grep '^enabled'; mkdir /run/systemd/system
+
+  # Killed in the middle: what ran is started by the next `dpkg --configure`, if it is still enabled.
+  by_hand 11811 'NODED_ARGS="-b 127.0.0.1 -p 11811 --no-ssl"'
+  echo 'after systemctl stop noded-proxy.socket noded-proxy.service' > "$STAND/kill"
+  prerm; holder 1811; echo "told: $(cat /run/noded-proxy-stopped)"
 }
 
 part_another_port() {   # noded's port is changed after an installation
