@@ -100,8 +100,8 @@ systemctl enable noded-proxy-guard.service
 systemctl start noded-proxy-guard.service
 keep NODE/defaults as it is, for `uninstall`
 NODE/defaults: NODED_ARGS=\"-d\" becomes \"-d -b 127.0.0.1 -p 298 --no-ssl\", all else stays
-NODE/stand/bin/daemon-util stop ganeti-noded; NODE/stand/bin/daemon-util start ganeti-noded; wait for noded on port 298
 systemctl enable noded-proxy.service
+NODE/stand/bin/daemon-util stop ganeti-noded; NODE/stand/bin/daemon-util start ganeti-noded; wait for noded on port 298
 systemctl start noded-proxy.service
 prove it: `check` finds no error, nobody is kept out, an RPC comes through
 ";
@@ -109,6 +109,7 @@ prove it: `check` finds no error, nobody is kept out, an RPC comes through
 const BACK: &str = "\
 systemctl stop noded-proxy.service
 NODE/defaults: as it was before `install`, byte for byte
+systemctl disable noded-proxy.service
 NODE/stand/bin/daemon-util stop ganeti-noded; NODE/stand/bin/daemon-util start ganeti-noded; wait for noded on port 1811
 ";
 
@@ -116,7 +117,6 @@ const PROVE: &str =
     "prove it: noded has the RPC port again, with TLS, and none listens elsewhere\n";
 
 const END: &str = "\
-systemctl disable noded-proxy.service
 systemctl stop noded-proxy-guard.service
 systemctl disable noded-proxy-guard.service
 drop what was kept of NODE/defaults
@@ -239,9 +239,9 @@ fn whichever_step_fails_all_is_as_before() {
     let last = lines[24..].join("\n");
     let back = [
         "back  systemctl stop noded-proxy.service",
-        "back  systemctl disable noded-proxy.service",
         "back  NODE/defaults: as it was",
         "back  NODE/stand/bin/daemon-util stop ganeti-noded;",
+        "back  systemctl disable noded-proxy.service",
         "back  drop what was kept",
         "back  systemctl stop noded-proxy-guard.service",
         "back  systemctl disable noded-proxy-guard.service",
@@ -311,7 +311,7 @@ fn a_signal_in_the_middle_has_all_taken_back() {
     let Some(said) = part("interrupted", true) else {
         return;
     };
-    let fail = "FAIL  systemctl enable noded-proxy.service: a signal asked to end\n";
+    let fail = "FAIL  systemctl start noded-proxy.service: a signal asked to end\n";
     let end = "noded-proxy: install: a signal asked to end. All is back as it was\nas before\n";
     assert_eq!(said, format!("status 1\n{fail}{end}"));
 }

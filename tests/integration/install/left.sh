@@ -87,7 +87,7 @@ part_killed() {   # at any moment of the way out, and then the node is booted: n
     for what in 'systemctl stop noded-proxy.service' 'daemon-util stop' 'daemon-util start' 'systemctl disable noded-proxy.service' \
         'systemctl stop noded-proxy-guard.service' 'systemctl disable noded-proxy-guard.service'; do
       cli install --apply --now > /dev/null; echo "$when $what" > "$STAND/kill"
-      cli uninstall --apply --now; reboot; echo "$when $what: $(nobody_at 298)"
+      cli uninstall --apply --now; reboot; echo "$when $what: $(nobody_at 298), $(holder 1811)>$(holder 298)"
       cli uninstall --apply --now; same "$before" "$(state)"
     done
   done
