@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::import_export::args::ImportExportArgs;
 use super::ssh_keys::args::SshKeysArgs;
 use super::verify::args::VerifyArgs;
 pub use crate::commands::admission_args::{AdmissionArgs, CertsListArgs, ExplainArgs};
@@ -42,7 +43,7 @@ pub enum Command {
     /// Exit status: 0 all RPCs finished, 1 the drain timeout passed or a fault, 64 wrong
     /// configuration.
     Run(RunArgs),
-    /// Check configuration, files, ports and node daemon before a start.
+    /// Check configuration, files, ports and noded before a start.
     ///
     /// It changes nothing. It takes those flags of `run` that change what it finds.
     ///
@@ -132,7 +133,7 @@ pub enum Command {
     ///
     /// Exit status: as of `install`.
     Uninstall(UninstallArgs),
-    /// Say in one line what is wrong, as a hook of `gnt-cluster verify`.
+    /// Say in one line what is wrong, as a hook of gnt-cluster verify.
     ///
     /// It asks the running proxy, and tries noded's port as an ordinary user would.
     ///
@@ -162,6 +163,20 @@ pub enum Command {
     ///
     /// Exit status: as of `ssh-keys plan`.
     SshKeys(SshKeysArgs),
+    /// Move a disk, in Ganeti's place (noded runs it).
+    ///
+    /// noded calls it through /usr/lib/ganeti/import-export, with the arguments of Ganeti's own
+    /// program; there is no need to type it. Both ends show exactly the certificate that Ganeti gave
+    /// them, and an end of the data is believed only if the sender said so. docs/moves.md tells what
+    /// it prints and why.
+    ///
+    /// Exit status: 0 the transfer is whole and the command succeeded, 1 it failed, 64 wrong
+    /// arguments.
+    #[command(args_override_self = true)]
+    ImportExport(ImportExportArgs),
+    /// The part of `import-export` that talks TLS (that one runs it).
+    #[command(hide = true)]
+    MoveChannel,
     /// Exit with 0 if a TCP connection to ADDR:PORT is accepted (`check` runs it as another user).
     #[command(hide = true)]
     Probe {

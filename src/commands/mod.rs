@@ -34,6 +34,7 @@ pub mod exit;
 pub mod explain;
 pub mod guard;
 pub mod hook;
+pub mod import_export;
 pub mod install;
 pub mod manual;
 mod noded_args;

@@ -1,0 +1,8 @@
+//! `noded-proxy import-export` beside Ganeti's own program: real processes, real sockets, the
+//! certificates of a cluster and of a move. Where the original goes wrong, a test shows that, too.
+
+mod arguments;
+mod faults;
+mod kit;
+mod pairs;
+mod strangers;
