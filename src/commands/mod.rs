@@ -30,6 +30,7 @@ pub mod cli;
 pub mod cluster;
 pub mod demo;
 pub mod digest;
+mod divert;
 pub mod exit;
 pub mod explain;
 pub mod guard;

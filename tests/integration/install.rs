@@ -9,6 +9,7 @@ use std::process::Command;
 use crate::support::pki::{Pki, map_text};
 
 mod left;
+mod moves;
 
 /// A node's files, of a master candidate or of another node.
 fn node(dir: &Path, candidate: bool) {

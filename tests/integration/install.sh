@@ -43,7 +43,7 @@ verb=$1; shift
 show() {
   local unit=$1 active=inactive enabled=disabled command=
   case $unit in
-    noded-proxy.service) command="$PROGRAM run --config $NODE/config.toml"; echo User=daemon;;
+    noded-proxy.service) command="${UNIT_PROGRAM:-$PROGRAM} run --config $NODE/config.toml"; echo User=daemon;;
     noded-proxy-guard.service) command="$PROGRAM guard --rules $STAND/guard.nft";;
     noded-proxy.socket) ;;
     ganeti-noded.service) [[ -e $STAND/plain ]] && command="/usr/sbin/ganeti-noded --no-ssl" || { echo LoadState=not-found; exit; };;
@@ -304,4 +304,6 @@ part_refused() {   # what is missing is named, and nothing is done
 
 # shellcheck source=install/left.sh
 . "$repo/tests/integration/install/left.sh"
+# shellcheck source=install/moves.sh
+. "$repo/tests/integration/install/moves.sh"
 "part_$part"

@@ -74,6 +74,8 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
         "undo-dir",
         "hooks-dir",
         "hooks-from",
+        "import-export",
+        "moves",
     ];
     let install = ["socket", "hooks", "cluster", "mode", "candidate-certs"];
     let table: [(&[&str], Vec<&str>); 14] = [

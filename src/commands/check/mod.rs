@@ -14,6 +14,7 @@ mod map;
 mod noded;
 mod ports;
 mod ssconf;
+mod transfers;
 mod unit;
 
 use std::path::Path;
@@ -60,6 +61,7 @@ pub(super) fn look(config: &Config, noded_defaults: &Path, offline: bool) -> Vec
     let mut findings = files.judge(config, now);
     findings.extend(issuer::check(config));
     findings.extend(unit::check(config));
+    findings.extend(transfers::check());
     if !offline {
         match online(config, &files) {
             Ok(more) => findings.extend(more),

@@ -18,6 +18,8 @@ use super::proof;
 use super::record::Keep;
 use super::settings;
 use super::step::{Step, Unit, way_back};
+use crate::commands::divert::act;
+use crate::commands::divert::scene::Act;
 use crate::commands::program;
 use crate::config::Config;
 
@@ -69,13 +71,19 @@ impl Signals {
     }
 }
 
-/// What the steps need.
-pub(super) struct Doer {
+/// What the steps around noded need.
+pub(super) struct Around {
     pub(super) config: Config,
     pub(super) defaults: PathBuf,
     pub(super) public: u16,
     /// Where noded's arguments come from.
     pub(super) noded: (Source, PathBuf),
+}
+
+/// What the steps need.
+pub(super) struct Doer {
+    /// Nothing where noded stays as it is.
+    pub(super) around: Option<Around>,
     pub(super) keep: Keep,
     pub(super) signals: Signals,
 }
@@ -139,8 +147,8 @@ impl Doer {
 
     /// One step; what is to be said of it besides.
     fn step(&mut self, step: &Step) -> Result<Vec<String>, String> {
-        if step.unguards() {
-            let (source, path) = &self.noded;
+        if let (true, Some(around)) = (step.unguards(), &self.around) {
+            let (source, path) = &around.noded;
             nodeds::guard_may_go(source, place::read(path)?.as_deref())?;
         }
         for command in step.commands() {
@@ -163,8 +171,12 @@ impl Doer {
                 let _ = run(&words.chain(names).collect::<Vec<_>>()); // it may not have failed
             }
             Step::Prove(what) => {
-                return proof::prove(*what, &self.config, &self.defaults, self.public);
+                let around = self.around.as_ref().ok_or("nobody has looked at noded")?;
+                return proof::prove(*what, &around.config, &around.defaults, around.public);
             }
+            Step::Moves(Act::Remember(place)) => self.keep.remember_moves(place.path())?,
+            Step::Moves(Act::Forget(_)) => self.keep.forget_moves()?,
+            Step::Moves(act) => act::perform(act)?,
             Step::Reread | Step::Reload | Step::Enable(_) | Step::Disable(_) | Step::Start(_) => {}
         }
         Ok(Vec::new())

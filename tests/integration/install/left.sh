@@ -113,11 +113,12 @@ prerm() {
   local rc=0
   sed "s|^DEFAULTS=.*|DEFAULTS=$defaults|; s|^DAEMON_UTIL=.*|DAEMON_UTIL=$STAND/bin/daemon-util|; s|^KEPT=.*|KEPT=$node/undo|" \
     "$repo/package/debian/prerm" > "$STAND/prerm"
-  sh "$STAND/prerm" remove > "$STAND/said" 2>&1 || rc=$?
+  sh "$STAND/prerm" "${@:-remove}" > "$STAND/said" 2>&1 || rc=$?
   echo "prerm: status $rc"
 }
 
-part_removal() {   # the package goes
+# with_package: what prerm calls
+with_package() {
   mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/system
   printf '#!/bin/sh\nexec systemctl "$@"\n' | tee "$STAND/bin/deb-systemd-invoke" > "$STAND/bin/deb-systemd-helper"
   cat > "$STAND/bin/noded-proxy" <<CLI
@@ -125,6 +126,10 @@ part_removal() {   # the package goes
 exec "$program" "\$@" --noded-defaults "$defaults" --daemon-util "$STAND/bin/daemon-util" --undo-dir "$node/undo"
 CLI
   chmod 755 "$STAND/bin/"*
+}
+
+part_removal() {   # the package goes
+  with_package
   noded_port 11811; cli install --apply --now; noded_port 298
   prerm; nobody_at 11811; same "$before" "$(state)"
 
