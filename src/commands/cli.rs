@@ -119,14 +119,18 @@ pub enum Command {
     /// normal node holds up nobody. Run again, it goes on from there. Audit mode, only with --mode
     /// audit, is less than what Ganeti's own node daemon checks since 2.11.
     ///
+    /// With --moves it does only that: `noded-proxy import-export` does this node's disk transfers from
+    /// then on (moves, exports and imports of instances), in the place of Ganeti's own program, which is
+    /// kept beside it. It needs no proxy, and reads no configuration.
+    ///
     /// Exit status: 0 done, shown, or nothing to do; 1 refused or failed, and all is as before; 64
     /// wrong configuration.
     Install(InstallArgs),
     /// Put noded back in the place of the proxy.
     ///
     /// Without --apply it says what it would do, line by line. The file that sets NODED_ARGS gets
-    /// its old bytes; if it was edited since, NODED_ARGS alone is changed back. The files of the
-    /// package stay.
+    /// its old bytes; if it was edited since, NODED_ARGS alone is changed back. Ganeti's own program
+    /// does disk transfers again; with --moves nothing else is done. The files of the package stay.
     ///
     /// With --cluster, on the master: each node does it, candidates first. It stops at the first
     /// candidate that is not right; a normal node holds up nobody. Run again, it goes on from there.
