@@ -160,6 +160,30 @@ fn without_the_program_ganeti_s_own_does_transfers() {
 }
 
 #[test]
+fn a_program_that_others_can_replace_is_none() {
+    if !rustix::process::geteuid().is_root() {
+        return; // it must be root's
+    }
+    let folder = Folder::new(true);
+    let (dir, ours) = (folder.dir.path(), folder.dir.path().join("ours"));
+    let mode = |path: &Path, mode: u32| {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    for (of_folder, of_file, good) in [
+        (0o755, 0o755, true),
+        (0o1777, 0o755, true),
+        (0o777, 0o755, false),
+        (0o755, 0o775, false),
+        (0o755, 0o644, false),
+    ] {
+        mode(dir, of_folder);
+        mode(&ours, of_file);
+        assert_eq!(look::is_a_program(&ours), good, "{of_folder:o} {of_file:o}");
+    }
+    assert!(!look::is_a_program(&dir.join("none")) && !look::is_a_program(dir));
+}
+
+#[test]
 fn what_is_looked_at_is_what_is_there() {
     let folder = Folder::new(true);
     let scene = |recorded: Option<&Path>| look::scene(Some(folder.place.path()), recorded).unwrap();

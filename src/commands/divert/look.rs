@@ -81,11 +81,21 @@ fn same(one: &Path, other: &Path) -> io::Result<bool> {
     Ok(alike && fs::read(one)? == fs::read(other)?)
 }
 
-/// Whether root can run it, and nobody else can write it.
+/// Whether root can run it, and nobody else can write it or put another in its place.
 pub(in crate::commands) fn is_a_program(path: &Path) -> bool {
-    let of_root = |found: &fs::Metadata| found.uid() == 0 && found.mode() & 0o022 == 0;
+    const STICKY: u32 = 0o1000; // there only the owner replaces a file
+    let of_root = |found: &fs::Metadata, but: u32| {
+        found.uid() == 0 && (found.mode() & 0o022 == 0 || found.mode() & but != 0)
+    };
+    let Ok(path) = path.canonicalize() else {
+        return false;
+    };
     let runs = |found: &fs::Metadata| found.is_file() && found.permissions().mode() & 0o111 != 0;
-    fs::metadata(path).is_ok_and(|found| of_root(&found) && runs(&found))
+    fs::metadata(&path).is_ok_and(|found| of_root(&found, 0) && runs(&found))
+        && path
+            .ancestors()
+            .skip(1)
+            .all(|folder| fs::metadata(folder).is_ok_and(|found| of_root(&found, STICKY)))
 }
 
 /// Whether only root may change what is in the folder of the place.
