@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::finding::Finding;
 use super::ids::Id;
 use super::keys::own_private;
-use super::observed::{Authorized, AuthorizedLines, KeyFile, PublicKey, Seen};
+use super::observed::{Authorized, AuthorizedLines, Configuration, KeyFile, PublicKey, Seen};
 use super::role::Place;
 use crate::shown::printable;
 
@@ -181,7 +181,7 @@ fn missing(place: &Place<'_>) -> Vec<Finding> {
 /// When keys cannot be sorted at all.
 fn unsorted(place: &Place<'_>) -> Option<Finding> {
     let configured = place.seen.configuration.good();
-    let managed = configured.map(|all| all.modify_ssh_setup);
+    let managed = configured.map(Configuration::manages_keys);
     let subject = "ganeti_pub_keys";
     match (&place.seen.ssh.pub_keys, managed) {
         (Seen::Absent, Some(true)) => {

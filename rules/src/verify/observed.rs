@@ -88,6 +88,17 @@ pub struct Configuration {
     /// Its serial number, which each change raises.
     #[serde(default)]
     pub serial: u64,
+    /// Ganeti's version when it was written, as 3000000 for 3.0; 0 if it does not say.
+    #[serde(default)]
+    pub version: u64,
+}
+
+impl Configuration {
+    /// Whether Ganeti gives each node an SSH pair of its own: from 2.13 on, unless it was told not to
+    /// (`gnt-cluster init --no-ssh-init`).
+    pub fn manages_keys(&self) -> bool {
+        self.modify_ssh_setup && (self.version == 0 || self.version >= 2_130_000)
+    }
 }
 
 /// A node in `config.data`.

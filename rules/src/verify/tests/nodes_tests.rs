@@ -153,6 +153,7 @@ pub(in crate::verify) fn candidate() -> Observed {
             .into(),
         modify_ssh_setup: true,
         serial: 7,
+        version: 3_000_000,
     };
     let mut seen = node("n1", "c1", 1);
     seen.configuration = Seen::Good(configuration);
