@@ -107,8 +107,15 @@ fn whose(place: &Place<'_>, listed: &BTreeSet<String>, key: &PublicKey) -> Whose
         return Whose::Listed;
     }
     let holders = place.known.holders(key);
-    if place.any_candidate(holders) {
+    if place.any_candidate(holders) || place.known.is_shared(key) {
         return Whose::Candidate;
+    }
+    if let Some(node) = place.known.pair_of(key) {
+        let candidates = place.seen.lists.candidates.as_ref();
+        return match candidates.is_some_and(|all| all.iter().any(|name| name == node)) {
+            true => Whose::Candidate,
+            false => Whose::NormalNode(node.to_owned()),
+        };
     }
     let is_own = |file: &KeyFile| {
         file.key
@@ -189,6 +196,7 @@ fn unsorted(place: &Place<'_>) -> Option<Finding> {
             Some(Finding::new(Id::SshPubKeysAbsent, subject, text))
         }
         (Seen::Absent, Some(false)) => None,
+        (Seen::Absent, None) if place.seen.ssh.pairs.good().is_some() => None,
         (Seen::Absent, None) => {
             let text = "the file is absent; was the cluster made with --no-ssh-init?";
             Some(Finding::new(Id::SshUnsorted, subject, text))

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::Digest;
 use crate::shown::{CommonName, printable};
+use crate::ssh_keys::pairs::List;
 
 /// What was found where a file should be.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -180,6 +181,8 @@ pub struct Ssh {
     pub directory: String,
     /// `ganeti_pub_keys`.
     pub pub_keys: Seen<PubKeys>,
+    /// Who has which pair, where `ssh-keys` sees to that and not Ganeti.
+    pub pairs: Seen<List>,
     /// The files that sshd reads for root.
     pub authorized: Vec<AuthorizedFile>,
     /// Files with keys in root's directory.

@@ -1,5 +1,6 @@
 //! What was decided for the whole cluster, as every node keeps it: who has which pair. On a candidate
-//! it says what to go on with, should that become master; `verify` knows the keys by it.
+//! it says what to go on with, should that become master; `verify` knows the keys by it. No private half
+//! is ever in it.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! What a node refuses, whoever asks: its own ssconf and its own files count more than the master's
-//! word.
+//! word. It never says what a node should do.
 
 use std::collections::BTreeSet;
 

@@ -113,6 +113,7 @@ fn node(host: &str, own: &str, byte: u8) -> Observed {
         ssh: Ssh {
             directory: "/root/.ssh".into(),
             pub_keys: Seen::Good(keys_of_all()),
+            pairs: Seen::Absent,
             authorized: vec![authorized(&both)],
             key_files: vec![
                 key_file("id_rsa", key(own, "")),
