@@ -44,7 +44,7 @@ pub(super) fn read(look: &Look<'_>, places: &Places) -> Ssh {
 fn pairs(text: &[u8]) -> Result<List, String> {
     let list: List = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     list.fault()
-        .map_or(Ok(list.clone()), |fault| Err(fault.into()))
+        .map_or_else(|| Ok(list.clone()), |fault| Err(fault.into()))
 }
 
 /// Root's home by `/etc/passwd`.

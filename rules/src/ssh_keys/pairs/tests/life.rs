@@ -152,14 +152,14 @@ impl Life {
 
     /// All is done: private halves are with candidates alone, and each of these could take over.
     fn is_whole(&self) {
-        for at in 0..4 {
+        for (at, from) in NAMES.iter().enumerate() {
             if !self.candidates[at] {
-                assert_eq!(self.nodes[at].files, [], "{}", NAMES[at]);
-                assert_eq!(self.nodes[at].staged, None, "{}", NAMES[at]);
+                assert_eq!(self.nodes[at].files, [], "{from}");
+                assert_eq!(self.nodes[at].staged, None, "{from}");
                 continue;
             }
-            for to in 0..4 {
-                assert!(self.gets_in(at, to), "{} to {}", NAMES[at], NAMES[to]);
+            for (to, name) in NAMES.iter().enumerate() {
+                assert!(self.gets_in(at, to), "{from} to {name}");
             }
         }
         let owns: Vec<_> = (0..4).filter_map(|at| self.own(at)).collect();
