@@ -152,14 +152,14 @@ impl Life {
 
     /// All is done: private halves are with candidates alone, and each of these could take over.
     fn is_whole(&self) {
-        for at in 0..4 {
+        for (at, name) in NAMES.into_iter().enumerate() {
             if !self.candidates[at] {
-                assert_eq!(self.nodes[at].files, [], "{}", NAMES[at]);
-                assert_eq!(self.nodes[at].staged, None, "{}", NAMES[at]);
+                assert_eq!(self.nodes[at].files, [], "{name}");
+                assert_eq!(self.nodes[at].staged, None, "{name}");
                 continue;
             }
-            for to in 0..4 {
-                assert!(self.gets_in(at, to), "{} to {}", NAMES[at], NAMES[to]);
+            for (to, other) in NAMES.into_iter().enumerate() {
+                assert!(self.gets_in(at, to), "{name} to {other}");
             }
         }
         let owns: Vec<_> = (0..4).filter_map(|at| self.own(at)).collect();
