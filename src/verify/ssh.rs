@@ -43,8 +43,10 @@ pub(super) fn read(look: &Look<'_>, places: &Places) -> Ssh {
 /// What this node was told of all pairs.
 fn pairs(text: &[u8]) -> Result<List, String> {
     let list: List = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    list.fault()
-        .map_or_else(|| Ok(list.clone()), |fault| Err(fault.into()))
+    match list.fault() {
+        None => Ok(list),
+        Some(fault) => Err(fault.into()),
+    }
 }
 
 /// Root's home by `/etc/passwd`.

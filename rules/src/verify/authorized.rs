@@ -125,6 +125,9 @@ fn whose(place: &Place<'_>, listed: &BTreeSet<String>, key: &PublicKey) -> Whose
     if own_private(place.seen).any(is_own) {
         return Whose::Own;
     }
+    if place.known.is_replaced(key) {
+        return Whose::Former("that of the pair that all nodes shared".into());
+    }
     if let Some(uuid) = holders.first() {
         return match place.candidates.is_some() {
             true => Whose::NormalNode((*uuid).to_owned()),

@@ -21,6 +21,8 @@ pub(super) struct Known<'a> {
     named: HashMap<&'a str, &'a str>,
     /// The pair that candidates share, and the nodes with one of their own, where Ganeti knows none.
     shared: Option<String>,
+    /// The one that they shared before each got its own.
+    replaced: Option<String>,
     pairs: HashMap<String, &'a str>,
 }
 
@@ -43,8 +45,11 @@ impl<'a> Known<'a> {
             known.nodes.insert(node, node);
         }
         if let Some(list) = seen.ssh.pairs.good().filter(|_| known.uuids.is_empty()) {
-            let shared = list.shared.as_ref().filter(|_| !list.own_pairs);
-            known.shared = shared.map(ToString::to_string);
+            let shared = list.shared.as_ref().map(ToString::to_string);
+            match list.own_pairs {
+                true => known.replaced = shared,
+                false => known.shared = shared,
+            }
             let own = list.own.iter();
             known.pairs = own
                 .map(|(node, pair)| (pair.key.to_string(), &**node))
@@ -87,6 +92,11 @@ impl<'a> Known<'a> {
     /// Whether it is the pair that candidates share.
     pub(super) fn is_shared(&self, key: &PublicKey) -> bool {
         self.shared.as_ref() == Some(&key.fingerprint)
+    }
+
+    /// Whether they shared it before.
+    pub(super) fn is_replaced(&self, key: &PublicKey) -> bool {
+        self.replaced.as_ref() == Some(&key.fingerprint)
     }
 
     /// The node that has it as a pair of its own, where Ganeti does not manage the keys.

@@ -152,14 +152,14 @@ impl Life {
 
     /// All is done: private halves are with candidates alone, and each of these could take over.
     fn is_whole(&self) {
-        for (at, from) in NAMES.iter().enumerate() {
+        for (at, name) in NAMES.into_iter().enumerate() {
             if !self.candidates[at] {
-                assert_eq!(self.nodes[at].files, [], "{from}");
-                assert_eq!(self.nodes[at].staged, None, "{from}");
+                assert_eq!(self.nodes[at].files, [], "{name}");
+                assert_eq!(self.nodes[at].staged, None, "{name}");
                 continue;
             }
-            for (to, name) in NAMES.iter().enumerate() {
-                assert!(self.gets_in(at, to), "{from} to {name}");
+            for (to, other) in NAMES.into_iter().enumerate() {
+                assert!(self.gets_in(at, to), "{name} to {other}");
             }
         }
         let owns: Vec<_> = (0..4).filter_map(|at| self.own(at)).collect();
