@@ -64,7 +64,7 @@ warning  ssh_dsa: subject: what
          do:  before the upgrade: gnt-cluster renew-crypto --new-ssh-keys --ssh-key-type=rsa --no-ssh-key-check
 warning  ssh_key_twice: subject: what
          why: root on one of them can log in wherever the others can
-         do:  delete it where nobody needs it, or put its fingerprint in verify.allow_ssh_keys
+         do:  one pair of all nodes: noded-proxy ssh-keys on the master; else delete it, or put it in verify.allow_ssh_keys
 not looked at: the running proxy, on n3
 c.x: 5 nodes, 3 seen: 2 errors, 3 warnings
 ";
