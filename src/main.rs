@@ -7,7 +7,7 @@ use clap::Parser;
 use noded_proxy::commands::cli::{CertsCommand, Cli, Command};
 use noded_proxy::commands::{
     as_nobody, certs, check, cluster, demo, digest, exit, explain, guard, hook, import_export,
-    install, manual, reload, reset, run, spawner, ssh_keys, status, verify,
+    install, manual, moves, reload, reset, run, spawner, ssh_keys, status, verify,
 };
 
 fn main() -> ExitCode {
@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::main(&args),
         Command::SshKeys(args) => ssh_keys::main(&args),
         Command::ImportExport(args) => import_export::main(&args),
+        Command::Moves { command } => moves::main(&command),
         Command::MoveChannel => import_export::channel::main(),
         Command::Demo(args) => demo::main(&args),
         Command::Probe { address } => as_nobody::probe(address),

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::import_export::args::ImportExportArgs;
+use super::moves::args::MovesCommand;
 use super::ssh_keys::args::SshKeysArgs;
 use super::verify::args::VerifyArgs;
 pub use crate::commands::admission_args::{AdmissionArgs, CertsListArgs, ExplainArgs};
@@ -178,6 +179,12 @@ pub enum Command {
     /// arguments.
     #[command(args_override_self = true)]
     ImportExport(ImportExportArgs),
+    /// Show or destroy what moves of instances left here.
+    Moves {
+        /// What to do.
+        #[command(subcommand)]
+        command: MovesCommand,
+    },
     /// The part of `import-export` that talks TLS (that one runs it).
     #[command(hide = true)]
     MoveChannel,

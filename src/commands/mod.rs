@@ -38,6 +38,7 @@ pub mod hook;
 pub mod import_export;
 pub mod install;
 pub mod manual;
+pub mod moves;
 mod noded_args;
 mod output;
 mod program;

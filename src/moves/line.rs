@@ -157,3 +157,55 @@ impl Write for Line {
         written
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn pair() -> (Line, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (near, _) = listener.accept().unwrap();
+        (Line::new(near, Duration::from_secs(9)).unwrap(), far)
+    }
+
+    #[test]
+    fn a_connection_ends_in_a_reset_unless_it_was_said_to_be_orderly() {
+        let (line, mut far) = pair();
+        drop(line);
+        let broken = far.read(&mut [0; 9]).unwrap_err();
+        assert_eq!(broken.kind(), ErrorKind::ConnectionReset);
+        let (mut line, mut far) = pair();
+        line.orderly().unwrap();
+        drop(line);
+        assert_eq!(far.read(&mut [0; 9]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_handshake_has_a_bound_even_if_a_byte_comes_now_and_then() {
+        let (mut line, mut far) = pair();
+        line.deadline = Some(Instant::now());
+        far.write_all(b"x").unwrap();
+        assert_eq!(
+            line.read(&mut [0; 9]).unwrap_err().kind(),
+            ErrorKind::TimedOut
+        );
+        line.unbounded().unwrap();
+        assert_eq!(line.read(&mut [0; 9]).unwrap(), 1);
+    }
+
+    #[test]
+    fn what_was_written_is_sent_before_an_answer_is_waited_for() {
+        let (mut line, mut far) = pair();
+        line.write_all(b"question").unwrap();
+        far.set_read_timeout(Some(Duration::from_secs(9))).unwrap();
+        let asked = std::thread::spawn(move || {
+            far.read_exact(&mut [0; 8]).unwrap();
+            far.write_all(b"a").unwrap();
+            far
+        });
+        assert_eq!(line.read(&mut [0; 9]).unwrap(), 1);
+        asked.join().unwrap();
+    }
+}

@@ -19,6 +19,7 @@
 //!   tool      a compression program
 //!   send      the exporter's end
 //!   receive   the importer's end
+//!   keys      which of Ganeti's throw-away keys may go
 //!   report    events and progress of the channel's process
 //! ```
 //!
@@ -30,6 +31,7 @@ pub mod course;
 mod crowd;
 mod ends;
 pub mod frame;
+pub mod keys;
 mod line;
 pub mod order;
 mod pack;

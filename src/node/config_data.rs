@@ -12,6 +12,8 @@ struct Document {
     cluster: ClusterData,
     #[serde(default)]
     serial_no: u64,
+    #[serde(default)]
+    version: u64,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +46,7 @@ pub fn parse(text: &[u8]) -> Result<Configuration, String> {
         candidate_certs: document.cluster.candidate_certs.unwrap_or_default(),
         modify_ssh_setup: document.cluster.modify_ssh_setup.unwrap_or(true),
         serial: document.serial_no,
+        version: document.version,
     })
 }
 

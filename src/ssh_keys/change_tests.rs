@@ -10,6 +10,7 @@ struct Scene {
     dir: tempfile::TempDir,
     tree: Tree,
     kept: Kept,
+    sight: Sight,
 }
 
 const FILES: [&str; 2] = ["/root/.ssh/authorized_keys", "/root/.ssh/authorized_keys2"];
@@ -32,13 +33,20 @@ impl Scene {
         }
         let tree = Tree::recorded(dir.path()).unwrap();
         let kept = Kept::open(dir.path()).unwrap();
-        Self { dir, tree, kept }
+        Self {
+            dir,
+            tree,
+            kept,
+            sight: Sight::default(),
+        }
     }
 
     fn node(&self) -> Node<'_> {
         Node {
             tree: &self.tree,
             files: FILES.map(PathBuf::from).into(),
+            directory: "/root/.ssh".into(),
+            sight: &self.sight,
             kept: &self.kept,
             now: 1_000,
         }
@@ -49,14 +57,16 @@ impl Scene {
     }
 
     fn remove(&self, id: u64) -> Result<usize, String> {
-        self.node().remove(&removal(id), || Ok(()))
+        self.node().change(&change(id), || Ok(()))
     }
 }
 
-fn removal(id: u64) -> Removal {
-    Removal {
+fn change(id: u64) -> Change {
+    Change {
         id,
         keys: [of(A)].into(),
+        add: Vec::new(),
+        pairs: None,
         must_stay: of(B),
     }
 }
@@ -107,7 +117,7 @@ fn each_step_that_fails_leaves_all_as_it_was() {
             }
         };
         let why = node
-            .remove_by(&removal(1), || Ok(()), &mut write)
+            .change_by(&change(1), || Ok(()), &mut write, &mut |_, _, _, _| Ok(()))
             .unwrap_err();
         assert_eq!(why, "full; all is as it was");
         assert_eq!(scene.contents(), before, "after {good} good steps");
@@ -117,7 +127,7 @@ fn each_step_that_fails_leaves_all_as_it_was() {
     let before = scene.contents();
     let why = scene
         .node()
-        .remove(&removal(1), || Err("no guard".into()))
+        .change(&change(1), || Err("no guard".into()))
         .unwrap_err();
     assert_eq!(
         (&*why, scene.contents()),
@@ -136,13 +146,13 @@ fn nothing_is_begun_where_the_masters_key_would_not_open_the_door() {
         for path in REAL {
             fs::write(scene.dir.path().join(path), &content).unwrap();
         }
-        let removal = Removal {
+        let asked = Change {
             must_stay: of(must_stay),
-            ..removal(1)
+            ..change(1)
         };
         let why = scene
             .node()
-            .remove(&removal, || panic!("not that far"))
+            .change(&asked, || panic!("not that far"))
             .unwrap_err();
         assert!(why.contains("would not be authorized"), "{why}");
         assert_eq!(scene.contents(), [content.clone(), content]);

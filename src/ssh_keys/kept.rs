@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, flock};
 
@@ -16,12 +16,13 @@ const NAME: &str = "noded-proxy-ssh-keys";
 /// Former contents that are kept.
 const MOST_BACKUPS: usize = 20;
 const BACKUP: &str = "authorized_keys.";
+const KEY: &str = "key-";
 /// Largest file of its own that is read.
 const MOST: u64 = 16 << 20;
 
-/// The open directory.
+/// The open directory, and where it is.
 #[derive(Debug)]
-pub struct Kept(Directory);
+pub struct Kept(Directory, PathBuf);
 
 /// Nobody else changes anything while it is held.
 #[derive(Debug)]
@@ -32,8 +33,19 @@ impl Kept {
     pub fn open(root: &Path) -> Result<Self, String> {
         let parent = root.join(PARENT);
         let opened = Directory::open(&parent).and_then(|parent| parent.inside_or_made(NAME));
-        let told = |error| format!("{}: {error}", parent.join(NAME).display());
-        Ok(Self(opened.map_err(told)?))
+        let path = parent.join(NAME);
+        let opened = opened.map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self(opened, path))
+    }
+
+    /// The same, if it is there; to look makes nothing.
+    pub fn open_if_there(root: &Path) -> Result<Option<Self>, String> {
+        let parent = root.join(PARENT);
+        match Directory::open(&parent).and_then(|parent| parent.inside(NAME)) {
+            Ok(directory) => Ok(Some(Self(directory, parent.join(NAME)))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("{}: {error}", parent.join(NAME).display())),
+        }
     }
 
     /// Waits until nobody else holds this lock, or says that somebody does.
@@ -46,6 +58,11 @@ impl Kept {
         let busy = "another `noded-proxy ssh-keys` is at work";
         flock(&file, how).map_err(|_| busy.to_owned())?;
         Ok(Lock(file))
+    }
+
+    /// Where a file of its own is, for other programs.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.1.join(name)
     }
 
     /// A file of its own; nothing if there is none.
@@ -87,6 +104,24 @@ impl Kept {
         Ok(name)
     }
 
+    /// Keeps the former content of a file with a key until [`Kept::drop_keys`].
+    pub(super) fn keep_key(&self, at: usize, content: &[u8]) -> Result<String, String> {
+        let name = format!("{KEY}{at}");
+        self.write(&name, content)?;
+        Ok(name)
+    }
+
+    /// Drops them: private halves stay nowhere but in their place.
+    pub(super) fn drop_keys(&self) -> Result<(), String> {
+        let names = self.all(KEY)?;
+        names.iter().try_for_each(|name| self.remove(name))
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_keys(&self) -> Result<bool, String> {
+        Ok(!self.all(KEY)?.is_empty())
+    }
+
     /// Drops the oldest former contents, but none that is needed. Clocks have been wrong.
     pub(super) fn drop_old(&self, needed: &[&str]) -> Result<(), String> {
         let mut others = self.backups()?;
@@ -98,9 +133,14 @@ impl Kept {
 
     /// Names of former contents, the oldest first.
     fn backups(&self) -> Result<Vec<String>, String> {
-        let names = self.0.names().map_err(told(BACKUP))?.into_iter();
+        self.all(BACKUP)
+    }
+
+    /// Names that begin so, sorted.
+    fn all(&self, head: &str) -> Result<Vec<String>, String> {
+        let names = self.0.names().map_err(told(head))?.into_iter();
         let names = names.filter_map(|name| name.into_string().ok());
-        let mut names: Vec<String> = names.filter(|name| name.starts_with(BACKUP)).collect();
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(head)).collect();
         names.sort();
         Ok(names)
     }

@@ -39,6 +39,17 @@ pub(super) fn with(content: &[u8], lines: &[Vec<u8>]) -> Vec<u8> {
     whole
 }
 
+/// The content without these very lines.
+pub(super) fn dropped(content: &[u8], lines: &[Vec<u8>]) -> Vec<u8> {
+    let all = content.split_inclusive(|byte| *byte == b'\n');
+    let goes = |line: &&[u8]| {
+        lines
+            .iter()
+            .any(|one| one.trim_ascii_end() == line.trim_ascii_end())
+    };
+    all.filter(|line| !goes(line)).collect::<Vec<_>>().concat()
+}
+
 /// Whether this key opens the door by itself: it stands there without options.
 pub(super) fn opens(content: &[u8], key: &Fingerprint) -> bool {
     let parsed = authorized::parse(content);

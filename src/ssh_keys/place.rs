@@ -4,7 +4,7 @@
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Uid, fchown};
 use tempfile::Builder;
@@ -13,6 +13,9 @@ use crate::node::tree::{Content, Tree};
 
 /// Largest file that is changed: some thousand keys.
 const MOST: usize = 4 << 20;
+/// Links in a row that are followed to where nothing is.
+const MOST_LINKS: usize = 8;
+const OF_ANOTHER: &str = "it, or its directory, belongs to another user than root";
 
 /// The content; nothing if there is no file.
 pub(super) fn read(tree: &Tree, path: &Path) -> Result<Option<Vec<u8>>, String> {
@@ -27,35 +30,121 @@ pub(super) fn read(tree: &Tree, path: &Path) -> Result<Option<Vec<u8>>, String> 
 /// Replaces `was` by `content`.
 pub(super) fn write(tree: &Tree, path: &Path, was: &[u8], content: &[u8]) -> Result<(), String> {
     let unread = |error: io::Error| told(path, &error.to_string());
+    let real = may_change(tree, path)?;
+    let old = fs::symlink_metadata(&real).map_err(unread)?;
+    let new = written(folder_of(&real), &old, content).map_err(unread)?;
+    same(tree, path, Some(was))?;
+    new.persist(&real).map_err(|error| unread(error.error))?;
+    sync(&real).map_err(unread)
+}
+
+/// Puts a content in the place of `was`, or takes the file away; a new one belongs to root and has
+/// this mode. Where a link leads to nothing, the file comes where it leads to.
+pub(super) fn put(
+    tree: &Tree,
+    path: &Path,
+    was: Option<&[u8]>,
+    to: Option<&[u8]>,
+    mode: u32,
+) -> Result<(), String> {
+    let told_of = |error: io::Error| told(path, &error.to_string());
+    match (was, to) {
+        (None, None) => Ok(()),
+        (Some(was), Some(to)) if was == to => Ok(()),
+        (Some(was), Some(to)) => write(tree, path, was, to),
+        (Some(was), None) => {
+            let real = may_change(tree, path)?;
+            same(tree, path, Some(was))?;
+            fs::remove_file(&real).map_err(told_of)?;
+            sync(&real).map_err(told_of)
+        }
+        (None, Some(to)) => {
+            let real = new_place(tree, path).map_err(told_of)?;
+            let folder = folder_of(&real);
+            let about = fs::metadata(folder).map_err(told_of)?;
+            refuse_folder(tree, &about).map_err(|why| told(path, why))?;
+            let mut new = Builder::new()
+                .prefix(".noded-proxy-")
+                .tempfile_in(folder)
+                .map_err(told_of)?;
+            let filled = new.write_all(to).and_then(|()| {
+                let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+                new.as_file().set_permissions(mode)?;
+                new.as_file().sync_all()
+            });
+            filled.map_err(told_of)?;
+            new.persist_noclobber(&real)
+                .map_err(|error| told_of(error.error))?;
+            sync(&real).map_err(told_of)
+        }
+    }
+}
+
+/// Where a file that is not there is to be: in the real directory of its name, or of that to which
+/// its link leads.
+fn new_place(tree: &Tree, path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            break;
+        };
+        let place = tree.real(folder)?.join(name);
+        match fs::read_link(&place) {
+            Ok(link) => path = folder.join(link),
+            Err(_) => return Ok(place),
+        }
+    }
+    Err(io::Error::other("too many links"))
+}
+
+/// The real place of a file that may be changed.
+fn may_change(tree: &Tree, path: &Path) -> Result<PathBuf, String> {
+    let unread = |error: io::Error| told(path, &error.to_string());
     let real = tree.real(path).map_err(unread)?;
     let old = fs::symlink_metadata(&real).map_err(unread)?;
-    let folder = real.parent().unwrap_or_else(|| Path::new("/"));
-    refuse(tree, &old, &fs::metadata(folder).map_err(unread)?).map_err(|why| told(path, why))?;
-    let new = written(folder, &old, content).map_err(unread)?;
-    // As late as it can be: Ganeti adds lines to the file as it is.
-    if read(tree, path)?.as_deref() != Some(was) {
-        return Err(told(path, "somebody has changed it in the meantime"));
+    let folder = fs::metadata(folder_of(&real)).map_err(unread)?;
+    refuse(tree, &old, &folder).map_err(|why| told(path, why))?;
+    Ok(real)
+}
+
+fn folder_of(real: &Path) -> &Path {
+    real.parent().unwrap_or_else(|| Path::new("/"))
+}
+
+/// As late as it can be: Ganeti adds lines to the file as it is.
+fn same(tree: &Tree, path: &Path, was: Option<&[u8]>) -> Result<(), String> {
+    match read(tree, path)?.as_deref() == was {
+        true => Ok(()),
+        false => Err(told(path, "somebody has changed it in the meantime")),
     }
-    new.persist(&real).map_err(|error| unread(error.error))?;
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(unread)
+}
+
+fn sync(real: &Path) -> io::Result<()> {
+    File::open(folder_of(real)).and_then(|folder| folder.sync_all())
 }
 
 /// What must not be replaced: others could change what is put there, or it has other names.
 fn refuse(tree: &Tree, file: &Metadata, folder: &Metadata) -> Result<(), &'static str> {
-    let own = rustix::process::geteuid().as_raw();
-    let recorder = tree.recorder().map(|(uid, _)| uid);
-    let is_root = |uid: u32| uid == 0 || uid == own || Some(uid) == recorder;
-    match (file, folder) {
-        (file, _) if !file.is_file() => Err("it is not a regular file"),
-        (file, _) if file.nlink() > 1 => Err("it has several names (hard links)"),
-        (file, folder) if !is_root(file.uid()) || !is_root(folder.uid()) => {
-            Err("it, or its directory, belongs to another user than root")
-        }
-        (_, folder) if folder.mode() & 0o022 != 0 => Err("others may write in its directory"),
+    match file {
+        file if !file.is_file() => Err("it is not a regular file"),
+        file if file.nlink() > 1 => Err("it has several names (hard links)"),
+        file if !is_root(tree, file.uid()) => Err(OF_ANOTHER),
+        _ => refuse_folder(tree, folder),
+    }
+}
+
+fn refuse_folder(tree: &Tree, folder: &Metadata) -> Result<(), &'static str> {
+    match folder {
+        folder if !is_root(tree, folder.uid()) => Err(OF_ANOTHER),
+        folder if folder.mode() & 0o022 != 0 => Err("others may write in its directory"),
         _ => Ok(()),
     }
+}
+
+fn is_root(tree: &Tree, uid: u32) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    let recorder = tree.recorder().map(|(uid, _)| uid);
+    uid == 0 || uid == own || Some(uid) == recorder
 }
 
 fn written(folder: &Path, old: &Metadata, content: &[u8]) -> io::Result<tempfile::NamedTempFile> {

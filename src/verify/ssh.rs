@@ -10,6 +10,7 @@ use crate::node::reading::Half;
 use crate::node::ssh::keys::{Held, ecdsa_half, held, of_blob};
 use crate::node::ssh::{authorized, pub_keys, sshd};
 use crate::tls::{from_base64, ssh_public};
+use rules::ssh_keys::pairs::List;
 use rules::verify::observed::{AuthorizedFile, KeyFile, PublicKey, Seen, Ssh};
 
 /// Largest file of authorized or public keys that is read: some thousand keys.
@@ -18,6 +19,8 @@ const MOST: usize = 4 << 20;
 const MOST_KEY: usize = 64 << 10;
 /// Files of root's directory that are read.
 const MOST_FILES: usize = 1000;
+/// Where `ssh-keys` keeps who has which pair.
+const PAIRS: &str = "/var/lib/noded-proxy-ssh-keys/pairs";
 /// What sshd reads by default.
 const AUTHORIZED: [&str; 2] = ["authorized_keys", "authorized_keys2"];
 
@@ -27,12 +30,22 @@ pub(super) fn read(look: &Look<'_>, places: &Places) -> Ssh {
     let known = |text: &[u8]| Ok(pub_keys::parse(text));
     Ssh {
         pub_keys: look.parsed(&places.data.join("ganeti_pub_keys"), MOST, known),
+        pairs: look.parsed(Path::new(PAIRS), MOST, pairs),
         authorized: AUTHORIZED
             .map(|name| authorized_file(look, &directory.join(name)))
             .into(),
         key_files: key_files(look, &directory),
         elsewhere: elsewhere(look),
         directory: directory.display().to_string(),
+    }
+}
+
+/// What this node was told of all pairs.
+fn pairs(text: &[u8]) -> Result<List, String> {
+    let list: List = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    match list.fault() {
+        None => Ok(list),
+        Some(fault) => Err(fault.into()),
     }
 }
 

@@ -3,9 +3,9 @@
 # intruder, one thing at a time; `verify --cluster` on the master must name it with its node, and
 # nothing else. Each is undone at once. Read by ./run, whose functions it uses.
 
-# verify_cluster: NODE ID of each finding; "-" is the cluster
+# verify_cluster [MASTER]: NODE ID of each finding; "-" is the cluster
 verify_cluster() {
-  on n1 noded-proxy verify --cluster --json | python3 -c '
+  on "${1:-n1}" noded-proxy verify --cluster --json | python3 -c '
 import json, sys
 report = json.load(sys.stdin)
 found = {"- " + one["id"] for one in report["findings"]}

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod faults;
+mod keys;
 mod kit;
 mod pairs;
 mod strangers;

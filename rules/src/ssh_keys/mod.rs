@@ -13,12 +13,14 @@
 //!   plan         all nodes, and what keeps a node or the cluster from being changed
 //!   veto         what a node itself refuses to remove
 //!   jobs         which jobs of Ganeti change keys
+//!   pairs        clusters whose keys Ganeti does not manage: who has which private half
 //! ```
 
 mod backups;
 mod fingerprint;
 pub mod jobs;
 mod line;
+pub mod pairs;
 mod plan;
 mod scene;
 pub mod sight;

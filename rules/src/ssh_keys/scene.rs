@@ -66,7 +66,7 @@ impl Scene {
             Seen::Absent => return Err("config.data is absent: this is not the master".into()),
         };
         let pub_keys = match &seen.ssh.pub_keys {
-            Seen::Good(keys) if configured.modify_ssh_setup => keys,
+            Seen::Good(keys) if configured.manages_keys() => keys,
             Seen::Faulty(why) => return Err(format!("ganeti_pub_keys: {why}")),
             Seen::Good(_) | Seen::Absent => {
                 return Err("Ganeti does not manage the SSH keys of this cluster".into());

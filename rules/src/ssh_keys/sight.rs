@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Fingerprint;
+use super::pairs::list::{List, Pair};
 use crate::verify::observed::{Observed, Purpose, Seen};
 
 /// The form of the document.
@@ -31,6 +32,12 @@ pub struct Sight {
     pub faults: Vec<String>,
     /// Private keys whose public half cannot be read.
     pub unknown: usize,
+    /// What it was told of all pairs.
+    pub list: Option<List>,
+    /// A pair that was made here and waits to be used.
+    pub staged: Option<Pair>,
+    /// A change of its files is neither proven nor undone.
+    pub unsettled: bool,
 }
 
 /// An authorized key.
@@ -134,6 +141,12 @@ impl Sight {
             Self { lines, files, .. } if lines.len() > MOST_LINES || files.len() > MOST_FILES => {
                 Some("it has too many keys")
             }
+            Self {
+                list: Some(list), ..
+            } if list.fault().is_some() => list.fault(),
+            Self {
+                staged: Some(pair), ..
+            } if !pair.is_plain() => Some("the pair that waits there is none"),
             Self { faults, .. } => faults.first().map(String::as_str),
         }
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::finding::Finding;
 use super::ids::Id;
 use super::keys::own_private;
-use super::observed::{Authorized, AuthorizedLines, KeyFile, PublicKey, Seen};
+use super::observed::{Authorized, AuthorizedLines, Configuration, KeyFile, PublicKey, Seen};
 use super::role::Place;
 use crate::shown::printable;
 
@@ -107,8 +107,15 @@ fn whose(place: &Place<'_>, listed: &BTreeSet<String>, key: &PublicKey) -> Whose
         return Whose::Listed;
     }
     let holders = place.known.holders(key);
-    if place.any_candidate(holders) {
+    if place.any_candidate(holders) || place.known.is_shared(key) {
         return Whose::Candidate;
+    }
+    if let Some(node) = place.known.pair_of(key) {
+        let candidates = place.seen.lists.candidates.as_ref();
+        return match candidates.is_some_and(|all| all.iter().any(|name| name == node)) {
+            true => Whose::Candidate,
+            false => Whose::NormalNode(node.to_owned()),
+        };
     }
     let is_own = |file: &KeyFile| {
         file.key
@@ -117,6 +124,9 @@ fn whose(place: &Place<'_>, listed: &BTreeSet<String>, key: &PublicKey) -> Whose
     };
     if own_private(place.seen).any(is_own) {
         return Whose::Own;
+    }
+    if place.known.is_replaced(key) {
+        return Whose::Former("that of the pair that all nodes shared".into());
     }
     if let Some(uuid) = holders.first() {
         return match place.candidates.is_some() {
@@ -181,7 +191,7 @@ fn missing(place: &Place<'_>) -> Vec<Finding> {
 /// When keys cannot be sorted at all.
 fn unsorted(place: &Place<'_>) -> Option<Finding> {
     let configured = place.seen.configuration.good();
-    let managed = configured.map(|all| all.modify_ssh_setup);
+    let managed = configured.map(Configuration::manages_keys);
     let subject = "ganeti_pub_keys";
     match (&place.seen.ssh.pub_keys, managed) {
         (Seen::Absent, Some(true)) => {
@@ -189,6 +199,7 @@ fn unsorted(place: &Place<'_>) -> Option<Finding> {
             Some(Finding::new(Id::SshPubKeysAbsent, subject, text))
         }
         (Seen::Absent, Some(false)) => None,
+        (Seen::Absent, None) if place.seen.ssh.pairs.good().is_some() => None,
         (Seen::Absent, None) => {
             let text = "the file is absent; was the cluster made with --no-ssh-init?";
             Some(Finding::new(Id::SshUnsorted, subject, text))

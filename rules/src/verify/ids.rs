@@ -196,11 +196,11 @@ ids! {
     SshNormalNode = "ssh_normal_node", Error:
         "the key of a node that is no master candidate is authorized"
         why "root on that node is root here"
-        do "remove the line; or gnt-node modify -C yes NODE, then gnt-node modify -C no NODE"
+        do "remove the line; or gnt-node modify -C yes NODE, then gnt-node modify -C no NODE; or noded-proxy ssh-keys apply"
     SshStranger = "ssh_stranger", Warning:
         "a key is authorized that is no node's"
         why "whoever has it is root here; verify cannot tell an administrator from an intruder"
-        do "remove the line, or put its fingerprint in verify.allow_ssh_keys"
+        do "remove the line, or put its fingerprint in verify.allow_ssh_keys; one pair of all nodes: noded-proxy ssh-keys"
     SshAuthority = "ssh_authority", Warning:
         "a certification authority is authorized"
         why "whoever has its key can make certificates with which to be root here"
@@ -236,11 +236,11 @@ ids! {
     SshUnsorted = "ssh_unsorted", Warning:
         "it cannot be said which SSH keys are the candidates'"
         why "a key of a normal node would not be noticed"
-        do "repair the map and ganeti_pub_keys; without them (--no-ssh-init) list the keys in verify.allow_ssh_keys"
+        do "repair the map and ganeti_pub_keys; where Ganeti manages no keys, on the master: noded-proxy ssh-keys apply"
     SshForeignKey = "ssh_foreign_key", Error:
         "the private key of another node is here"
         why "theft: root on this node can log in wherever the other node can"
-        do "delete the file; gnt-cluster renew-crypto --new-ssh-keys --no-ssh-key-check, then noded-proxy ssh-keys apply"
+        do "delete the file; gnt-cluster renew-crypto --new-ssh-keys --no-ssh-key-check, then noded-proxy ssh-keys apply (alone where Ganeti manages no keys)"
     SshBackup = "ssh_backup", Warning:
         "a former private key is still here"
         why "wherever its public half is still authorized, it opens the door"
@@ -264,7 +264,7 @@ ids! {
     SshSharedKey = "ssh_shared_key", Warning:
         "this normal node has a private key that is authorized here, and Ganeti manages no keys"
         why "where one pair serves all nodes, root here is root on every node"
-        do "give each candidate a pair of its own, and this node none"
+        do "on the master: noded-proxy ssh-keys apply takes it away here; with --own-pairs each candidate gets its own"
     SshHalves = "ssh_halves", Warning:
         "the public file beside a private key is that of another key"
         why "Ganeti reads the public file, and ssh uses the private one"
@@ -313,7 +313,7 @@ ids! {
     MoveLeftover = "move_leftover", Warning:
         "the key of a move is still here a day later"
         why "whoever reads it can receive or send disks in its name while it is valid"
-        do "ganeti-cleaner node removes it when it has expired; delete the directory"
+        do "noded-proxy moves clean, once it has expired or is done with; or delete the directory"
 
     NodeUnreachable = "node_unreachable", Error:
         "a node does not answer the master over ssh"
@@ -350,7 +350,7 @@ ids! {
     SshKeyTwice = "ssh_key_twice", Warning:
         "several nodes have the same private SSH key, and it is no node's"
         why "root on one of them can log in wherever the others can"
-        do "delete it where nobody needs it, or put its fingerprint in verify.allow_ssh_keys"
+        do "one pair of all nodes: noded-proxy ssh-keys on the master; else delete it, or put it in verify.allow_ssh_keys"
 }
 
 serde_by_name!(Id);

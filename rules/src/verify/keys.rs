@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use super::ids::Id;
-use super::observed::{KeyFile, Observed, PublicKey, Seen};
+use super::observed::{Configuration, KeyFile, Observed, PublicKey, Seen};
 use super::role::{Place, Role};
 use crate::shown::printable;
 use crate::ssh_keys::sight::is_backup;
@@ -57,7 +57,7 @@ pub(super) fn judge(place: &Place<'_>) -> Vec<Finding> {
 fn shared(place: &Place<'_>) -> Option<Finding> {
     let ssh = &place.seen.ssh;
     let configured = place.seen.configuration.good();
-    let managed = configured.is_some_and(|all| all.modify_ssh_setup);
+    let managed = configured.is_some_and(Configuration::manages_keys);
     if place.role != Role::Normal || ssh.pub_keys != Seen::Absent || managed {
         return None;
     }

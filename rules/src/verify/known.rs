@@ -19,6 +19,11 @@ pub(super) struct Known<'a> {
     nodes: HashMap<&'a str, &'a str>,
     /// A name for each UUID.
     named: HashMap<&'a str, &'a str>,
+    /// The pair that candidates share, and the nodes with one of their own, where Ganeti knows none.
+    shared: Option<String>,
+    /// The one that they shared before each got its own.
+    replaced: Option<String>,
+    pairs: HashMap<String, &'a str>,
 }
 
 impl<'a> Known<'a> {
@@ -38,6 +43,17 @@ impl<'a> Known<'a> {
             let label = node.split('.').next().unwrap_or(node);
             known.nodes.insert(label, node);
             known.nodes.insert(node, node);
+        }
+        if let Some(list) = seen.ssh.pairs.good().filter(|_| known.uuids.is_empty()) {
+            let shared = list.shared.as_ref().map(ToString::to_string);
+            match list.own_pairs {
+                true => known.replaced = shared,
+                false => known.shared = shared,
+            }
+            let own = list.own.iter();
+            known.pairs = own
+                .map(|(node, pair)| (pair.key.to_string(), &**node))
+                .collect();
         }
         if let Some(configured) = seen.configuration.good() {
             // Here it is certain whose a UUID is, whatever the comments say.
@@ -71,6 +87,21 @@ impl<'a> Known<'a> {
     /// The node that a key's comment names, if there is one.
     pub(super) fn node_of_comment(&self, key: &PublicKey) -> Option<&'a str> {
         self.nodes.get(of_root(key)?).copied()
+    }
+
+    /// Whether it is the pair that candidates share.
+    pub(super) fn is_shared(&self, key: &PublicKey) -> bool {
+        self.shared.as_ref() == Some(&key.fingerprint)
+    }
+
+    /// Whether they shared it before.
+    pub(super) fn is_replaced(&self, key: &PublicKey) -> bool {
+        self.replaced.as_ref() == Some(&key.fingerprint)
+    }
+
+    /// The node that has it as a pair of its own, where Ganeti does not manage the keys.
+    pub(super) fn pair_of(&self, key: &PublicKey) -> Option<&'a str> {
+        self.pairs.get(&key.fingerprint).copied()
     }
 
     /// Whether there are none at all.

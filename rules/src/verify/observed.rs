@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::Digest;
 use crate::shown::{CommonName, printable};
+use crate::ssh_keys::pairs::List;
 
 /// What was found where a file should be.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -88,6 +89,17 @@ pub struct Configuration {
     /// Its serial number, which each change raises.
     #[serde(default)]
     pub serial: u64,
+    /// Ganeti's version when it was written, as 3000000 for 3.0; 0 if it does not say.
+    #[serde(default)]
+    pub version: u64,
+}
+
+impl Configuration {
+    /// Whether Ganeti gives each node an SSH pair of its own: from 2.13 on, unless it was told not to
+    /// (`gnt-cluster init --no-ssh-init`).
+    pub fn manages_keys(&self) -> bool {
+        self.modify_ssh_setup && (self.version == 0 || self.version >= 2_130_000)
+    }
 }
 
 /// A node in `config.data`.
@@ -169,6 +181,8 @@ pub struct Ssh {
     pub directory: String,
     /// `ganeti_pub_keys`.
     pub pub_keys: Seen<PubKeys>,
+    /// Who has which pair, where `ssh-keys` sees to that and not Ganeti.
+    pub pairs: Seen<List>,
     /// The files that sshd reads for root.
     pub authorized: Vec<AuthorizedFile>,
     /// Files with keys in root's directory.

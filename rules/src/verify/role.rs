@@ -90,6 +90,9 @@ impl<'a> Place<'a> {
         if let Seen::Faulty(why) = &seen.ssh.pub_keys {
             found.push(unreadable("ganeti_pub_keys", why));
         }
+        if let Seen::Faulty(why) = &seen.ssh.pairs {
+            found.push(unreadable("noded-proxy-ssh-keys/pairs", why));
+        }
         if let Seen::Faulty(why) = &seen.rapi_users {
             found.push(unreadable("rapi/users", why));
         }

@@ -3,6 +3,7 @@
 mod cluster_tests;
 mod node_tests;
 pub(super) mod nodes_tests;
+mod pair_tests;
 
 use std::collections::BTreeSet;
 
@@ -54,6 +55,7 @@ fn good_nodes_have_no_findings() {
 #[test]
 fn every_id_has_a_row() {
     let rows = node_tests::rows().into_iter().chain(cluster_tests::rows());
+    let rows = rows.chain(pair_tests::rows());
     let mut tested: BTreeSet<Id> = rows.flat_map(|row| row.expected).copied().collect();
     tested.extend(super::cluster::tests::tested());
     let untested: Vec<&str> = Id::all()

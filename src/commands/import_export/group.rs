@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
@@ -20,6 +21,11 @@ use tokio::sync::mpsc::UnboundedSender;
 /// "abort" sends, because the command may ignore them, too.
 const WARDEN: &str = "trap '' TERM INT HUP; read -r -n 1 word; \
                       if [ \"$word\" != w ]; then kill -KILL 0; fi";
+
+/// Ganeti leaves its locked pid file open in this process. A daemon that a command leaves behind
+/// must not keep it locked, so a shell closes what it was not given by name.
+const CLOSE: &str = "for fd in /proc/$$/fd/*; do fd=${fd##*/}; case $fd in \
+                     0|1|2|\"${EXP_SIZE_FD-}\") ;; *) exec {fd}>&- ;; esac; done; unset fd; ";
 
 /// Longest line of a command that is kept.
 const LINE: u64 = 4096;
@@ -68,7 +74,9 @@ impl Group {
             }
             Joint::Reads(from, held) => {
                 let mut beside = Command::new("bash");
-                beside.args(["-c", WARDEN]).stdin(Stdio::piped());
+                beside
+                    .args(["-c", &format!("{CLOSE}{WARDEN}")])
+                    .stdin(Stdio::piped());
                 beside.stdout(Stdio::from(held)).stderr(Stdio::null());
                 let beside = beside.process_group(0).spawn()?;
                 let leader = beside.id();
@@ -151,8 +159,25 @@ impl Group {
 /// As Ganeti starts a pipeline.
 fn bash(text: &str) -> Command {
     let mut command = Command::new("bash");
-    command.args(["-o", "errexit", "-o", "pipefail", "-c", text]);
+    command.args(["-o", "errexit", "-o", "pipefail", "-c"]);
+    command.arg(format!("{CLOSE}{text}"));
     command
+}
+
+/// Starts the cleaner of the keys that were used last. It outlives this process, and nobody waits
+/// for it.
+pub(super) fn clean_later(run: &Path) -> io::Result<()> {
+    let mut command = Command::new("bash");
+    command
+        .arg("-c")
+        .arg(format!("{CLOSE}exec \"$@\""))
+        .arg("bash");
+    command
+        .arg(std::env::current_exe()?)
+        .args(["moves", "clean", "--wait", "--run-dir"]);
+    command.arg(run).current_dir("/").stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.process_group(0).spawn().map(|_| ())
 }
 
 /// A status as a shell tells it.
@@ -180,7 +205,7 @@ fn listen(
 }
 
 /// The file of a transfer without a command.
-pub(super) fn open(path: &std::path::Path, import: bool) -> io::Result<File> {
+pub(super) fn open(path: &Path, import: bool) -> io::Result<File> {
     match import {
         true => File::create(path),
         false => File::open(path),

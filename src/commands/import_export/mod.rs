@@ -8,6 +8,7 @@
 pub mod args;
 pub mod channel;
 mod group;
+mod outcome;
 mod run;
 mod start;
 mod status;

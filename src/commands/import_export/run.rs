@@ -17,6 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::group::{Group, Heard};
+use super::outcome::{Outcome, clean_up_after};
 use super::start::{self, Place};
 use super::status::{StatusFile, log};
 use crate::moves::course::{Course, Step};
@@ -78,7 +79,7 @@ pub(super) async fn run(order: Order, mut status: StatusFile) -> bool {
             let (heard, hears) = unbounded_channel();
             let mut transfer = Transfer::new(order, status, place, channel, words, heard);
             let code = transfer.conduct(events, hears, term, int).await;
-            transfer.finish(code)
+            transfer.finish(code).await
         }
         Err(error) => {
             status.say(&format!("noded-proxy: {error}"));
@@ -342,24 +343,20 @@ impl Transfer {
     }
 
     /// The last words, in the status and in the log.
-    fn finish(mut self, code: i32) -> bool {
-        let way = if self.course.import {
-            "import"
-        } else {
-            "export"
+    async fn finish(mut self, code: i32) -> bool {
+        let _ = timeout(LINGER, self.channel.wait()).await;
+        if !self.course.import {
+            // The importing end's key is destroyed by Ganeti; nobody does it here.
+            clean_up_after(&self.order.files.key);
+        }
+        let outcome = Outcome {
+            import: self.course.import,
+            peer: self.peer,
+            bytes: self.bytes,
+            seconds: self.began.elapsed().as_secs_f64(),
+            code,
         };
-        let peer = self
-            .peer
-            .map_or_else(|| "nobody".into(), |(peer, _)| peer.to_string());
-        let checked = matches!(self.peer, Some((_, true)));
-        let seconds = self.began.elapsed().as_secs_f64();
-        let rate = self.bytes as f64 / 1_048_576.0 / seconds.max(0.001);
-        let outcome = if code == 0 { "whole" } else { "failed" };
-        log(&format!(
-            "{way} {outcome}: peer={peer} bytes={} seconds={seconds:.1} mib_per_second={rate:.1} \
-             trailer={checked} exit_status={code}",
-            self.bytes
-        ));
+        log(&outcome.to_string());
         self.status.set(|status| status.ends(code));
         self.status.is_success()
     }

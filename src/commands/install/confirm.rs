@@ -29,15 +29,17 @@ struct Read {
     others: Vec<u8>,
 }
 
-/// Whether the shell reads `value` in the new text, and everything else as in the old one.
-pub(super) fn confirm(old: &[u8], new: &[u8], value: &str) -> Result<(), String> {
-    let (before, after) = (read(old)?, read(new)?);
-    if after.value != value.as_bytes() {
-        let told = String::from_utf8_lossy(&after.value).into_owned();
-        return Err(format!(
-            "the shell would read {:?} in it: NODED_ARGS is set in a way that cannot be followed",
-            told
-        ));
+/// Whether the shell reads these values in the old and in the new text, and everything else alike. A
+/// value that only the shell finds in the old one would be lost, and no way would lead back to it.
+pub(super) fn confirm(old: (&[u8], &str), new: (&[u8], &str)) -> Result<(), String> {
+    let (before, after) = (read(old.0)?, read(new.0)?);
+    for (found, (_, value), verb) in [(&before, old, "reads"), (&after, new, "would read")] {
+        if found.value != value.as_bytes() {
+            let told = String::from_utf8_lossy(&found.value);
+            return Err(format!(
+                "the shell {verb} {told:?} in it: NODED_ARGS is set in a way that cannot be followed"
+            ));
+        }
     }
     match before.others == after.others {
         true => Ok(()),
@@ -80,9 +82,17 @@ mod tests {
             ("", "NODED_ARGS=1\n. /nonexistent\n", Ok(())),
             ("", "NODED_ARGS=1\nexit 0\n", Err("ends the shell")),
             ("", "if false; then NODED_ARGS=1; fi\n", Err("would read")),
+            (
+                "NODED_\\\nARGS=-d\n",
+                "NODED_\\\nARGS=-d\nNODED_ARGS=1\n",
+                Err("reads \"-d\""),
+            ),
         ];
         for (old, new, expected) in table {
-            match (confirm(old.as_bytes(), new.as_bytes(), "1"), expected) {
+            match (
+                confirm((old.as_bytes(), ""), (new.as_bytes(), "1")),
+                expected,
+            ) {
                 (Ok(()), Ok(())) => {}
                 (Err(why), Err(word)) => assert!(why.contains(word), "{new}: {why}"),
                 (found, _) => panic!("{new}: {found:?}"),

@@ -177,8 +177,8 @@ fn confirm(seen: &Seen, plan: &Plan) -> Result<(), String> {
     };
     let content = |side: &Option<Vec<u8>>| side.clone().unwrap_or_default();
     let (old, new) = (content(&write.from), content(&write.to));
-    let value = change::value(&new)?;
-    confirm::confirm(&old, &new, &value).map_err(|why| {
+    let (was, value) = (change::value(&old)?, change::value(&new)?);
+    confirm::confirm((&old, &was), (&new, &value)).map_err(|why| {
         let name = write.path.display();
         format!("{name}: NODED_ARGS cannot be changed safely: {why}. Change it by hand")
     })

@@ -31,6 +31,8 @@ pub(crate) struct Call<'a> {
     pub(crate) deadline: Duration,
     /// A login of its own with this machine's own keys: no shared connection, no agent.
     pub(crate) fresh: bool,
+    /// With the key in this file, and no other.
+    pub(crate) identity: Option<&'a Path>,
 }
 
 impl<'a> Call<'a> {
@@ -42,6 +44,7 @@ impl<'a> Call<'a> {
             most: 1 << 20,
             deadline: Duration::from_secs(60),
             fresh: false,
+            identity: None,
         }
     }
 }
@@ -162,7 +165,11 @@ fn arguments(cluster: &Cluster, member: &Member, ssconf: &Path, call: &Call<'_>)
         call.command.into(),
     ];
     let fresh = fresh.map(|option| (*option).to_owned());
-    options.chain(fresh).chain(rest).collect()
+    let identity = call.identity.iter().flat_map(|path| {
+        let only = "-oIdentitiesOnly=yes".to_owned();
+        [only, "-i".into(), path.display().to_string()]
+    });
+    options.chain(fresh).chain(identity).chain(rest).collect()
 }
 
 /// The way to the nodes of a cluster.

@@ -1,16 +1,15 @@
 //! The master has all nodes do what is planned, one after the other. Each removal is proven by a new
 //! login: `keep` comes by one. A node that cannot be logged in to undoes its change by itself.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::args::{ApplyArgs, PlanArgs};
 use super::here::Here;
+use super::order::{Order, deed, new_id, still};
 use super::remember::Run;
-use super::{ask, jobs, show};
-use crate::commands::ssh::call::{End, Ssh};
+use super::{ask, jobs, pairs, show};
+use crate::commands::ssh::call::Ssh;
 use crate::commands::ssh::members::{Cluster, Member};
 use crate::config::Config;
-use crate::ssh_keys::change::Removal;
+use crate::ssh_keys::change::Change;
 use crate::ssh_keys::kept::Kept;
 use rules::ssh_keys::{Backup, Fingerprint, Node, Plan, Scene, Wishes, plan as judge};
 
@@ -23,6 +22,9 @@ pub(super) fn plan(args: &PlanArgs, config: &Config) -> Result<bool, String> {
     let here = Here::look(&args.place, config)?;
     let cluster = Cluster::read(&here.path(&config.ssconf_dir))?;
     cluster.must_be_master(&here.seen.host)?;
+    if pairs::are_ours(&here) {
+        return pairs::plan(args, config, &here, &cluster);
+    }
     let plan = made(args, config, &here, &cluster)?;
     out!("{}", show::text(&plan));
     Ok(left(&plan).is_empty())
@@ -48,6 +50,10 @@ pub(super) fn apply(args: &ApplyArgs, config: &Config) -> Result<bool, String> {
     if args.hook && Run::now(&here, config, Vec::new()).is_done(&kept) {
         outln!("nothing to do: nothing has changed since the last time");
         return Ok(true);
+    }
+    Run::begin(&kept)?;
+    if pairs::are_ours(&here) {
+        return pairs::apply(args, config, &here, &kept);
     }
     let plan = made(&args.plan, config, &here, &cluster)?;
     out!("{}", show::text(&plan));
@@ -80,6 +86,11 @@ fn not_here(args: &ApplyArgs, why: String) -> Result<bool, String> {
 }
 
 fn made(args: &PlanArgs, config: &Config, here: &Here, cluster: &Cluster) -> Result<Plan, String> {
+    if args.pairs.own_pairs || args.pairs.shared_pair {
+        return Err(
+            "Ganeti manages the SSH keys of this cluster: each node has its own pair".into(),
+        );
+    }
     let ssconf = here.path(&config.ssconf_dir);
     let mut scene = Scene::of_master(&here.seen, &config.verify.allow_ssh_keys)?;
     scene.nodes = ask::all(Ssh {
@@ -141,35 +152,27 @@ impl<'a> Doing<'a> {
             return Ok(String::new());
         }
         self.still()?;
-        let removal = Removal {
+        let change = Change {
             id: new_id()?,
             keys: node
                 .remove
                 .iter()
                 .map(|(line, _)| line.key.clone())
                 .collect(),
+            add: Vec::new(),
+            pairs: None,
             must_stay: self.masters_key.clone(),
         };
-        let (id, after) = (removal.id, self.args.undo_after);
-        let order = serde_json::to_vec(&removal).map_err(|error| error.to_string())?;
-        let remove = format!("noded-proxy ssh-keys node remove --undo-after {after}");
-        let told = self.deed(member, &remove, &order)?;
-        let proven = self.deed(
-            member,
-            &format!("noded-proxy ssh-keys node keep --id {id}"),
-            b"",
-        );
-        proven.map_err(|why| {
-            format!("no new login after the change: {why}; within {after} s the node undoes it")
-        })?;
-        Ok(told)
+        let order = Order {
+            ssh: self.ssh,
+            after: self.args.undo_after,
+        };
+        order.proven(member, &change)
     }
 
     /// Before each node: all of it takes a while, and Ganeti goes on.
     fn still(&self) -> Result<(), String> {
-        jobs::over(self.here, self.config, self.args.wait || self.args.hook)?;
-        let ssconf = self.here.path(&self.config.ssconf_dir);
-        Cluster::read(&ssconf)?.must_be_master(&self.here.seen.host)
+        still(self.args, self.config, self.here).map(|_| ())
     }
 
     fn delete(&self, member: &Member, node: &Node) -> Result<String, String> {
@@ -179,21 +182,6 @@ impl<'a> Doing<'a> {
             return Ok(String::new());
         }
         let order = serde_json::to_vec(&names).map_err(|error| error.to_string())?;
-        self.deed(member, "noded-proxy ssh-keys node delete", &order)
+        deed(self.ssh, member, "noded-proxy ssh-keys node delete", &order)
     }
-
-    fn deed(&self, member: &Member, command: &str, order: &[u8]) -> Result<String, String> {
-        let said = self.ssh.run(member, &ask::call(command, order));
-        match said.end {
-            End::Status(0) => Ok(said.line()),
-            _ => Err(said.why()),
-        }
-    }
-}
-
-/// No two removals have the same.
-fn new_id() -> Result<u64, String> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let since = since.map_err(|error| error.to_string())?;
-    u64::try_from(since.as_nanos()).map_err(|error| error.to_string())
 }

@@ -23,12 +23,16 @@ pub struct SshKeysArgs {
 pub enum SshKeysCommand {
     /// Say which keys would be taken away on which node, each with its proof; on the master.
     ///
-    /// It changes nothing.
+    /// Where Ganeti does not manage the keys (--no-ssh-init, before 2.13), say which node would get or
+    /// lose which private key. It changes nothing.
     ///
     /// Exit status: 0 all nodes were seen, 1 some was not, or nothing can be said, 64 wrong
     /// configuration.
     Plan(PlanArgs),
     /// Take them away, one node after the other; on the master.
+    ///
+    /// Where Ganeti does not manage the keys, private keys come to the master candidates and go from
+    /// all other nodes.
     ///
     /// A node puts all back by itself unless the master logs in there afresh within --undo-after. It
     /// stops at the first node that fails; run again, it goes on from there. Former contents of
@@ -73,6 +77,22 @@ pub struct PlanArgs {
     /// Delete private keys that Ganeti put aside more than DAYS days ago
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     pub older_than: u16,
+    /// Of pairs.
+    #[command(flatten)]
+    pub pairs: PairArgs,
+}
+
+/// What is asked for where Ganeti does not manage the keys.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct PairArgs {
+    /// Where Ganeti does not manage the keys: give each master candidate a pair of its own, and take
+    /// the shared one away; from then on this is kept up without the option
+    #[arg(long)]
+    pub own_pairs: bool,
+    /// There, too: take the master's pair for the one that the candidates share, though no other node
+    /// has it
+    #[arg(long)]
+    pub shared_pair: bool,
 }
 
 /// Options of `ssh-keys apply`.
@@ -113,14 +133,20 @@ pub struct HooksArgs {
 pub enum Deed {
     /// Say which keys are here.
     Look,
-    /// Remove those that standard input names.
-    Remove,
-    /// The removal `--id` is proven.
+    /// Do what standard input says.
+    Change,
+    /// The change `--id` is proven.
     Keep,
     /// Delete the backups that standard input names.
     Delete,
-    /// Undo the removal `--id` after a time.
+    /// Undo the change `--id` after a time.
     Undo,
+    /// Undo a change of key files that nobody has proven.
+    Settle,
+    /// Make a pair that waits, for the file that standard input names.
+    Make,
+    /// Log in to the nodes that standard input names.
+    Try,
 }
 
 /// Options of `ssh-keys node`.
@@ -128,7 +154,7 @@ pub enum Deed {
 pub struct NodeArgs {
     /// What.
     pub deed: Deed,
-    /// Which removal.
+    /// Which change.
     #[arg(long, default_value_t = 0)]
     pub id: u64,
     /// When it is undone, in seconds.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::commands::ssh::call::{Call, End, Said, Ssh};
 use crate::commands::ssh::each::on_each;
 use crate::commands::ssh::members::Member;
+use crate::ssh_keys::staged::is_true;
 use rules::shown::printable;
 use rules::ssh_keys::sight::Sight;
 
@@ -46,8 +47,11 @@ fn sight(said: &Said) -> Result<Sight, String> {
     }
     let read: Result<Sight, _> = serde_json::from_slice(&said.out);
     let sight = read.map_err(|error| printable(&format!("its answer: {error}")))?;
+    let listed = sight.list.iter().flat_map(|list| list.own.values());
+    let mut pairs = listed.chain(&sight.staged);
     match sight.fault() {
         Some(fault) => Err(printable(fault)),
+        None if !pairs.all(is_true) => Err("a key that it tells is another than it says".into()),
         None => Ok(sight),
     }
 }
@@ -67,25 +71,26 @@ mod tests {
 
     #[test]
     fn answers_as_a_table() {
-        let good = br#"{"version":2,"lines":[],"files":[],"faults":[],"unknown":0}"#;
+        let good =
+            br#"{"version":2,"lines":[],"files":[],"faults":[],"unknown":0,"unsettled":false}"#;
         assert!(sight(&said(0, good)).is_ok());
         let line =
             br#"{"version":2,"lines":[{"path":"x","number":1,"key":"SHA256:\u001b","comment":
-                       "","options":false}],"files":[],"faults":[],"unknown":0}"#;
+                       "","options":false}],"files":[],"faults":[],"unknown":0,"unsettled":false}"#;
         for (status, out, word) in [
             (
                 0,
-                &br#"{"version":9,"lines":[],"files":[],"faults":[],"unknown":0}"#[..],
+                &br#"{"version":9,"lines":[],"files":[],"faults":[],"unknown":0,"unsettled":false}"#[..],
                 "version",
             ),
             (
                 0,
-                br#"{"version":2,"lines":[],"files":[],"faults":["a\u001b"],"unknown":0}"#,
+                br#"{"version":2,"lines":[],"files":[],"faults":["a\u001b"],"unknown":0,"unsettled":false}"#,
                 "a\\u{1b}",
             ),
             (
                 0,
-                br#"{"version":2,"lines":[],"files":[],"faults":[],"unknown":0,"more":1}"#,
+                br#"{"version":2,"lines":[],"files":[],"faults":[],"unknown":0,"unsettled":false,"more":1}"#,
                 "more",
             ),
             (0, line, "SHA256"),

@@ -1,12 +1,17 @@
-//! `noded-proxy ssh-keys`: takes away former keys of nodes that Ganeti leaves authorized.
+//! `noded-proxy ssh-keys`: takes away former keys of nodes that Ganeti leaves authorized; and where
+//! Ganeti does not manage the keys, brings private ones to candidates alone.
 //!
 //! ```text
 //!   args      what is typed
 //!   here      what this node's files say
-//!   node      what a node does for the master: look, remove, keep, delete, undo
+//!   node      what a node does for the master: look, change, keep, delete, undo
+//!   make      makes a pair on this node
+//!   attempt   logs in to others from this node
 //!   ask       the master asks all nodes what they have
 //!   show      the plan, as text
+//!   order     the master has one node do something, and proves it
 //!   apply     the master has all nodes do it, one after the other
+//!   pairs     the same where Ganeti does not manage the keys, in rounds
 //!   jobs      waits for Ganeti's own jobs
 //!   remember  whether anything has changed since the last time
 //!   hooks     links to the hook of this package
@@ -17,10 +22,14 @@
 mod apply;
 pub mod args;
 mod ask;
+mod attempt;
 mod here;
 mod hooks;
 mod jobs;
+mod make;
 mod node;
+mod order;
+mod pairs;
 mod remember;
 mod show;
 

@@ -1,6 +1,6 @@
-//! What a node does for the master, each deed a call of its own: it looks, removes, is told that this
-//! is proven, deletes; and undoes what nobody has proven in time. What it is told to remove it
-//! compares with its own files first.
+//! What a node does for the master, each deed a call of its own: it looks, changes its keys, is told
+//! that this is proven, deletes; and undoes what nobody has proven in time. What it is told it compares
+//! with its own files first.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -13,12 +13,15 @@ use serde::de::DeserializeOwned;
 
 use super::args::{Deed, NodeArgs};
 use super::here::Here;
+use super::{attempt, make};
 use crate::config::Config;
 use crate::daemon::report::words::count;
 use crate::node::directory::Directory;
-use crate::ssh_keys::change::{Node, Removal};
+use crate::ssh_keys::change::{Change, Node};
 use crate::ssh_keys::kept::Kept;
+use crate::ssh_keys::staged;
 use crate::trust::now;
+use rules::ssh_keys::pairs::{self, Asked};
 use rules::ssh_keys::sight::Sight;
 use rules::ssh_keys::{Fingerprint, veto};
 use rules::verify::observed::Seen;
@@ -34,17 +37,22 @@ const LOCK: &str = "lock";
 /// Does it; what is told goes to standard output.
 pub(super) fn run(args: &NodeArgs, config: &Config) -> Result<bool, String> {
     let here = Here::look(&args.place, config)?;
-    let sight = Sight::of(&here.seen);
     if args.deed == Deed::Look {
-        let text = serde_json::to_string(&sight).map_err(|error| error.to_string())?;
+        let text = serde_json::to_string(&look(&here)?).map_err(|error| error.to_string())?;
         outln!("{text}");
         return Ok(true);
     }
+    if args.deed == Deed::Try {
+        return attempt::run(&here, config, &order()?).map(|()| true);
+    }
+    let sight = Sight::of(&here.seen);
     let kept = Kept::open(&here.root)?;
     let files = here.seen.ssh.authorized.iter();
     let node = Node {
         tree: &here.tree,
         files: files.map(|file| PathBuf::from(&file.path)).collect(),
+        directory: PathBuf::from(&here.seen.ssh.directory),
+        sight: &sight,
         kept: &kept,
         now: now(),
     };
@@ -54,13 +62,15 @@ pub(super) fn run(args: &NodeArgs, config: &Config) -> Result<bool, String> {
     }
     let _lock = kept.lock(LOCK, true)?;
     match args.deed {
-        Deed::Look | Deed::Undo => {}
+        Deed::Look | Deed::Try | Deed::Undo => {}
         Deed::Keep => node.keep(args.id)?,
-        Deed::Remove => {
-            let removal: Removal = order()?;
-            vetoed(&here, &sight, &config.verify.allow_ssh_keys, &removal)?;
-            let gone = node.remove(&removal, || arm(args, removal.id))?;
-            outln!("{} removed", count(gone, "line"));
+        Deed::Settle => drop(node.settle()?),
+        Deed::Make => make::run(&here, &kept, &order::<String>()?)?,
+        Deed::Change => {
+            let change: Change = order()?;
+            vetoed(&here, &sight, &config.verify.allow_ssh_keys, &change)?;
+            let gone = node.change(&change, || arm(args, change.id))?;
+            outln!("{}", done(&change, gone));
         }
         Deed::Delete => {
             let names: Vec<_> = order()?;
@@ -69,6 +79,39 @@ pub(super) fn run(args: &NodeArgs, config: &Config) -> Result<bool, String> {
         }
     }
     Ok(true)
+}
+
+/// What is here, and what waits here.
+fn look(here: &Here) -> Result<Sight, String> {
+    let mut sight = Sight::of(&here.seen);
+    if let Some(kept) = Kept::open_if_there(&here.root)? {
+        sight.list = staged::list(&kept)?;
+        sight.staged = staged::read(&kept)?.map(|(_, pair)| pair);
+        sight.unsettled = Node::is_unsettled(&kept)?;
+    }
+    Ok(sight)
+}
+
+/// What was done, in words.
+fn done(change: &Change, gone: usize) -> String {
+    let Some(pairs) = &change.pairs else {
+        return format!("{} removed", count(gone, "line"));
+    };
+    let mut all = Vec::new();
+    let mut say = |is: bool, what: String| all.extend(is.then_some(what));
+    say(
+        !change.add.is_empty(),
+        format!("{} added", count(change.add.len(), "line")),
+    );
+    say(gone > 0, format!("{} removed", count(gone, "line")));
+    say(pairs.give.is_some(), "the shared pair brought".into());
+    say(pairs.switch, "changed to its own pair".into());
+    say(!pairs.take.is_empty(), "private key deleted".into());
+    say(pairs.unstage, "unused pair deleted".into());
+    match all.is_empty() {
+        true => "list of pairs noted".into(),
+        false => all.join(", "),
+    }
 }
 
 /// Sleeps until it is time to undo, or nothing is left to undo.
@@ -107,10 +150,19 @@ fn vetoed(
     here: &Here,
     sight: &Sight,
     listed: &BTreeSet<String>,
-    removal: &Removal,
+    change: &Change,
 ) -> Result<(), String> {
     if let Some(fault) = sight.fault() {
         return Err(fault.to_owned());
+    }
+    if let Some(pairs) = &change.pairs {
+        let asked = Asked {
+            gets: pairs.give.is_some() || pairs.switch,
+            take: pairs.take.clone(),
+            remove: change.keys.clone(),
+        };
+        let why = pairs::veto(&here.seen, sight, listed, &asked);
+        return why.map_or(Ok(()), |why| Err(format!("refused: {why}")));
     }
     let keys = match &here.seen.ssh.pub_keys {
         Seen::Absent => &[][..], // as on normal nodes
@@ -122,12 +174,12 @@ fn vetoed(
     let current = keys.iter();
     let current = current.filter_map(|(_, key)| key.fingerprint.parse().ok());
     let current = current.collect();
-    let mut all = removal.keys.iter();
+    let mut all = change.keys.iter();
     let found = all.find_map(|key| Some((key, veto(sight, &current, listed, key)?)));
     found.map_or(Ok(()), |(key, why)| Err(format!("{key} stays: {why}")))
 }
 
-/// Starts what undoes the removal unless it is kept.
+/// Starts what undoes the change unless it is kept.
 fn arm(args: &NodeArgs, id: u64) -> Result<(), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut guard = Command::new(program);

@@ -44,6 +44,11 @@ impl Run {
         Self { inputs, left }
     }
 
+    /// Nothing is done while a run is at work: one that is killed is no reason to do nothing.
+    pub(super) fn begin(kept: &Kept) -> Result<(), String> {
+        kept.remove(FILE)
+    }
+
     /// Whether the last run went by the same, and left nothing.
     pub(super) fn is_done(&self, kept: &Kept) -> bool {
         let last = kept.read(FILE).ok().flatten();

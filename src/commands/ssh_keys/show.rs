@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::daemon::report::words::count;
 use rules::shown::printable;
 use rules::ssh_keys::sight::Line;
-use rules::ssh_keys::{Fate, Node, Plan};
+use rules::ssh_keys::{Fate, Node, Plan, pairs};
 
 /// The whole plan.
 pub(super) fn text(plan: &Plan) -> String {
@@ -56,6 +56,32 @@ fn add(text: &mut String, node: &Node) {
             "" => writeln!(text, "  {word:<8} {what}"),
             why => writeln!(text, "  {word:<8} {what}\n           {why}"),
         };
+    }
+}
+
+/// What a node needs where Ganeti does not manage the keys.
+pub(super) fn pairs_of(text: &mut String, node: &pairs::Node, is_unsettled: bool) {
+    let mut rows: Vec<String> = Vec::new();
+    if let Some(why) = &node.refused {
+        rows.push(format!("left out {}", printable(why)));
+    }
+    if is_unsettled {
+        rows.push("undo     a change that was begun and not proven".into());
+    }
+    rows.extend(node.needs.iter().map(ToString::to_string));
+    let allowed = node.allowed.iter();
+    rows.extend(allowed.map(|line| {
+        format!(
+            "keep     {}\n           verify.allow_ssh_keys has it",
+            shown(line)
+        )
+    }));
+    if rows.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "{}", printable(&node.name));
+    for row in rows {
+        let _ = writeln!(text, "  {row}");
     }
 }
 

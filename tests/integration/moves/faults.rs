@@ -219,3 +219,25 @@ fn a_network_that_is_cut_at_any_byte_never_looks_like_a_success() {
         }
     }
 }
+
+#[test]
+fn a_command_inherits_no_file_but_its_own() {
+    // noded leaves the locked pid file open in the program that it starts.
+    let bench = Bench::of_a_cluster();
+    bench.disk(1000);
+    let seen = bench.path("seen");
+    let list = format!(
+        "for fd in /proc/$$/fd/*; do readlink $fd; done > {}",
+        seen.display()
+    );
+    let mut import = bench.importing(Ours, &[]);
+    let prefix = format!("( {list}; cat {} ) |", bench.path("disk").display());
+    let mut export = bench.export_with_open_file(import.port(), &prefix);
+    assert!(
+        export.succeeds() && import.succeeds(),
+        "{}",
+        export.output()
+    );
+    let seen = fs::read_to_string(seen).unwrap();
+    assert!(seen.contains("pipe:") && !seen.contains("pid"), "{seen}");
+}

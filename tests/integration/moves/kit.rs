@@ -148,6 +148,20 @@ impl Bench {
         End::start(command, self.path("export-status/status"))
     }
 
+    /// An exporter of ours in which `pid` is open, as noded leaves it.
+    pub(super) fn export_with_open_file(&self, port: u16, prefix: &str) -> End {
+        let mut shell = Command::new("bash");
+        let script = format!("exec 9>{}; exec \"$@\"", self.path("pid").display());
+        shell.args(["-c", &script, "bash"]);
+        let own = self.end(Ours, "export", "importer.crt");
+        shell.arg(own.get_program()).args(own.get_args());
+        shell.args(["--ipv4", "--host=127.0.0.1", "--compress=none"]);
+        shell
+            .arg(format!("--port={port}"))
+            .arg(format!("--cmd-prefix={prefix}"));
+        End::start(shell, self.path("export-status/status"))
+    }
+
     /// An importer that leaves what it got in `got`, and in `done` when it believes that it has all.
     pub(super) fn importing(&self, kind: Kind, more: &[&str]) -> End {
         let (got, done) = (self.path("got"), self.path("done"));

@@ -200,6 +200,16 @@ impl Recorded {
 
     /// `config.data` with these candidates, and further entries of its map.
     pub(crate) fn configuration(&self, candidates: &[usize], more: &[(&str, &Identity)]) {
+        self.configured(candidates, more, true);
+    }
+
+    /// The same; with whether Ganeti manages the SSH keys.
+    pub(crate) fn configured(
+        &self,
+        candidates: &[usize],
+        more: &[(&str, &Identity)],
+        manages: bool,
+    ) {
         let mut nodes = serde_json::Map::new();
         let mut certs = serde_json::Map::new();
         for (at, uuid) in UUIDS.into_iter().enumerate() {
@@ -214,7 +224,7 @@ impl Recorded {
         for (uuid, client) in more {
             certs.insert((*uuid).into(), json!(client.digest));
         }
-        let cluster = json!({ "candidate_certs": certs, "modify_ssh_setup": true });
+        let cluster = json!({ "candidate_certs": certs, "modify_ssh_setup": manages });
         let document = json!({ "version": 3_000_000, "cluster": cluster, "nodes": nodes });
         self.data("config.data", &document.to_string(), 0o640);
     }

@@ -42,6 +42,22 @@ impl Owners {
                 owners.certificates.insert(digest, name);
             }
         }
+        if let Some(list) = master
+            .ssh
+            .pairs
+            .good()
+            .filter(|_| !configured.manages_keys())
+        {
+            // A normal node that still has the shared one says so itself.
+            let all = || configured.nodes.values().map(|node| node.name.clone());
+            let shared = list.shared.iter();
+            owners
+                .keys
+                .extend(shared.map(|key| (key.to_string(), all().collect())));
+            let own = list.own.iter();
+            let own = own.map(|(name, pair)| (pair.key.to_string(), vec![name.clone()]));
+            owners.keys.extend(own);
+        }
         let known = master.ssh.pub_keys.good();
         for (uuid, key) in known.iter().flat_map(|all| &all.keys) {
             let of = owners.keys.entry(key.fingerprint.clone()).or_default();

@@ -113,6 +113,7 @@ fn node(host: &str, own: &str, byte: u8) -> Observed {
         ssh: Ssh {
             directory: "/root/.ssh".into(),
             pub_keys: Seen::Good(keys_of_all()),
+            pairs: Seen::Absent,
             authorized: vec![authorized(&both)],
             key_files: vec![
                 key_file("id_rsa", key(own, "")),
@@ -153,6 +154,7 @@ pub(in crate::verify) fn candidate() -> Observed {
             .into(),
         modify_ssh_setup: true,
         serial: 7,
+        version: 3_000_000,
     };
     let mut seen = node("n1", "c1", 1);
     seen.configuration = Seen::Good(configuration);

@@ -1,0 +1,67 @@
+//! The cluster as its master knows it, and what each node says. Nothing is judged here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ssh_keys::Fingerprint;
+use crate::ssh_keys::sight::Sight;
+use crate::verify::observed::{Observed, Seen};
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wishes {
+    /// Each candidate gets a pair of its own.
+    pub own_pairs: bool,
+    /// The master's pair is the one that candidates share, though no other node has it.
+    pub shared_pair: bool,
+}
+
+/// The cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scene {
+    /// The master's name.
+    pub master: String,
+    /// The names of the candidates, the master among them.
+    pub candidates: BTreeSet<String>,
+    /// Keys that the administrator allows.
+    pub listed: BTreeSet<Fingerprint>,
+    /// Each node with what it says, or why it says nothing.
+    pub nodes: BTreeMap<String, Result<Sight, String>>,
+}
+
+impl Scene {
+    /// As the master's own files have it, if Ganeti leaves the keys alone; no node has said anything
+    /// yet.
+    pub fn of_master(seen: &Observed, listed: &BTreeSet<String>) -> Result<Self, String> {
+        if let Some(path) = seen.forbidden.first() {
+            return Err(format!("{path}: this user may not read it: run it as root"));
+        }
+        match &seen.configuration {
+            Seen::Good(configured) if configured.manages_keys() => {
+                return Err("Ganeti manages the SSH keys of this cluster".into());
+            }
+            Seen::Good(_) => {}
+            Seen::Faulty(why) => return Err(format!("config.data: {why}")),
+            Seen::Absent => return Err("config.data is absent: this is not the master".into()),
+        }
+        if seen.ssh.pub_keys != Seen::Absent {
+            let why = "there is a ganeti_pub_keys, though Ganeti does not manage the SSH keys";
+            return Err(why.into());
+        }
+        let candidates = seen.lists.candidates.iter().flatten().cloned();
+        let candidates: BTreeSet<String> = candidates.collect();
+        if !candidates.contains(&seen.host) {
+            return Err("ssconf_master_candidates does not have the master".into());
+        }
+        Ok(Self {
+            master: seen.host.clone(),
+            candidates,
+            listed: listed.iter().filter_map(|key| key.parse().ok()).collect(),
+            nodes: BTreeMap::new(),
+        })
+    }
+
+    /// What a node says, if it says anything.
+    pub(super) fn seen(&self, node: &str) -> Option<&Sight> {
+        self.nodes.get(node)?.as_ref().ok()
+    }
+}

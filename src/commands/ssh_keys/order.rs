@@ -1,0 +1,78 @@
+//! How the master has one node do something: each deed is a login of its own, and a change is proven
+//! by a new one. It decides nothing.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::args::ApplyArgs;
+use super::here::Here;
+use super::{ask, jobs};
+use crate::commands::ssh::call::{End, Ssh};
+use crate::commands::ssh::members::{Cluster, Member};
+use crate::config::Config;
+use crate::ssh_keys::change::Change;
+
+/// Changes of nodes.
+#[derive(Clone, Copy)]
+pub(super) struct Order<'a> {
+    pub(super) ssh: Ssh<'a>,
+    /// When a node undoes what nobody has proven, in seconds.
+    pub(super) after: u16,
+}
+
+impl Order<'_> {
+    /// Has it done, and proves that the node can still be reached.
+    pub(super) fn proven(&self, member: &Member, change: &Change) -> Result<String, String> {
+        let told = self.begun(member, change)?;
+        self.keep(member, change.id)?;
+        Ok(told)
+    }
+
+    /// Has it done; the node waits for a proof.
+    pub(super) fn begun(&self, member: &Member, change: &Change) -> Result<String, String> {
+        let order = serde_json::to_vec(change).map_err(|error| error.to_string())?;
+        let after = self.after;
+        let command = format!("noded-proxy ssh-keys node change --undo-after {after}");
+        deed(self.ssh, member, &command, &order)
+    }
+
+    /// Proves it by a new login.
+    pub(super) fn keep(&self, member: &Member, id: u64) -> Result<(), String> {
+        let command = format!("noded-proxy ssh-keys node keep --id {id}");
+        let after = self.after;
+        let told = |why| {
+            format!("no new login after the change: {why}; within {after} s the node undoes it")
+        };
+        deed(self.ssh, member, &command, b"")
+            .map(drop)
+            .map_err(told)
+    }
+}
+
+/// What a node says to a command.
+pub(super) fn deed(
+    ssh: Ssh<'_>,
+    member: &Member,
+    command: &str,
+    order: &[u8],
+) -> Result<String, String> {
+    let said = ssh.run(member, &ask::call(command, order));
+    match said.end {
+        End::Status(0) => Ok(said.line()),
+        _ => Err(said.why()),
+    }
+}
+
+/// The cluster, if this still is its master and no job of Ganeti changes keys.
+pub(super) fn still(args: &ApplyArgs, config: &Config, here: &Here) -> Result<Cluster, String> {
+    jobs::over(here, config, args.wait || args.hook)?;
+    let cluster = Cluster::read(&here.path(&config.ssconf_dir))?;
+    cluster.must_be_master(&here.seen.host)?;
+    Ok(cluster)
+}
+
+/// No two changes have the same.
+pub(super) fn new_id() -> Result<u64, String> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = since.map_err(|error| error.to_string())?;
+    u64::try_from(since.as_nanos()).map_err(|error| error.to_string())
+}
