@@ -6,13 +6,13 @@ CARGO ?= cargo
 # Seconds for each fuzz target in `make fuzz`.
 FUZZ_SECONDS ?= 20
 SHELL_SCRIPTS = tests/lab/setup tests/lab/noded tests/lab/node tests/lab/cluster tests/lab/check-units \
-	tests/stages tests/docs-on-node tests/e2e/run tests/integration/guard.sh \
+	tests/stages tests/docs-on-node tests/e2e/run tests/e2e/moves tests/integration/guard.sh \
 	.ci/run hooks/certs-distribute hooks/ssh-keys $(wildcard hooks/cluster-verify-post.d/*) $(wildcard benches/install) \
-	$(addprefix package/,build deb dist install pack rustc) $(wildcard package/debian/p*) \
+	$(addprefix package/,build deb dist docs install pack rustc) $(wildcard package/debian/p*) \
 	$(addprefix tests/package/,archive reproducible run)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build deb deb-reproducible dist demo test test-deb e2e bench bench-noded bench-cluster fuzz lint ci
+.PHONY: help setup build deb deb-reproducible dist demo test test-deb e2e e2e-moves bench bench-noded bench-cluster fuzz lint ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ test-deb: setup ## the package installed, upgraded, removed on Debian 12 and 13,
 e2e: setup ## a real three-node cluster under systemd, as root; about ten minutes
 	@tests/lab/setup --e2e --deb
 	tests/e2e/run $(E2E_FLAGS)
+
+e2e-moves: setup ## disk transfers within and between two real clusters, as root; about ten minutes; not part of CI
+	@tests/lab/setup --e2e --deb
+	tests/e2e/moves $(E2E_FLAGS)
 
 bench: setup ## the numbers of docs/measured.md
 	benches/run

@@ -10,6 +10,7 @@
 //!   config      flags and file to a `Config` that cannot be wrong, and from there to each part's settings
 //!   proxy       the road of an RPC: listener, workers, overload, connection, rpc, http, upstream
 //!   verify      looks at a node, or a recorded tree of one
+//!   moves       disk transfers: the channel between two nodes, and what Ganeti asks of it
 //!   ssh_keys    changes root's SSH keys on this node
 //!   trust       the snapshot that decides, its reload, its state on disk
 //!   tls         the only folder that names OpenSSL
@@ -25,6 +26,7 @@ pub mod commands;
 pub mod config;
 pub mod daemon;
 pub mod metrics;
+pub mod moves;
 pub mod node;
 pub mod proxy;
 pub mod ssh_keys;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use noded_proxy::commands::cli::{CertsCommand, Cli, Command};
 use noded_proxy::commands::{
-    as_nobody, certs, check, cluster, demo, digest, exit, explain, guard, hook, install, manual,
-    reload, reset, run, spawner, ssh_keys, status, verify,
+    as_nobody, certs, check, cluster, demo, digest, exit, explain, guard, hook, import_export,
+    install, manual, moves, reload, reset, run, spawner, ssh_keys, status, verify,
 };
 
 fn main() -> ExitCode {
@@ -32,10 +32,14 @@ fn main() -> ExitCode {
         Command::Guard(args) => guard::main(&args),
         Command::Install(args) if args.cluster => cluster::rollout::main(&args),
         Command::Install(args) => install::install(&args),
+        Command::Uninstall(args) if args.cluster => cluster::rollback::main(&args),
         Command::Uninstall(args) => install::uninstall(&args),
         Command::Hook(args) => hook::main(&args),
         Command::Verify(args) => verify::main(&args),
         Command::SshKeys(args) => ssh_keys::main(&args),
+        Command::ImportExport(args) => import_export::main(&args),
+        Command::Moves { command } => moves::main(&command),
+        Command::MoveChannel => import_export::channel::main(),
         Command::Demo(args) => demo::main(&args),
         Command::Probe { address } => as_nobody::probe(address),
         Command::Man(args) => manual::man(&args),

@@ -3,12 +3,13 @@
 
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::program::{ASKED, run};
 use crate::proxy::upstream::call_version;
 
 /// nobody and nogroup, on every Linux.
@@ -33,17 +34,14 @@ pub(crate) fn connect(address: SocketAddr) -> Attempt {
         return Attempt::NotRoot;
     }
     // Not by its path: nobody may not be able to walk it.
-    let status = Command::new("/proc/self/exe")
+    let mut probe = Command::new("/proc/self/exe");
+    probe
         .args(["probe", &address.to_string()])
         .uid(NOBODY)
         .gid(NOBODY)
         .current_dir("/")
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    match status.map(|status| status.code()) {
+        .env_clear();
+    match run(&mut probe, b"", ASKED).map(|said| said.status.code()) {
         Ok(Some(0)) => Attempt::Accepted,
         Ok(Some(1)) => Attempt::Refused,
         Ok(_) => Attempt::Failed("the helper process broke down".into()),

@@ -39,7 +39,8 @@ pub struct DistributeArgs {
     /// Where the configuration file is.
     #[command(flatten)]
     pub file: FileArgs,
-    /// Do nothing if this node has each candidate's certificate: it is the last that gets them
+    /// Ask only the nodes that have not been given what this node has; if it lacks a candidate's
+    /// certificate, ask all
     #[arg(long)]
     pub changed: bool,
     /// Be content where there is nothing to do: on a node that is not the master, and where

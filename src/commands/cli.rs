@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::import_export::args::ImportExportArgs;
+use super::moves::args::MovesCommand;
 use super::ssh_keys::args::SshKeysArgs;
 use super::verify::args::VerifyArgs;
 pub use crate::commands::admission_args::{AdmissionArgs, CertsListArgs, ExplainArgs};
@@ -42,7 +44,7 @@ pub enum Command {
     /// Exit status: 0 all RPCs finished, 1 the drain timeout passed or a fault, 64 wrong
     /// configuration.
     Run(RunArgs),
-    /// Check configuration, files, ports and node daemon before a start.
+    /// Check configuration, files, ports and noded before a start.
     ///
     /// It changes nothing. It takes those flags of `run` that change what it finds.
     ///
@@ -118,18 +120,25 @@ pub enum Command {
     /// normal node holds up nobody. Run again, it goes on from there. Audit mode, only with --mode
     /// audit, is less than what Ganeti's own node daemon checks since 2.11.
     ///
+    /// With --moves it does only that: `noded-proxy import-export` does this node's disk transfers from
+    /// then on (moves, exports and imports of instances), in the place of Ganeti's own program, which is
+    /// kept beside it. It needs no proxy, and reads no configuration.
+    ///
     /// Exit status: 0 done, shown, or nothing to do; 1 refused or failed, and all is as before; 64
     /// wrong configuration.
     Install(InstallArgs),
     /// Put noded back in the place of the proxy.
     ///
     /// Without --apply it says what it would do, line by line. The file that sets NODED_ARGS gets
-    /// its old bytes; if it was edited since, NODED_ARGS alone is changed back. The files of the
-    /// package stay.
+    /// its old bytes; if it was edited since, NODED_ARGS alone is changed back. Ganeti's own program
+    /// does disk transfers again; with --moves nothing else is done. The files of the package stay.
+    ///
+    /// With --cluster, on the master: each node does it, candidates first. It stops at the first
+    /// candidate that is not right; a normal node holds up nobody. Run again, it goes on from there.
     ///
     /// Exit status: as of `install`.
     Uninstall(UninstallArgs),
-    /// Say in one line what is wrong, as a hook of `gnt-cluster verify`.
+    /// Say in one line what is wrong, as a hook of gnt-cluster verify.
     ///
     /// It asks the running proxy, and tries noded's port as an ordinary user would.
     ///
@@ -159,6 +168,26 @@ pub enum Command {
     ///
     /// Exit status: as of `ssh-keys plan`.
     SshKeys(SshKeysArgs),
+    /// Move a disk, in Ganeti's place (noded runs it).
+    ///
+    /// noded calls it through /usr/lib/ganeti/import-export, with the arguments of Ganeti's own
+    /// program; there is no need to type it. Both ends show exactly the certificate that Ganeti gave
+    /// them, and an end of the data is believed only if the sender said so. docs/moves.md tells what
+    /// it prints and why.
+    ///
+    /// Exit status: 0 the transfer is whole and the command succeeded, 1 it failed, 64 wrong
+    /// arguments.
+    #[command(args_override_self = true)]
+    ImportExport(ImportExportArgs),
+    /// Show or destroy what moves of instances left here.
+    Moves {
+        /// What to do.
+        #[command(subcommand)]
+        command: MovesCommand,
+    },
+    /// The part of `import-export` that talks TLS (that one runs it).
+    #[command(hide = true)]
+    MoveChannel,
     /// Exit with 0 if a TCP connection to ADDR:PORT is accepted (`check` runs it as another user).
     #[command(hide = true)]
     Probe {

@@ -1,4 +1,4 @@
-//! The configuration file: TOML text to a [`Config`], or one line that says what is wrong.
+//! A file of the configuration: TOML text to a [`Config`], or one line that says what is wrong.
 //!
 //! It reads that one file and no other, and does not judge values: [`Config::load`] does.
 
@@ -8,20 +8,15 @@ use super::keys::Config;
 use super::problem::Problem;
 use crate::node::files::read_named;
 
-/// Reads a configuration file that must exist.
-pub(super) fn read(path: &Path) -> Result<Config, Vec<Problem>> {
+/// Reads a file that must exist: what it says by itself, and its text.
+pub(super) fn read(path: &Path) -> Result<(Config, String), Vec<Problem>> {
     let name = path.display();
     let text = read_named(path)
         .and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other))
         .map_err(|error| vec![Problem(format!("--config {name}: cannot be read: {error}"))])?;
-    parse(&text, &name.to_string()).map_err(|problem| vec![problem])
-}
-
-/// Reads a configuration file that may be absent: the defaults then.
-pub(super) fn read_if_present(path: &Path) -> Result<Config, Vec<Problem>> {
-    match path.try_exists() {
-        Ok(false) => Ok(Config::default()),
-        Ok(true) | Err(_) => read(path), // what is there and cannot be read is a fault
+    match parse(&text, &name.to_string()) {
+        Ok(config) => Ok((config, text)),
+        Err(problem) => Err(vec![problem]),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::node::sockets::Holders;
 use crate::proxy::http::{Bodies, Budget};
 use crate::proxy::listener::{Listener, may_heal};
-use crate::proxy::overload::{Bounds, Overload};
+use crate::proxy::overload::{Bounds, Callers, Overload};
 use crate::proxy::refusals::Refusals;
 use crate::proxy::shared::Shared;
 use crate::proxy::upstream::{Handles, Upstream};
@@ -138,6 +138,7 @@ pub(super) fn share(
         store,
         upstream,
         overload: Overload::new(bounds),
+        callers: Callers::default(),
         connections: Budget::new(bounds.connections as u64 + 1), // the first is always free
         bodies: Bodies::new(settings.body, memory, directory, spool),
         metrics: Arc::clone(&metrics.proxy),

@@ -31,6 +31,8 @@ pub struct Plan {
     pub write: Vec<PathBuf>,
     /// Directory in which a local socket is made.
     pub sockets: Option<PathBuf>,
+    /// Directories with programs to run, and what those load.
+    pub run: Vec<PathBuf>,
     /// TCP ports to listen on; 0 means any that the kernel chooses.
     pub bind: Vec<u16>,
     /// TCP ports to connect to.
@@ -149,6 +151,7 @@ pub fn enter(plan: &Plan) -> Result<Report, Error> {
         .create()?
         .add_rules(path_beneath_rules(&plan.read, read))?
         .add_rules(path_beneath_rules(&plan.write, write))?
+        .add_rules(path_beneath_rules(&plan.run, read | AccessFs::Execute))?
         .add_rules(path_beneath_rules(&plan.sockets, socket))?
         .add_rules(plan.bind.iter().map(port(AccessNet::BindTcp)))?
         .add_rules(plan.connect.iter().map(port(AccessNet::ConnectTcp)))?
@@ -208,6 +211,7 @@ impl Plan {
             read,
             write: vec![config.state_dir.clone()],
             sockets: socket.as_deref().and_then(Path::parent).map(PathBuf::from),
+            run: Vec::new(),
             bind: listen.chain([config.admin.port()]).collect(),
             connect: vec![config.upstream.address.port()],
         }

@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::proxy::http::{Bodies, Budget};
 use crate::proxy::metrics::Metrics;
-use crate::proxy::overload::Overload;
+use crate::proxy::overload::{Callers, Overload};
 use crate::proxy::refusals::Refusals;
 use crate::proxy::settings::Settings;
 use crate::proxy::upstream::Upstream;
@@ -28,6 +28,8 @@ pub struct Shared {
     pub policy: Policy,
     /// Who may hold a connection, and who may shake hands.
     pub overload: Arc<Overload>,
+    /// Addresses of admitted peers that no list names.
+    pub callers: Callers,
     /// Connections of admitted peers.
     pub connections: Budget,
     /// Gathers request bodies.

@@ -2,9 +2,9 @@
 //! with its worker, so its memory never moves between processors.
 //!
 //! Accepting, signals, the watchdog and the admin listener run on the main thread, which no
-//! connection can hold up. The first worker is reserved for candidates' addresses, so that a flood
-//! from other addresses leaves them one processor. It never moves a connection, also not that of a
-//! client who turns out to be admitted.
+//! connection can hold up. The first worker is reserved for candidates' addresses, and for those from
+//! which a candidate called before, so that a flood from other addresses leaves them one processor. A
+//! connection is never moved.
 
 use std::io;
 use std::sync::Arc;

@@ -20,6 +20,7 @@
 //!   credentials  PEM text to certificates, keys and plain values
 //!   lone         a certificate without its key
 //!   bundle       PEM text with several certificates, each of which stands for itself
+//!   pinned       the two ends of a channel between machines that know each other's certificate
 //!   ssh          the public half of an SSH key in PEM
 //!   usage        whether a certificate is for servers alone
 //!   mint         makes and signs certificates
@@ -37,6 +38,7 @@ mod hello;
 mod leaf;
 mod lone;
 pub mod mint;
+mod pinned;
 mod profile;
 mod rehearse;
 mod ssh;
@@ -60,12 +62,15 @@ pub use hello::accepts_p256;
 pub use leaf::KeyKind;
 pub(crate) use lone::{Lone, from_base64};
 pub use openssl::error::ErrorStack as LibraryError;
+pub(crate) use pinned::{Channel, End, PinCheck, Pinned, Received};
 pub use profile::Profile;
 pub use rehearse::Rehearsal;
 pub(crate) use ssh::ssh_public;
 pub use tokio_openssl::SslStream as TlsStream;
 pub(crate) use usage::excludes_clients;
 pub use verify::PeerCheck;
+
+pub(crate) use openssl::sha::Sha256;
 
 /// Name and version of the TLS library this program is linked to.
 pub(crate) fn library() -> &'static str {

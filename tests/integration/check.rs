@@ -43,6 +43,18 @@ fn a_good_node_has_no_errors() {
 }
 
 #[test]
+fn a_systemd_that_does_not_answer_is_said_and_holds_up_no_check() {
+    let node = Node::new(nowhere());
+    node.write("bin/systemctl", "#!/bin/sh\nsleep 900\n", 0o755);
+    let output = node.run(&mut Command::new(PROGRAM), &["--offline"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let expected = "warning  unit_sandbox: it cannot be told what noded-proxy.service keeps the proxy \
+                    from: `systemctl show noded-proxy.service` did not end within 10s, and was killed";
+    assert!(text.contains(expected), "{text}");
+    assert!(text.contains("client_pem_listed"), "{text}");
+}
+
+#[test]
 fn the_text_has_one_line_for_each_finding_and_a_sum() {
     let node = Node::new(nowhere());
     node.write_map("");

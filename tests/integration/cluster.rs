@@ -12,6 +12,8 @@ use tempfile::TempDir;
 use crate::support::pki::{Identity, Pki, map_text};
 use crate::support::wait_until;
 
+const NOTHING: &str = "nothing to do: each node has what DIR/MASTER/candidates has\n";
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_noded-proxy");
 
 /// `root@NODE COMMAND` are the last two arguments. Paths of the master become those of the node.
@@ -148,6 +150,7 @@ impl Cluster {
     fn given(&self, node: &str) -> String {
         let entries = fs::read_dir(self.path(node).join("candidates")).unwrap();
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|end| end == "pem"));
         paths.sort();
         let texts = paths.iter().map(|path| fs::read_to_string(path).unwrap());
         texts.collect()
@@ -182,10 +185,10 @@ pub(crate) fn executable(path: &Path, text: &str) {
 fn each_node_is_given_the_candidates_certificates_and_no_key() {
     let cluster = Cluster::new();
     let expected = "\
+ok    MASTER: 2 certificates: 2 new, 0 removed
 ok    n2: 2 certificates: 2 new, 0 removed
 ok    n3: 2 certificates: 2 new, 0 removed
 skip  n4: offline
-ok    MASTER: 2 certificates: 2 new, 0 removed
 ";
     assert_eq!(cluster.distribute(&[]), (0, expected.into()));
     for node in [&*cluster.master, "n2", "n3"] {
@@ -195,8 +198,7 @@ ok    MASTER: 2 certificates: 2 new, 0 removed
     let calls = cluster.calls();
     assert_eq!(calls.matches("certs accept").count(), 3, "{calls}");
 
-    let nothing = "nothing to do: DIR/MASTER/candidates is complete\n";
-    assert_eq!(cluster.distribute(&["--changed"]), (0, nothing.into()));
+    assert_eq!(cluster.distribute(&["--changed"]), (0, NOTHING.into()));
     assert_eq!(cluster.calls(), "");
 }
 
@@ -218,16 +220,66 @@ fn a_renewed_certificate_takes_the_place_of_the_old_one() {
 }
 
 #[test]
-fn a_node_that_cannot_be_reached_is_given_them_the_next_time() {
-    let cluster = Cluster::new();
+fn a_node_that_fails_holds_up_nobody_and_is_the_only_one_asked_again() {
+    let mut cluster = Cluster::new();
     fs::write(cluster.path("n3/down"), "").unwrap();
-    let (status, said) = cluster.distribute(&[]);
-    assert_eq!(status, 1, "{said}");
     let down = "FAIL  n3: ssh: ssh: connect to host n3 port 22: No route to host\n";
-    assert!(said.contains(down) && said.contains("ok    n2"), "{said}");
-    cluster.assert_given(&cluster.master, &[]);
+    for options in [&[][..], &["--changed"]] {
+        let (status, said) = cluster.distribute(options);
+        assert_eq!(status, 1, "{said}");
+        assert!(said.contains(down), "{said}");
+        for node in [&*cluster.master, "n2"] {
+            cluster.assert_given(node, &[0, 1]);
+        }
+        if options.is_empty() {
+            cluster.calls();
+        }
+    }
+    assert_eq!(cluster.calls(), "n3 noded-proxy certs accept\n");
     fs::remove_file(cluster.path("n3/down")).unwrap();
     assert_eq!(cluster.distribute(&["--changed"]).0, 0);
+    assert_eq!(cluster.calls(), "n3 noded-proxy certs accept\n");
+    cluster.assert_given("n3", &[0, 1]);
+    assert_eq!(cluster.distribute(&["--changed"]), (0, NOTHING.into()));
+    // Another certificate is news to all.
+    cluster.renew_n2();
+    assert_eq!(cluster.distribute(&["--changed"]).0, 0);
+    assert_eq!(cluster.calls().matches("certs accept").count(), 3);
+}
+
+#[test]
+fn a_node_that_was_offline_is_given_them_when_it_is_back_and_what_is_forgotten_asks_all() {
+    let cluster = Cluster::new();
+    assert_eq!(cluster.distribute(&[]).0, 0);
+    cluster.calls();
+    let certificates = fs::read_dir(cluster.path("n3/candidates")).unwrap();
+    let map = cluster.path("n4/ganeti/ssconf_master_candidates_certs");
+    fs::copy(
+        cluster.path("n3/ganeti/ssconf_master_candidates_certs"),
+        map,
+    )
+    .unwrap();
+    let master = cluster.path(&cluster.master);
+    fs::write(master.join("ganeti/ssconf_offline_nodes"), "").unwrap();
+    assert_eq!(cluster.distribute(&["--changed"]).0, 0);
+    assert_eq!(cluster.calls(), "n4 noded-proxy certs accept\n");
+    assert_eq!(certificates.count(), 2, "no other file on a node");
+
+    fs::write(master.join("candidates/.noded-proxy-given"), "node n2\n").unwrap();
+    assert_eq!(cluster.distribute(&["--changed"]).0, 0);
+    let calls = cluster.calls();
+    assert_eq!(calls.matches("certs accept").count(), 3, "{calls}");
+}
+
+#[test]
+fn what_the_master_has_of_a_candidate_that_is_down_goes_to_the_others() {
+    let cluster = Cluster::new();
+    assert_eq!(cluster.distribute(&[]).0, 0);
+    fs::write(cluster.path("n2/down"), "").unwrap();
+    fs::remove_dir_all(cluster.path("n3/candidates")).unwrap();
+    fs::create_dir(cluster.path("n3/candidates")).unwrap();
+    let (status, said) = cluster.distribute(&[]);
+    assert!(status == 1 && said.contains("FAIL  n2: ssh: "), "{said}");
     cluster.assert_given("n3", &[0, 1]);
 }
 
@@ -315,13 +367,13 @@ fn a_hostile_nodes_answer_is_bounded_and_forges_no_line() {
         executable(&program, &format!("#!/bin/sh\n{does}\n"));
         let (status, said) = cluster.distribute(&[]);
         assert_eq!(status, 1, "{said}");
-        let line = said.lines().nth(1).unwrap();
+        let line = said.lines().nth(2).unwrap();
         assert!(
             line.starts_with("FAIL  n3: ") && line.len() < 420,
             "{does}: {line}"
         );
         assert!(line.contains(expected), "{does}: {line}");
-        let lines = ["ok    n2", "FAIL  n3", "skip  n4", "skip  MASTER"];
+        let lines = ["ok    MASTER", "ok    n2", "FAIL  n3", "skip  n4"];
         assert_eq!(said.lines().count(), lines.len(), "{does}: {said}");
         assert!(
             lines

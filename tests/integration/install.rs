@@ -9,6 +9,7 @@ use std::process::Command;
 use crate::support::pki::{Pki, map_text};
 
 mod left;
+mod moves;
 
 /// A node's files, of a master candidate or of another node.
 fn node(dir: &Path, candidate: bool) {
@@ -100,8 +101,8 @@ systemctl enable noded-proxy-guard.service
 systemctl start noded-proxy-guard.service
 keep NODE/defaults as it is, for `uninstall`
 NODE/defaults: NODED_ARGS=\"-d\" becomes \"-d -b 127.0.0.1 -p 298 --no-ssl\", all else stays
-NODE/stand/bin/daemon-util stop ganeti-noded; NODE/stand/bin/daemon-util start ganeti-noded; wait for noded on port 298
 systemctl enable noded-proxy.service
+NODE/stand/bin/daemon-util stop ganeti-noded; NODE/stand/bin/daemon-util start ganeti-noded; wait for noded on port 298
 systemctl start noded-proxy.service
 prove it: `check` finds no error, nobody is kept out, an RPC comes through
 ";
@@ -109,6 +110,7 @@ prove it: `check` finds no error, nobody is kept out, an RPC comes through
 const BACK: &str = "\
 systemctl stop noded-proxy.service
 NODE/defaults: as it was before `install`, byte for byte
+systemctl disable noded-proxy.service
 NODE/stand/bin/daemon-util stop ganeti-noded; NODE/stand/bin/daemon-util start ganeti-noded; wait for noded on port 1811
 ";
 
@@ -116,7 +118,6 @@ const PROVE: &str =
     "prove it: noded has the RPC port again, with TLS, and none listens elsewhere\n";
 
 const END: &str = "\
-systemctl disable noded-proxy.service
 systemctl stop noded-proxy-guard.service
 systemctl disable noded-proxy-guard.service
 drop what was kept of NODE/defaults
@@ -172,6 +173,38 @@ fn assert_whole(said: &str, rpc: &str) {
 }
 
 #[test]
+fn the_guard_stays_while_a_drop_in_starts_noded_without_tls() {
+    let Some(said) = part("drop-in", true) else {
+        return;
+    };
+    let expected = "\
+install --apply: status 0
+uninstall --apply: status 1
+noded-proxy: uninstall: noded would start without TLS: it needs the guard. All is back as it was
+as before
+uninstall --apply: status 0
+as before
+";
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn what_never_answers_is_named_and_nothing_is_done() {
+    let Some(said) = part("silent", true) else {
+        return;
+    };
+    let expected = "\
+install --apply: status 1
+noded-proxy: `systemctl show noded-proxy-guard.service` did not end within 10s, and was killed
+as before
+install --apply: status 1
+`bash` did not end within 10s, and was killed. Change it by hand
+as before
+";
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn it_is_shown_done_and_undone_byte_for_byte() {
     let Some(said) = part("whole", true) else {
         return;
@@ -207,9 +240,9 @@ fn whichever_step_fails_all_is_as_before() {
     let last = lines[24..].join("\n");
     let back = [
         "back  systemctl stop noded-proxy.service",
-        "back  systemctl disable noded-proxy.service",
         "back  NODE/defaults: as it was",
         "back  NODE/stand/bin/daemon-util stop ganeti-noded;",
+        "back  systemctl disable noded-proxy.service",
         "back  drop what was kept",
         "back  systemctl stop noded-proxy-guard.service",
         "back  systemctl disable noded-proxy-guard.service",
@@ -279,7 +312,7 @@ fn a_signal_in_the_middle_has_all_taken_back() {
     let Some(said) = part("interrupted", true) else {
         return;
     };
-    let fail = "FAIL  systemctl enable noded-proxy.service: a signal asked to end\n";
+    let fail = "FAIL  systemctl start noded-proxy.service: a signal asked to end\n";
     let end = "noded-proxy: install: a signal asked to end. All is back as it was\nas before\n";
     assert_eq!(said, format!("status 1\n{fail}{end}"));
 }
@@ -374,17 +407,25 @@ fn keys_of_the_configuration_are_set_and_taken_back_if_it_fails() {
         "noded_proxy_mode{mode=\"enforce\"} 1\n",
     );
     let expected = [
-        "ok    NODE/candidates: made\n",
-        "ok    NODE/config.toml: admission.mode = \"audit\", candidate_certs = \"N\n",
+        "ok    NODE/candidates: made\nok    NODE/config.d: made\n",
+        "ok    NODE/config.d/install.toml: admission.mode = \"audit\", candidate_certs = \"N\n",
         "ok    systemctl enable noded-proxy-guard.service\n",
         audit,
         "ok    nothing to do: all is as it should be\n",
         &"install --apply --mode enforce: status 1\nas before\n".repeat(2),
-        "back  NODE/config.toml: as it was\nback  systemctl reload noded-proxy.service\n",
+        "back  NODE/config.d/install.toml: as it was\nback  systemctl reload noded-proxy.service\n",
         audit,
         "install --apply --mode enforce: status 0\n",
-        "ok    NODE/config.toml: admission.mode = \"enforce\"\n",
+        "ok    NODE/config.d/install.toml: admission.mode = \"enforce\"\n",
         "ok    systemctl reload noded-proxy.service\n",
+        enforce,
+        "as before\n",
+        "ok       configuration: NODE/config.toml, NODE/config.d/install.toml\n",
+        "uninstall --apply: status 0\n",
+        "ok    NODE/config.d/install.toml: removed\nok    NODE/config.d: removed\n",
+        "as before\nas before\n",
+        "install --apply --mode enforce: status 0\n",
+        "ok    NODE/config.toml: admission.mode = \"enforce\"\n",
         enforce,
         "uninstall --apply: status 0\nas before\n[admission]\nmode = \"enforce\"\n",
     ];

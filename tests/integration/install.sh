@@ -43,9 +43,10 @@ verb=$1; shift
 show() {
   local unit=$1 active=inactive enabled=disabled command=
   case $unit in
-    noded-proxy.service) command="$PROGRAM run --config $NODE/config.toml"; echo User=daemon;;
+    noded-proxy.service) command="${UNIT_PROGRAM:-$PROGRAM} run --config $NODE/config.toml"; echo User=daemon;;
     noded-proxy-guard.service) command="$PROGRAM guard --rules $STAND/guard.nft";;
     noded-proxy.socket) ;;
+    ganeti-noded.service) [[ -e $STAND/plain ]] && command="/usr/sbin/ganeti-noded --no-ssl" || { echo LoadState=not-found; exit; };;
     *) echo LoadState=not-found; exit;;
   esac
   [[ ! -e $STAND/absent.$unit ]] || { echo LoadState=not-found; exit; }
@@ -232,6 +233,24 @@ part_edited() {   # somebody has edited the file since, or the installation was 
   cli uninstall --apply; grep NODED "$defaults"
 }
 
+part_drop-in() {   # somebody's drop-in has systemd start noded without TLS; none runs so
+  cli install --apply; local held; held=$(state)
+  touch "$STAND/plain"
+  cli uninstall --apply; said | tail -n 1; same "$held" "$(state)"
+  rm "$STAND/plain"
+  cli uninstall --apply; same "$before" "$(state)"
+}
+
+part_silent() {   # systemd does not answer, which is not to know no unit
+  local systemctl; systemctl=$(cat "$STAND/bin/systemctl")
+  printf '#!/bin/sh\nsleep 900\n' > "$STAND/bin/systemctl"
+  cli install --apply; said
+  printf '%s\n' "$systemctl" > "$STAND/bin/systemctl"; same "$before" "$(state)"
+  cp "$defaults" "$node/kept"; printf '\nsleep 900\n' >> "$defaults"   # nor does the shell that reads this
+  cli install --apply; said | grep -o '`bash.*'
+  cat "$node/kept" > "$defaults"; same "$before" "$(state)"
+}
+
 part_socket() {   # the socket unit, from the beginning and later
   cli install --apply --socket; state | grep units
   cli uninstall --apply; same "$before" "$(state)"
@@ -253,16 +272,22 @@ part_hooks() {   # later and from the beginning; they go with the rest; what is 
 }
 
 mode() { curl -fsS -m 5 http://127.0.0.1:9811/metrics | grep '^noded_proxy_mode.* 1$'; }
-part_settings() {   # keys of the proxy's own configuration, which stay when it goes
-  cli install --apply --mode audit --candidate-certs "$node/candidates" > /dev/null; said | head -3 | cut -c1-70; mode
+part_settings() {   # keys of the proxy's own configuration, in a file of their own that goes with it
+  local held named; named=$(cat "$node/config.toml")
+  cli install --apply --mode audit --candidate-certs "$node/candidates" > /dev/null; said | head -4 | cut -c1-80; mode
   cli install --apply --mode audit --candidate-certs "$node/others" > /dev/null; said; [[ ! -e $node/others ]]
-  local held; held=$(state; cat "$node/config.toml")
+  held=$(state; cat "$node/config.d/install.toml")
   for when in before after; do
     echo "$when systemctl reload noded-proxy.service" > "$STAND/fail"
-    cli install --apply --mode enforce; same "$held" "$(state; cat "$node/config.toml")"
+    cli install --apply --mode enforce; same "$held" "$(state; cat "$node/config.d/install.toml")"
   done
   said | grep ^back; mode
-  cli install --apply --mode enforce; said | head -2; mode
+  cli install --apply --mode enforce; said | head -2; mode; same "$named" "$(cat "$node/config.toml")"
+  "$program" check --config "$node/config.toml" --offline | grep ' configuration:' | sed "s|$node|NODE|g"
+  cli uninstall --apply; said | grep config; same "$before" "$(state)"; same "$named" "$(cat "$node/config.toml")"; [[ ! -e $node/config.d ]]
+  # As a former installation has left it.
+  printf '[admission]\nmode = "audit"\n' >> "$node/config.toml"
+  cli install --apply --mode enforce; said | head -1; mode; [[ ! -e $node/config.d ]]
   cli uninstall --apply; same "$before" "$(state)"; tail -n 2 "$node/config.toml"
 }
 
@@ -279,4 +304,6 @@ part_refused() {   # what is missing is named, and nothing is done
 
 # shellcheck source=install/left.sh
 . "$repo/tests/integration/install/left.sh"
+# shellcheck source=install/moves.sh
+. "$repo/tests/integration/install/moves.sh"
 "part_$part"

@@ -31,6 +31,7 @@
 //! | `ganeti_texts` | what Ganeti prints, and docs/troubleshooting.md |
 //! | `manual` | which flags each command takes, and the man pages |
 //! | `memory` | the key of `server.pem` in the memory of the process |
+//! | `moves` | `import-export` beside Ganeti's own program, at either end |
 //! | `noded` | the real node daemon and Ganeti's own client |
 //! | `overload` | who is served when there are more callers than room |
 //! | `policy` | which procedures a candidate may call |
@@ -78,6 +79,7 @@ mod limits;
 mod logging;
 mod manual;
 mod memory;
+mod moves;
 mod noded;
 mod overload;
 mod policy;

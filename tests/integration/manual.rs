@@ -74,6 +74,8 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
         "undo-dir",
         "hooks-dir",
         "hooks-from",
+        "import-export",
+        "moves",
     ];
     let install = ["socket", "hooks", "cluster", "mode", "candidate-certs"];
     let table: [(&[&str], Vec<&str>); 14] = [
@@ -83,7 +85,7 @@ fn each_command_takes_the_flags_that_it_uses_and_no_others() {
             ["config", "changed", "hook", "turns"].into(),
         ),
         (&["certs", "accept"], ["config"].into()),
-        (&["uninstall"], node.into()),
+        (&["uninstall"], [&node[..], &["cluster"]].concat()),
         (&["run"], [&TRUST[..], &run].concat()),
         (&["check"], [&TRUST[..], &check].concat()),
         (

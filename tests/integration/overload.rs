@@ -351,3 +351,46 @@ fn without_file_descriptors_unfinished_connections_give_way() {
     assert!(answered(&mut admitted));
     proxy.wait_for("it is told", |p| p.log().contains("cannot accept"));
 }
+
+/// How often the first worker has waited, by the kernel.
+fn turns_of_the_first_worker(proxy: &Proxy) -> u64 {
+    let tasks = format!("/proc/{}/task", proxy.pid().as_raw_nonzero());
+    let mut tasks = std::fs::read_dir(tasks).unwrap().map(|t| t.unwrap().path());
+    let is_first = |name: io::Result<String>| name.is_ok_and(|name| name.trim() == "worker-1");
+    let first = tasks.find(|task| is_first(std::fs::read_to_string(task.join("comm"))));
+    let status = std::fs::read_to_string(first.unwrap().join("status")).unwrap();
+    let waited = |line: &str| {
+        line.strip_prefix("voluntary_ctxt_switches:")?
+            .trim()
+            .parse()
+            .ok()
+    };
+    status.lines().find_map(waited).unwrap()
+}
+
+#[test]
+fn an_address_from_which_a_candidate_called_has_the_first_worker_and_others_do_not() {
+    if std::thread::available_parallelism().is_ok_and(|count| count.get() < 2) {
+        eprintln!("SKIPPED: one processor has one worker");
+        return;
+    }
+    let (proxy, node) = proxy("");
+    let stranger = Pki::new().client("node9.example.com");
+    let turns = |source, identity, calls: u32| {
+        let before = turns_of_the_first_worker(&proxy);
+        for _ in 0..calls {
+            let _ = connect(source, proxy.addr(), identity).map(|mut tls| answered(&mut tls));
+        }
+        turns_of_the_first_worker(&proxy) - before
+    };
+    // The watchdog and the like turn it now and then; each connection does so several times.
+    assert!(turns(FLOOD, &stranger, 60) < 60, "refused");
+    assert!(
+        turns(OTHER, &node, 1) < 60,
+        "the first call comes as a stranger's"
+    );
+    assert!(turns(OTHER, &node, 60) >= 60, "admitted before");
+    proxy.write_map(&[("uuid-2", &Pki::new().client("node2.example.com"))]);
+    proxy.wait_for("it is demoted", |p| !served(OTHER, p.addr(), &node));
+    assert!(turns(OTHER, &node, 60) < 60, "demoted");
+}

@@ -50,6 +50,47 @@ fn a_good_cluster_has_no_findings() {
     }
 }
 
+/// How an empty directory and trees that lack what each node has are told of.
+#[test]
+fn what_is_no_tree_of_a_node_is_said_and_has_no_findings() {
+    let data = "it has no directory /var/lib/ganeti";
+    let name = "its /etc/hostname does not name it";
+    for (file, expected) in [
+        ("x", data),
+        ("var/lib/ganeti", data),
+        ("var/lib/ganeti/x", name),
+        ("etc/hostname", data),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "").unwrap();
+        let root = dir.path().display().to_string();
+        let expected = format!("--root {root}: this is no tree of a node: {expected}\n");
+        for options in [&[][..], &["--json"], &["--metrics", &format!("{root}/m")]] {
+            let verify = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
+                .args(["verify", "--root", &root])
+                .args(options)
+                .output()
+                .unwrap();
+            let said = String::from_utf8(verify.stderr).unwrap();
+            assert_eq!(said, format!("noded-proxy: {expected}"), "{file}");
+            assert_eq!((verify.status.code(), verify.stdout.len()), (Some(2), 0));
+            assert!(!dir.path().join("m").exists());
+        }
+        let line = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
+            .args(["verify", "--nagios", "--root", &root])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(line.stdout).unwrap();
+        assert!(
+            said.starts_with("VERIFY UNKNOWN - ") && said.ends_with(&expected),
+            "{said}"
+        );
+        assert_eq!(line.status.code(), Some(3));
+    }
+}
+
 #[test]
 fn hostile_files_are_findings_and_no_secret_is_shown() {
     let outside = tempfile::tempdir().unwrap();

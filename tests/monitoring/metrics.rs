@@ -1,5 +1,6 @@
-//! The metrics as `docs/metrics.md` has them; that these are the program's own is shown by a test of
-//! `src/daemon/metrics.rs`. And what an expression of PromQL names of them.
+//! The metrics as `docs/metrics.md` and `docs/verify.md` have them; that these are the program's own is
+//! shown by tests of `src/daemon/metrics.rs` and `src/commands/verify/`. And what an expression of
+//! PromQL names of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +26,9 @@ impl Known {
             }
             names.insert(name);
         }
+        let verify = text("docs/verify.md");
+        let of_verify = rows(&verify).into_iter().map(|row| row[0].to_owned());
+        names.extend(of_verify.filter(|name| name.starts_with("noded_proxy_")));
         for row in rows(labels) {
             let listed = row[2].split(", ").map(unquoted).map(str::to_owned);
             values.insert((row[0].to_owned(), row[1].to_owned()), listed.collect());

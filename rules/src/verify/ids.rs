@@ -313,7 +313,7 @@ ids! {
     MoveLeftover = "move_leftover", Warning:
         "the key of a move is still here a day later"
         why "whoever reads it can receive or send disks in its name while it is valid"
-        do "ganeti-cleaner node removes it when it has expired; delete the directory"
+        do "noded-proxy moves clean, once it has expired or is done with; or delete the directory"
 
     NodeUnreachable = "node_unreachable", Error:
         "a node does not answer the master over ssh"

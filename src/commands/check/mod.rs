@@ -14,6 +14,7 @@ mod map;
 mod noded;
 mod ports;
 mod ssconf;
+mod transfers;
 mod unit;
 
 use std::path::Path;
@@ -59,11 +60,8 @@ pub(super) fn look(config: &Config, noded_defaults: &Path, offline: bool) -> Vec
     let files = Files::read(config, noded_defaults);
     let mut findings = files.judge(config, now);
     findings.extend(issuer::check(config));
-    findings.extend(
-        unit::Unit::loaded()
-            .into_iter()
-            .flat_map(|unit| unit.judge(config)),
-    );
+    findings.extend(unit::check(config));
+    findings.extend(transfers::check());
     if !offline {
         match online(config, &files) {
             Ok(more) => findings.extend(more),
@@ -74,10 +72,14 @@ pub(super) fn look(config: &Config, noded_defaults: &Path, offline: bool) -> Vec
 }
 
 fn configuration(args: &CheckArgs) -> Finding {
-    let text = match &args.admission.file.config {
-        Some(path) => path.display().to_string(),
-        None if Path::new(DEFAULT_FILE).exists() => DEFAULT_FILE.into(),
-        None => format!("defaults and flags ({DEFAULT_FILE} is absent)"),
+    let files = args.admission.file.all();
+    let names: Vec<String> = files
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    let text = match names.is_empty() {
+        true => format!("defaults and flags ({DEFAULT_FILE} is absent)"),
+        false => names.join(", "),
     };
     Finding::ok("configuration", text)
 }

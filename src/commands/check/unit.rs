@@ -2,10 +2,11 @@
 //! systemd for the unit's settings and changes none. Where there is no such unit it says nothing.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use super::finding::Finding;
+use crate::commands::program::{ASKED, Fault, run};
 use crate::config::Config;
 
 /// The unit.
@@ -25,13 +26,27 @@ pub(super) struct Unit {
     hidden: Vec<PathBuf>,
 }
 
+/// Findings on the unit, as systemd has it loaded.
+pub(super) fn check(config: &Config) -> Vec<Finding> {
+    match Unit::loaded() {
+        Ok(unit) => unit.iter().flat_map(|unit| unit.judge(config)).collect(),
+        Err(why) => {
+            let text = format!("it cannot be told what {UNIT} keeps the proxy from: {why}");
+            vec![Finding::warning("unit_sandbox", text)]
+        }
+    }
+}
+
 impl Unit {
-    /// As systemd has it loaded.
-    pub(super) fn loaded() -> Option<Self> {
+    /// As systemd has it loaded; nothing where there is no systemd, or no such unit.
+    fn loaded() -> Result<Option<Self>, Fault> {
         let mut systemctl = Command::new("systemctl");
         systemctl.args(["show", UNIT, "--property", PROPERTIES]);
-        let output = systemctl.stdin(Stdio::null()).output().ok()?;
-        Self::parse(&String::from_utf8_lossy(&output.stdout))
+        match run(&mut systemctl, b"", ASKED) {
+            Ok(said) => Ok(Self::parse(&String::from_utf8_lossy(&said.out))),
+            Err(Fault::NotRun(..)) => Ok(None),
+            Err(silent) => Err(silent),
+        }
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -64,7 +79,7 @@ impl Unit {
     }
 
     /// Findings on what the proxy would be kept from.
-    pub(super) fn judge(&self, config: &Config) -> Vec<Finding> {
+    fn judge(&self, config: &Config) -> Vec<Finding> {
         let read = [
             ("server_pem", Some(config.server_pem.as_path())),
             ("ssconf_dir", Some(config.ssconf_dir.as_path())),

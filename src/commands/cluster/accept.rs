@@ -123,6 +123,12 @@ pub(super) fn is_complete(directory: &Path, map: &CandidateMap) -> bool {
     own_files(directory).is_ok_and(nothing)
 }
 
+/// The certificates of the map that are in the directory already.
+pub(super) fn kept(directory: &Path, map: &CandidateMap) -> BTreeMap<Digest, Vec<u8>> {
+    let have = own_files(directory).unwrap_or_default();
+    have.values().flat_map(|text| verified(text, map)).collect()
+}
+
 /// The certificates in PEM text that the map lists.
 pub(super) fn verified(text: &[u8], map: &CandidateMap) -> BTreeMap<Digest, Vec<u8>> {
     let all = bundle(text).into_iter();

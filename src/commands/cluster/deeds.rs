@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::commands::install::flags::InstallArgs;
+use crate::commands::install::flags::{InstallArgs, NodeArgs};
 use crate::commands::ssh::call::{End, Said};
 
 /// Where the candidates' certificates go where the configuration names no other place.
@@ -59,11 +59,11 @@ pub(super) struct Place {
 /// What is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Deed {
-    /// A command of a node's own program, and then its `check`.
+    /// Commands of a node's own program.
     Run {
         node: String,
         mode: &'static str,
-        command: String,
+        commands: Vec<String>,
         /// What fails on a candidate may fail anywhere: nothing is begun after it.
         stops: bool,
     },
@@ -87,6 +87,11 @@ impl Deed {
         }
     }
 
+    /// Whether it needs no other one to be over, and no other one needs it to be.
+    pub(super) fn is_apart(&self) -> bool {
+        matches!(self, Self::Run { stops: false, .. })
+    }
+
     /// Whether nothing is begun after it when it fails.
     pub(super) fn stops(&self) -> bool {
         matches!(self, Self::Run { stops: true, .. })
@@ -96,7 +101,7 @@ impl Deed {
 impl fmt::Display for Deed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Run { node, command, .. } => write!(f, "{node}: {command}; noded-proxy check"),
+            Self::Run { node, commands, .. } => write!(f, "{node}: {}", commands.join("; ")),
             Self::Certificates => f.write_str("all nodes: noded-proxy certs distribute"),
         }
     }
@@ -122,7 +127,7 @@ pub(super) struct Plan {
     pub(super) left: Vec<String>,
 }
 
-/// Each node gets the proxy, and then all get the certificates. Audit mode is entered only by name,
+/// Each node gets the proxy, the candidates before the others, and then all get the certificates. Audit mode is entered only by name,
 /// for it is less than what Ganeti's own node daemon checks; a node that enforces never goes back to
 /// it. A normal node that cannot follow holds up nobody; or the candidates that stand in the way.
 pub(super) fn plan(places: &[Place], args: &InstallArgs) -> Result<Plan, Vec<String>> {
@@ -138,6 +143,23 @@ pub(super) fn plan(places: &[Place], args: &InstallArgs) -> Result<Plan, Vec<Str
         deeds: in_order(places, args),
         left: faults(&normal),
     })
+}
+
+/// The way back: what was put there is taken away, where something was. A node that is out of reach
+/// holds up nobody, for with the proxy on some nodes alone the cluster works as well.
+pub(super) fn back(places: &[Place], args: &NodeArgs) -> Plan {
+    let reached = places.iter().filter(|place| place.state != State::Absent);
+    let patience = patience(args);
+    let run = able(places).map(|place| Deed::Run {
+        node: place.name.clone(),
+        mode: "uninstall",
+        commands: vec![format!("noded-proxy uninstall --apply{patience}")],
+        stops: place.candidate,
+    });
+    Plan {
+        deeds: run.collect(),
+        left: faults(&reached.collect::<Vec<_>>()),
+    }
 }
 
 /// Why nodes cannot follow.
@@ -165,19 +187,10 @@ fn faults(places: &[&Place]) -> Vec<String> {
 }
 
 fn in_order(places: &[Place], args: &InstallArgs) -> Vec<Deed> {
-    let given = [
-        (args.socket, " --socket"),
-        (args.node.wait, " --wait"),
-        (args.node.now, " --now"),
-    ];
-    let options: String = given
-        .iter()
-        .filter_map(|(is_set, option)| is_set.then_some(*option))
-        .collect();
+    let socket = if args.socket { " --socket" } else { "" };
+    let patience = patience(&args.node);
     let audit = args.mode.as_deref() == Some("audit");
-    let able = |state: &State| matches!(state, State::New | State::Audit | State::Enforce);
-    let able = places.iter().filter(|place| able(&place.state));
-    let run = able.map(|place| {
+    let run = able(places).map(|place| {
         let (mode, hooks) = match audit && place.state != State::Enforce {
             true => ("audit", ""),
             false => ("enforce", " --hooks"),
@@ -185,25 +198,48 @@ fn in_order(places: &[Place], args: &InstallArgs) -> Vec<Deed> {
         Deed::Run {
             node: place.name.clone(),
             mode,
-            command: format!(
-                "noded-proxy install --apply --mode {mode}{hooks} --candidate-certs \
-                 {CERTS}{options}"
-            ),
+            commands: vec![
+                format!(
+                    "noded-proxy install --apply --mode {mode}{hooks} --candidate-certs \
+                     {CERTS}{socket}{patience}"
+                ),
+                "noded-proxy check --quiet".into(),
+            ],
             stops: place.candidate,
         }
     });
     run.chain([Deed::Certificates]).collect()
 }
 
+/// The nodes with a program that can be reached, candidates first: what fails on them may fail anywhere,
+/// and they fear nothing of each other. The master is the last of these.
+fn able(places: &[Place]) -> impl Iterator<Item = &Place> {
+    let is_able = |state: &State| matches!(state, State::New | State::Audit | State::Enforce);
+    let (candidates, normal): (Vec<&Place>, Vec<&Place>) = places
+        .iter()
+        .filter(|place| is_able(&place.state))
+        .partition(|place| place.candidate);
+    candidates.into_iter().chain(normal)
+}
+
+/// What each node is told of RPCs that run.
+fn patience(args: &NodeArgs) -> &'static str {
+    match (args.wait, args.now) {
+        (true, _) => " --wait",
+        (false, true) => " --now",
+        (false, false) => "",
+    }
+}
+
 /// The nodes that are in audit mode when these deeds were begun, and some of them failed. One that
 /// failed on its way there may be.
-pub(super) fn in_audit(places: &[Place], begun: &[Deed], failed: &[String]) -> Vec<String> {
+pub(super) fn in_audit(places: &[Place], begun: &[&Deed], failed: &[&str]) -> Vec<String> {
     let now = |place: &Place| {
         let modes = begun.iter().find_map(|deed| match deed {
             Deed::Run { node, mode, .. } if *node == place.name => Some(*mode),
             _ => None,
         });
-        match (modes, failed.contains(&place.name)) {
+        match (modes, failed.contains(&&*place.name)) {
             (Some("audit"), true) => Some(format!("{} (perhaps)", place.name)),
             (Some("enforce"), false) => None,
             (Some("audit"), false) => Some(place.name.clone()),

@@ -1,12 +1,15 @@
 //! `noded-proxy certs distribute`: fetches the candidates' certificates and hands them to all nodes.
 //!
-//! A key never leaves its node. Each certificate is compared with the candidate map before it goes on, and by each node with its own map. The
-//! master's own directory is the last: while it is complete, all nodes were given the same.
+//! A key never leaves its node. Each certificate is compared with the candidate map before it goes on,
+//! and by each node with its own map. The master's own directory is the first, and waits for nobody. A
+//! node that fails is remembered by not being among those that were given all: it alone is asked again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::ExitCode;
 
-use super::accept::{directory, is_complete, listed, verified};
+use super::accept::{directory, is_complete, kept, listed, verified};
+use super::given::Given;
 use super::turn;
 use crate::commands::certs_args::DistributeArgs;
 use crate::commands::exit;
@@ -20,6 +23,8 @@ use rules::identity::Digest;
 /// Nodes that are asked at a time.
 const AT_A_TIME: usize = 8;
 
+const NO_PROGRAM: &str = "it has no noded-proxy";
+
 /// What a node came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -29,6 +34,16 @@ pub(super) enum Outcome {
     Left(&'static str),
     Failed(String),
 }
+
+impl Outcome {
+    /// Whether nothing would come of asking again.
+    fn is_settled(&self) -> bool {
+        matches!(self, Self::Given(_) | Self::Left(NO_PROGRAM))
+    }
+}
+
+/// Certificates in PEM text.
+type Found = BTreeMap<Digest, Vec<u8>>;
 
 /// Exit status 0 when each node has them, 1 when some node does not, 64 wrong configuration.
 pub fn main(args: &DistributeArgs) -> ExitCode {
@@ -70,41 +85,63 @@ fn distribute(args: &DistributeArgs, config: &Config) -> Result<bool, String> {
         }
         needed => needed?,
     };
-    if args.changed && is_complete(&own, &listed(config)?) {
-        outln!("nothing to do: {} is complete", own.display());
-        return Ok(true);
-    }
-    give_all(config, &cluster)
+    give(config, &cluster, &own, args.changed)
 }
 
 /// Fetches and hands out; whether each node that takes part has all of them.
 pub(super) fn give_all(config: &Config, cluster: &Cluster) -> Result<bool, String> {
+    give(config, cluster, &directory(config)?, false)
+}
+
+/// The same, or to those alone that have not got them yet.
+fn give(config: &Config, cluster: &Cluster, own: &Path, changed: bool) -> Result<bool, String> {
     let map = listed(config)?;
     let ssh = Ssh {
         cluster,
         ssconf: &config.ssconf_dir,
     };
-    let (found, mut is_good) = gather(config, ssh, &map);
-    let text = found.into_values().collect::<Vec<_>>().concat();
+    let mut found = kept(own, &map);
+    let is_complete = changed && is_complete(own, &map);
+    let mut is_good = is_complete || gather(config, ssh, &map, &mut found);
+    let mut given = Given {
+        certificates: found.keys().map(Digest::to_string).collect(),
+        nodes: BTreeSet::new(),
+    };
+    let before = Given::load(own);
+    if changed && before.certificates == given.certificates {
+        given.nodes = before.nodes;
+    }
     let (masters, others): (Vec<&Member>, Vec<&Member>) = cluster
         .members
         .iter()
+        .filter(|member| match member.name == cluster.master {
+            true => !is_complete,
+            false => !given.nodes.contains(&member.name),
+        })
         .partition(|member| member.name == cluster.master);
-    let give = |member: &&Member| give(ssh, member, &text);
-    is_good &= tell(&others, &on_each(&others, AT_A_TIME, give));
-    if is_good {
-        is_good = tell(&masters, &on_each(&masters, AT_A_TIME, give));
-    } else {
-        outln!(
-            "skip  {}: it is the last, so that the next run knows what is left to do",
-            cluster.master
-        );
+    if is_complete && others.iter().all(|member| member.offline) {
+        outln!("nothing to do: each node has what {} has", own.display());
+        return Ok(true);
     }
+    let text = found.into_values().collect::<Vec<_>>().concat();
+    for members in [masters, others] {
+        let outcomes = on_each(&members, AT_A_TIME, |member| give_one(ssh, member, &text));
+        is_good &= tell(&members, &outcomes);
+        let all = members.iter().zip(&outcomes);
+        let settled = all.filter(|(_, outcome)| outcome.is_settled());
+        given
+            .nodes
+            .extend(settled.map(|(member, _)| member.name.clone()));
+    }
+    let is_member = |name: &String| cluster.members.iter().any(|member| member.name == *name);
+    given.nodes.retain(is_member);
+    let saved = given.save(own);
+    saved.map_err(|error| format!("{}: {error}", own.display()))?;
     Ok(is_good)
 }
 
-/// The certificates that candidates have and the map lists; whether that is all of them.
-fn gather(config: &Config, ssh: Ssh<'_>, map: &CandidateMap) -> (BTreeMap<Digest, Vec<u8>>, bool) {
+/// Adds the certificates that candidates have and the map lists; whether that is all of them.
+fn gather(config: &Config, ssh: Ssh<'_>, map: &CandidateMap, found: &mut Found) -> bool {
     let path = config.server_pem.with_file_name("client.pem");
     // The key stays where it is.
     let command = format!(
@@ -116,7 +153,6 @@ fn gather(config: &Config, ssh: Ssh<'_>, map: &CandidateMap) -> (BTreeMap<Digest
     let said = on_each(&candidates, AT_A_TIME, |member| {
         ssh.run(member, &Call::new(&command))
     });
-    let mut found = BTreeMap::new();
     for (member, said) in candidates.iter().zip(&said) {
         match of_candidate(said, map) {
             Ok(own) => found.extend(own),
@@ -128,11 +164,11 @@ fn gather(config: &Config, ssh: Ssh<'_>, map: &CandidateMap) -> (BTreeMap<Digest
     for key in &missing {
         outln!("FAIL  no candidate has the certificate that the candidate map has for {key}");
     }
-    (found, missing.is_empty())
+    missing.is_empty()
 }
 
 /// What a candidate showed, as far as the map lists it.
-fn of_candidate(said: &Said, map: &CandidateMap) -> Result<BTreeMap<Digest, Vec<u8>>, String> {
+fn of_candidate(said: &Said, map: &CandidateMap) -> Result<Found, String> {
     if said.end != End::Status(0) {
         return Err(said.why());
     }
@@ -143,7 +179,7 @@ fn of_candidate(said: &Said, map: &CandidateMap) -> Result<BTreeMap<Digest, Vec<
         .ok_or_else(|| other.into())
 }
 
-fn give(ssh: Ssh<'_>, member: &Member, text: &[u8]) -> Outcome {
+fn give_one(ssh: Ssh<'_>, member: &Member, text: &[u8]) -> Outcome {
     if member.offline {
         return Outcome::Left("offline");
     }
@@ -158,7 +194,7 @@ fn give(ssh: Ssh<'_>, member: &Member, text: &[u8]) -> Outcome {
 fn given(said: &Said) -> Outcome {
     match said.end {
         End::Status(0) => Outcome::Given(said.line()),
-        End::Status(127) => Outcome::Left("it has no noded-proxy"),
+        End::Status(127) => Outcome::Left(NO_PROGRAM),
         _ => Outcome::Failed(said.why()),
     }
 }

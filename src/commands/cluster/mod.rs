@@ -4,5 +4,8 @@
 pub mod accept;
 mod deeds;
 pub mod distribute;
+mod given;
+pub mod rollback;
 pub mod rollout;
+mod run;
 mod turn;

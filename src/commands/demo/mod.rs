@@ -13,8 +13,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -30,6 +32,9 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Longest wait for a change of the map to be in force; it takes some 30 ms.
 const IN_FORCE: Duration = Duration::from_secs(5);
+
+/// Longest wait for the last file to be written.
+const WRITTEN: Duration = Duration::from_secs(5);
 
 /// Runs the demo; exit status 0 when everything came as it was expected.
 pub fn main(args: &DemoArgs) -> ExitCode {
@@ -50,14 +55,34 @@ fn run(args: &DemoArgs) -> Result<usize, Failure> {
     let dir = tempfile::Builder::new()
         .prefix("noded-proxy-demo-")
         .tempdir()?;
+    let played = play(args, dir.path());
+    remove(dir)?;
+    played
+}
+
+/// Removes the directory with the keys. What still writes there ends soon, and a file that comes
+/// meanwhile keeps it.
+fn remove(dir: TempDir) -> io::Result<()> {
+    let path = dir.keep();
+    let until = Instant::now() + WRITTEN;
+    loop {
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(_) if Instant::now() < until => thread::sleep(Duration::from_millis(10)),
+            done => return done,
+        }
+    }
+}
+
+fn play(args: &DemoArgs, dir: &Path) -> Result<usize, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let stage = Stage::set_up(dir.path(), &runtime)?;
+    let stage = Stage::set_up(dir, &runtime)?;
     let mut story = Story { stage, wrong: 0 };
-    story.tell(dir.path())?;
+    story.tell(dir)?;
     if args.keep {
-        story.stage.print_commands(dir.path());
+        story.stage.print_commands(dir);
         runtime.block_on(stopped())?;
         outln!();
     }
@@ -268,7 +293,7 @@ impl Story {
         )?;
         let end = Instant::now() + IN_FORCE;
         while self.stage.client(Some(&renewed)).call("version").is_err() && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
         }
         self.expect_answer("node2", &renewed);
         self.expect_refusal(
@@ -308,7 +333,7 @@ impl Story {
             if Instant::now() >= end {
                 return Ok(false);
             }
-            std::thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
         }
         Ok(true)
     }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use super::admin_client;
 use crate::commands::cli::ExplainArgs;
 use crate::commands::exit;
-use crate::config::Config;
+use crate::config::{Config, FileArgs};
 use crate::daemon::report::{Report, times};
 use crate::node::files::read_named;
 use crate::proxy::refusals::RefusalRecord;
@@ -41,7 +41,10 @@ pub fn main(args: &ExplainArgs) -> ExitCode {
     let done = match (&args.certificate, args.peer) {
         (Some(file), peer) => read_named(file)
             .map_err(|error| error.to_string())
-            .and_then(|pem| of_pem(&config, &snapshot, &pem, peer))
+            .and_then(|pem| {
+                files(&args.admission.file);
+                of_pem(&config, &snapshot, &pem, peer)
+            })
             .map_err(|why| format!("{}: {why}", file.display())),
         (None, Some(peer)) => of_address(&config, &snapshot, peer),
         (None, None) => Ok(false), // it was said above
@@ -50,6 +53,15 @@ pub fn main(args: &ExplainArgs) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(why) => exit::failure(why),
+    }
+}
+
+/// The configuration by which it is judged; nothing where there is no file.
+fn files(file: &FileArgs) {
+    let names = file.all().into_iter();
+    let names: Vec<String> = names.map(|path| path.display().to_string()).collect();
+    if !names.is_empty() {
+        line("configuration", &names.join(", "));
     }
 }
 

@@ -3,11 +3,12 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::rules::{Form, TABLE};
+use crate::commands::program::{self, ASKED, Output};
 
 /// Time for nft to load the rules.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -75,16 +76,15 @@ fn list() -> Result<String, String> {
     let listed = run(Command::new("nft")
         .args(["-s", "list", "table"])
         .args(TABLE))?;
-    Ok(String::from_utf8_lossy(&listed.stdout).into_owned())
+    Ok(String::from_utf8_lossy(&listed.out).into_owned())
 }
 
 fn run(command: &mut Command) -> Result<Output, String> {
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.map_err(|error| format!("nft: {error}"))?;
+    let output = program::run(command, b"", ASKED)?;
     match output.status.success() {
         true => Ok(output),
         false => {
-            let said = String::from_utf8_lossy(&output.stderr);
+            let said = String::from_utf8_lossy(&output.err);
             Err(format!("nft: {}", one_line(&said)))
         }
     }

@@ -1,12 +1,13 @@
 //! Whatever the file holds: one value changes, all else stays, the way back is exact, and a real
 //! shell reads what was meant. No test writes a file.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::commands::program::run;
 
 const MOVED: &str = "-d -b 127.0.0.1 -p 298 --no-ssl";
 
@@ -85,15 +86,12 @@ fn only_the_value_differs(before: &[u8], after: &[u8], was: &Was) -> bool {
 fn shell(text: &[u8]) -> Vec<u8> {
     let script =
         ". /dev/stdin 2>/dev/null; printf '%s|' \"$NODED_ARGS\" \"$A\" \"$B\" \"$RAPI_ARGS\"";
-    let mut bash = Command::new("bash")
-        .args(["--norc", "--noprofile", "-c", script])
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    bash.stdin.take().unwrap().write_all(text).unwrap();
-    bash.wait_with_output().unwrap().stdout
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "--noprofile", "-c", script]);
+    // Its input is a file that is whole before it starts.
+    let said = run(bash.env_clear(), text, Duration::from_secs(600)).unwrap();
+    assert!(said.status.success() && said.err.is_empty(), "{said:?}");
+    said.out
 }
 
 /// Lines such as an administrator writes.

@@ -2,8 +2,9 @@
 //! before that file is changed. It only reads: nothing is written, and what the file does is what
 //! `daemon-util` has it do at each call.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use crate::commands::program::{ASKED, run};
 
 /// Reads the file as `daemon-util` does; the value, then all variables.
 const SCRIPT: &str = "NODED_ARGS=; . /dev/stdin >/dev/null 2>&1; \
@@ -28,15 +29,17 @@ struct Read {
     others: Vec<u8>,
 }
 
-/// Whether the shell reads `value` in the new text, and everything else as in the old one.
-pub(super) fn confirm(old: &[u8], new: &[u8], value: &str) -> Result<(), String> {
-    let (before, after) = (read(old)?, read(new)?);
-    if after.value != value.as_bytes() {
-        let told = String::from_utf8_lossy(&after.value).into_owned();
-        return Err(format!(
-            "the shell would read {:?} in it: NODED_ARGS is set in a way that cannot be followed",
-            told
-        ));
+/// Whether the shell reads these values in the old and in the new text, and everything else alike. A
+/// value that only the shell finds in the old one would be lost, and no way would lead back to it.
+pub(super) fn confirm(old: (&[u8], &str), new: (&[u8], &str)) -> Result<(), String> {
+    let (before, after) = (read(old.0)?, read(new.0)?);
+    for (found, (_, value), verb) in [(&before, old, "reads"), (&after, new, "would read")] {
+        if found.value != value.as_bytes() {
+            let told = String::from_utf8_lossy(&found.value);
+            return Err(format!(
+                "the shell {verb} {told:?} in it: NODED_ARGS is set in a way that cannot be followed"
+            ));
+        }
     }
     match before.others == after.others {
         true => Ok(()),
@@ -45,20 +48,11 @@ pub(super) fn confirm(old: &[u8], new: &[u8], value: &str) -> Result<(), String>
 }
 
 fn read(text: &[u8]) -> Result<Read, String> {
-    let failed = |error: std::io::Error| format!("bash: {error}");
-    let mut bash = Command::new("bash")
-        .args(["--norc", "--noprofile", "-c", SCRIPT])
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "--noprofile", "-c", SCRIPT])
         .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(failed)?;
-    if let Some(mut stdin) = bash.stdin.take() {
-        let _ = stdin.write_all(text); // a file that ends the shell is not read whole
-    }
-    let said = bash.wait_with_output().map_err(failed)?.stdout;
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let said = run(&mut bash, text, ASKED)?.out;
     let end = said.iter().position(|byte| *byte == 0);
     let end = end.ok_or("it ends the shell that reads it")?;
     let others = said[end + 1..].split(|byte| *byte == b'\n');
@@ -88,9 +82,17 @@ mod tests {
             ("", "NODED_ARGS=1\n. /nonexistent\n", Ok(())),
             ("", "NODED_ARGS=1\nexit 0\n", Err("ends the shell")),
             ("", "if false; then NODED_ARGS=1; fi\n", Err("would read")),
+            (
+                "NODED_\\\nARGS=-d\n",
+                "NODED_\\\nARGS=-d\nNODED_ARGS=1\n",
+                Err("reads \"-d\""),
+            ),
         ];
         for (old, new, expected) in table {
-            match (confirm(old.as_bytes(), new.as_bytes(), "1"), expected) {
+            match (
+                confirm((old.as_bytes(), ""), (new.as_bytes(), "1")),
+                expected,
+            ) {
                 (Ok(()), Ok(())) => {}
                 (Err(why), Err(word)) => assert!(why.contains(word), "{new}: {why}"),
                 (found, _) => panic!("{new}: {found:?}"),

@@ -1,11 +1,9 @@
 //! Does the steps of a plan, one line for each, and takes all of them back when one fails. It decides
 //! nothing about the node.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, Write as _};
-use std::os::unix::process::CommandExt;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -20,7 +18,14 @@ use super::proof;
 use super::record::Keep;
 use super::settings;
 use super::step::{Step, Unit, way_back};
+use crate::commands::divert::act;
+use crate::commands::divert::scene::Act;
+use crate::commands::program;
 use crate::config::Config;
+
+/// Time for a command of a step. systemd has bounds of its own, which are shorter unless an
+/// administrator wants RPCs to be waited for.
+const CHANGE: Duration = Duration::from_secs(15 * 60);
 
 /// Prints a line. That nobody reads it must not end the work in the middle.
 pub(super) fn say(word: &str, text: &str) {
@@ -66,13 +71,19 @@ impl Signals {
     }
 }
 
-/// What the steps need.
-pub(super) struct Doer {
+/// What the steps around noded need.
+pub(super) struct Around {
     pub(super) config: Config,
     pub(super) defaults: PathBuf,
     pub(super) public: u16,
     /// Where noded's arguments come from.
     pub(super) noded: (Source, PathBuf),
+}
+
+/// What the steps need.
+pub(super) struct Doer {
+    /// Nothing where noded stays as it is.
+    pub(super) around: Option<Around>,
     pub(super) keep: Keep,
     pub(super) signals: Signals,
 }
@@ -136,8 +147,8 @@ impl Doer {
 
     /// One step; what is to be said of it besides.
     fn step(&mut self, step: &Step) -> Result<Vec<String>, String> {
-        if step.unguards() {
-            let (source, path) = &self.noded;
+        if let (true, Some(around)) = (step.unguards(), &self.around) {
+            let (source, path) = &around.noded;
             nodeds::guard_may_go(source, place::read(path)?.as_deref())?;
         }
         for command in step.commands() {
@@ -160,36 +171,29 @@ impl Doer {
                 let _ = run(&words.chain(names).collect::<Vec<_>>()); // it may not have failed
             }
             Step::Prove(what) => {
-                return proof::prove(*what, &self.config, &self.defaults, self.public);
+                let around = self.around.as_ref().ok_or("nobody has looked at noded")?;
+                return proof::prove(*what, &around.config, &around.defaults, around.public);
             }
+            Step::Moves(Act::Remember(place)) => self.keep.remember_moves(place.path())?,
+            Step::Moves(Act::Forget(_)) => self.keep.forget_moves()?,
+            Step::Moves(act) => act::perform(act)?,
             Step::Reread | Step::Reload | Step::Enable(_) | Step::Disable(_) | Step::Start(_) => {}
         }
         Ok(Vec::new())
     }
 }
 
-/// Runs a command. What it prints goes to a file and not to a pipe, which a daemon that it starts
-/// could hold open; and it does not get the terminal's Ctrl-C.
+/// Runs a command that changes something, to its end.
 fn run(words: &[String]) -> Result<(), String> {
     let [program, arguments @ ..] = words else {
         return Ok(());
     };
-    let failed = |error: io::Error| format!("{program}: {error}");
-    let mut said = tempfile::tempfile().map_err(failed)?;
-    let copy = |file: &File| file.try_clone().map(Stdio::from);
-    let status = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(copy(&said).map_err(failed)?)
-        .stderr(copy(&said).map_err(failed)?)
-        .process_group(0)
-        .status()
-        .map_err(failed)?;
+    let program::Output { status, out, err } =
+        program::run(Command::new(program).args(arguments), b"", CHANGE)?;
     if status.success() {
         return Ok(());
     }
-    let mut text = Vec::new();
-    let _ = said.rewind().and_then(|()| said.read_to_end(&mut text));
+    let text = [out, err].concat();
     let text = String::from_utf8_lossy(&text);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text: String = text.chars().take(400).collect();

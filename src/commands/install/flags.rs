@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::record::UNDO_DIR;
 use super::settings::Wishes;
 use crate::config::FileArgs;
 
@@ -30,11 +31,7 @@ pub struct NodeArgs {
     #[arg(long, value_name = "FILE")]
     pub daemon_util: Option<PathBuf>,
     /// Where root keeps what `uninstall` puts back
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "/var/lib/noded-proxy-install"
-    )]
+    #[arg(long, value_name = "DIR", default_value = UNDO_DIR)]
     pub undo_dir: PathBuf,
     /// Where Ganeti looks for hooks
     #[arg(long, value_name = "DIR", default_value = "/etc/ganeti/hooks")]
@@ -43,6 +40,9 @@ pub struct NodeArgs {
     /// /usr/local/share/noded-proxy/hooks, whichever is there]
     #[arg(long, value_name = "DIR")]
     pub hooks_from: Option<PathBuf>,
+    /// Ganeti's program for disk transfers [default: where Ganeti's packages put it]
+    #[arg(long, value_name = "FILE")]
+    pub import_export: Option<PathBuf>,
 }
 
 /// Options of `install`.
@@ -51,7 +51,7 @@ pub struct InstallArgs {
     /// How it is done.
     #[command(flatten)]
     pub node: NodeArgs,
-    /// Do it on all nodes, one after the other, over Ganeti's ssh; on the master
+    /// Do it on all nodes, candidates first, over Ganeti's ssh; on the master
     #[arg(long)]
     pub cluster: bool,
     /// Have systemd hold the port, so that callers wait while the proxy is restarted
@@ -66,6 +66,9 @@ pub struct InstallArgs {
     /// Also set candidate_certs in the configuration, if it names none, and make the directory
     #[arg(long, value_name = "DIR")]
     pub candidate_certs: Option<PathBuf>,
+    /// Only this: have `noded-proxy import-export` do disk transfers, in the place of Ganeti's own
+    #[arg(long, conflicts_with_all = ["cluster", "socket", "hooks", "mode", "candidate_certs"])]
+    pub moves: bool,
 }
 
 impl InstallArgs {
@@ -84,4 +87,10 @@ pub struct UninstallArgs {
     /// How it is done.
     #[command(flatten)]
     pub node: NodeArgs,
+    /// Do it on all nodes, candidates first, over Ganeti's ssh; on the master
+    #[arg(long)]
+    pub cluster: bool,
+    /// Only this: have Ganeti's own program do disk transfers again
+    #[arg(long, conflicts_with = "cluster")]
+    pub moves: bool,
 }

@@ -8,7 +8,7 @@ use super::nodeds;
 use super::place;
 use super::plan::{Seen, Source};
 use super::record::Keep;
-use super::settings::File;
+use super::settings::{Files, found};
 use super::step::{Manager, Unit};
 use super::units::Shown;
 use crate::config::{Config, DEFAULT_FILE, Problem};
@@ -43,14 +43,14 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn look() -> Self {
-        Self {
-            guard: Shown::of(Unit::Guard.name()),
-            socket: Shown::of(Unit::Socket.name()),
-            proxy: Shown::of(Unit::Proxy.name()),
-            noded: Shown::of("ganeti-noded.service"),
-            native: Shown::of("ganeti.target").is_loaded(),
-        }
+    pub(super) fn look() -> Result<Self, String> {
+        Ok(Self {
+            guard: Shown::of(Unit::Guard.name())?,
+            socket: Shown::of(Unit::Socket.name())?,
+            proxy: Shown::of(Unit::Proxy.name())?,
+            noded: Shown::of("ganeti-noded.service")?,
+            native: Shown::of("ganeti.target")?.is_loaded(),
+        })
     }
 
     /// The configuration: that of the command line, or the one which the unit names.
@@ -65,12 +65,10 @@ impl Node {
         args.file.config.clone().or(named)
     }
 
-    /// That file as it is.
-    pub(super) fn settings(&self, args: &NodeArgs) -> Result<File, String> {
+    /// That file and those beside it, as they are.
+    pub(super) fn settings(&self, args: &NodeArgs) -> Result<Files, String> {
         let path = self.config_file(args);
-        let path = path.unwrap_or_else(|| DEFAULT_FILE.into());
-        let content = place::read(&path)?;
-        Ok(File { path, content })
+        found(&path.unwrap_or_else(|| DEFAULT_FILE.into()))
     }
 
     /// The file that sets `NODED_ARGS`.

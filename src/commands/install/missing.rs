@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::look::{Node, needs_guard};
 use super::step::Unit;
 use super::units::Shown;
 use crate::commands::guard::guarded_port;
+use crate::commands::program::{ASKED, run};
 use crate::config::Config;
 
 /// The guard's rules, unless its unit names others.
@@ -49,10 +50,16 @@ fn absent(path: &Path) -> String {
 }
 
 fn no_user(user: &str) -> Option<String> {
-    let mut id = Command::new("id");
-    let asked = id.args(["-u", user]).stdin(Stdio::null()).output();
-    let unknown = !user.is_empty() && !asked.is_ok_and(|output| output.status.success());
-    unknown.then(|| format!("there is no user {user}: systemd-sysusers makes it"))
+    if user.is_empty() {
+        return None;
+    }
+    match run(Command::new("id").args(["-u", user]), b"", ASKED) {
+        Ok(said) if said.status.success() => None,
+        Ok(_) => Some(format!(
+            "there is no user {user}: systemd-sysusers makes it"
+        )),
+        Err(why) => Some(why.into()),
+    }
 }
 
 /// What is wrong with the guard's rules.

@@ -3,8 +3,9 @@
 //!
 //! `look` sees what is there, `plan` makes the steps of it (pure), `doing` does them and takes all
 //! back when one fails. No file of the package is copied, and no file of Ganeti's is touched but the
-//! one that sets noded's arguments.
+//! one that sets noded's arguments, and with `--moves` the name of its program for transfers.
 
+mod busy;
 mod calls;
 mod change;
 mod confirm;
@@ -14,11 +15,12 @@ pub(in crate::commands) mod hooks;
 mod kept;
 mod look;
 mod missing;
+mod moves;
 mod nodeds;
 mod place;
 mod plan;
 mod proof;
-mod record;
+pub(in crate::commands) mod record;
 #[cfg(test)]
 mod samples;
 mod settings;
@@ -27,21 +29,17 @@ mod undo;
 mod units;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use crate::commands::check::{self, Verdict};
 use crate::commands::exit;
 use crate::config::Config;
-use crate::daemon::report::words::count;
-use doing::{Doer, Signals, say};
+use busy::{busy, quiet, show};
+use doing::{Around, Doer, Signals, say};
 use flags::{InstallArgs, NodeArgs, UninstallArgs};
 use look::Node;
 use plan::{Plan, Seen, Source};
 use record::Keep;
 use step::Step;
-
-/// Time from one look at the RPCs that run to the next.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// Why it is not done.
 enum Refusal {
@@ -58,6 +56,9 @@ impl From<String> for Refusal {
 
 /// Exit status 0 done or shown, 1 refused or failed (all is as before), 64 wrong configuration.
 pub fn install(args: &InstallArgs) -> ExitCode {
+    if args.moves {
+        return end(as_root("install").and_then(|()| Ok(moves::install(&args.node)?)));
+    }
     end(run("install", &args.node, |node, config, seen| {
         let missing = missing::missing(node, args.socket, config);
         if !missing.is_empty() {
@@ -74,8 +75,8 @@ pub fn install(args: &InstallArgs) -> ExitCode {
         if args.hooks {
             hooks::add(&mut plan, &hooks::found(&args.node))?;
         }
-        let file = node.settings(&args.node)?;
-        settings::add(&mut plan, &file, &args.wishes(), seen.proxy.active)?;
+        let files = node.settings(&args.node)?;
+        settings::add(&mut plan, &files, &args.wishes(), seen.proxy.active)?;
         confirm(seen, &plan)?;
         Ok(plan)
     }))
@@ -83,9 +84,14 @@ pub fn install(args: &InstallArgs) -> ExitCode {
 
 /// Exit status as of `install`.
 pub fn uninstall(args: &UninstallArgs) -> ExitCode {
-    end(run("uninstall", &args.node, |_, _, seen| {
+    if args.moves {
+        return end(as_root("uninstall").and_then(|()| Ok(moves::uninstall(&args.node)?)));
+    }
+    end(run("uninstall", &args.node, |node, _, seen| {
         let mut plan = undo::uninstall(seen)?;
+        settings::take_away(&mut plan, &node.settings(&args.node)?);
         hooks::take_away(&mut plan, &hooks::ever_put(&args.node));
+        moves::take_away(&mut plan, &args.node);
         confirm(seen, &plan)?;
         Ok(plan)
     }))
@@ -104,16 +110,21 @@ fn end(done: Result<(), Refusal>) -> ExitCode {
     }
 }
 
+fn as_root(name: &str) -> Result<(), Refusal> {
+    match rustix::process::geteuid().is_root() {
+        true => Ok(()),
+        false => Err(format!("{name}: only root can look at all of it: run it as root").into()),
+    }
+}
+
 /// Looks, plans, and shows or does it.
 fn run(
     name: &str,
     args: &NodeArgs,
     plan: impl FnOnce(&Node, &Config, &Seen) -> Result<Plan, Refusal>,
 ) -> Result<(), Refusal> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(format!("{name}: only root can look at all of it: run it as root").into());
-    }
-    let node = Node::look();
+    as_root(name)?;
+    let node = Node::look()?;
     let config = node.config(args).map_err(Refusal::Configuration)?;
     let mut keep = Keep::open(&args.undo_dir)?;
     let seen = node.seen(args, &config, &keep)?;
@@ -131,68 +142,28 @@ fn run(
         say("ok", "nothing to do: all is as it should be");
         return Ok(());
     }
+    let running = || busy(&plan, || calls::running(&config, &seen));
     if !args.apply {
-        show(&plan, calls::running(&config, &seen));
+        show(&plan, running().as_ref());
         return Ok(());
     }
-    let signals = Signals::catch().map_err(|error| error.to_string())?;
-    let mut doer = Doer {
+    let mut signals = Signals::catch().map_err(|error| error.to_string())?;
+    if !args.now {
+        quiet(&mut signals, args.wait, running)?;
+    }
+    let around = Around {
         defaults: Node::defaults(args),
         public: seen.public,
         noded: (seen.source.clone(), seen.path.clone()),
         config,
+    };
+    let mut doer = Doer {
+        around: Some(around),
         keep,
         signals,
     };
-    if plan.steps.iter().any(Step::disturbs) && !args.now {
-        quiet(&mut doer, &seen, args.wait)?;
-    }
     let done = doer.all(&plan.steps);
     done.map_err(|why| format!("{name}: {why}").into())
-}
-
-/// What would be done.
-fn show(plan: &Plan, running: usize) {
-    for step in &plan.steps {
-        say("would", &step.to_string());
-    }
-    if running > 0 && plan.steps.iter().any(Step::disturbs) {
-        let running = count(running, "RPC");
-        say(
-            "note",
-            &format!("now running: {running}; --apply then needs --wait or --now"),
-        );
-    }
-    say("note", "nothing was done: --apply does it");
-}
-
-/// Lets nothing be disturbed: waits until no RPC runs, or refuses.
-fn quiet(doer: &mut Doer, seen: &Seen, wait: bool) -> Result<(), Refusal> {
-    let mut is_told = false;
-    loop {
-        let running = calls::running(&doer.config, seen);
-        if running == 0 {
-            return Ok(());
-        }
-        let running = count(running, "RPC");
-        if !wait {
-            return Err(format!(
-                "now running on this node: {running}. Later calls of the same job would fail for \
-                 a moment: try again later, or with --wait (until none runs), or with --now. \
-                 Nothing was done"
-            )
-            .into());
-        }
-        if !std::mem::replace(&mut is_told, true) {
-            say(
-                "wait",
-                &format!("{running} still running (Ctrl-C: nothing was done yet)"),
-            );
-        }
-        if doer.signals.came_within(LOOK) {
-            return Err("a signal asked to end. Nothing was done".to_owned().into());
-        }
-    }
 }
 
 /// Has the shell confirm a change of the file that it reads.
@@ -206,8 +177,8 @@ fn confirm(seen: &Seen, plan: &Plan) -> Result<(), String> {
     };
     let content = |side: &Option<Vec<u8>>| side.clone().unwrap_or_default();
     let (old, new) = (content(&write.from), content(&write.to));
-    let value = change::value(&new)?;
-    confirm::confirm(&old, &new, &value).map_err(|why| {
+    let (was, value) = (change::value(&old)?, change::value(&new)?);
+    confirm::confirm((&old, &was), (&new, &value)).map_err(|why| {
         let name = write.path.display();
         format!("{name}: NODED_ARGS cannot be changed safely: {why}. Change it by hand")
     })

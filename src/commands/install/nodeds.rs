@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::plan::Source;
 use super::undo::starts_plain;
+use super::units::Shown;
 use crate::commands::noded_args::NodedArgs;
 use crate::node::sockets;
 use crate::proxy::upstream::call_version;
@@ -77,7 +78,9 @@ pub(super) fn guard_may_go(source: &Source, content: Option<&[u8]>) -> Result<()
     if let Some(noded) = needs_guard(&asked()?) {
         return Err(format!("{noded}: it needs the guard"));
     }
-    match starts_plain(source, content) {
+    // Whatever the file says: another drop-in may have given the unit other arguments.
+    let unit = Shown::of("ganeti-noded.service")?;
+    match starts_plain(source, content) || unit.command().contains("--no-s") {
         true => Err("noded would start without TLS: it needs the guard".into()),
         false => Ok(()),
     }

@@ -144,6 +144,8 @@ pub(super) fn install(seen: &Seen, socket: bool) -> Result<Plan, String> {
             steps.push(Step::Reload);
         }
     }
+    // With the file: booted from here on, the proxy serves before the noded that has moved.
+    steps.extend(enabled(seen, socket));
     if is_changed || !seen.noded_behind {
         steps.extend(seen.noded(behind, port_before));
     }
@@ -173,6 +175,14 @@ fn guard_fits(seen: &Seen) -> Result<(), String> {
     ))
 }
 
+/// Has the proxy, and its socket unit if that is asked for, come back at the next boot.
+fn enabled(seen: &Seen, socket: bool) -> Option<Step> {
+    let socket = (socket && !seen.socket.enabled).then_some(Unit::Socket);
+    let proxy = (!seen.proxy.enabled).then_some(Unit::Proxy);
+    let units: Vec<Unit> = socket.into_iter().chain(proxy).collect();
+    (!units.is_empty()).then_some(Step::Enable(units))
+}
+
 /// Has the proxy run, behind its socket unit if that is asked for. A socket unit cannot be started
 /// while its service runs.
 fn serve(seen: &Seen, socket: bool, steps: &mut Vec<Step>) {
@@ -180,21 +190,13 @@ fn serve(seen: &Seen, socket: bool, steps: &mut Vec<Step>) {
     if adds_socket && seen.proxy.active {
         steps.push(Step::Stop(vec![Unit::Proxy]));
     }
-    let mut enable = Vec::new();
     let mut start = Vec::new();
-    if socket && !seen.socket.enabled {
-        enable.push(Unit::Socket);
-    }
-    if !seen.proxy.enabled {
-        enable.push(Unit::Proxy);
-    }
     if adds_socket {
         start.push(Unit::Socket);
     }
     if adds_socket || !seen.proxy.active {
         start.push(Unit::Proxy);
     }
-    steps.extend((!enable.is_empty()).then_some(Step::Enable(enable)));
     steps.extend((!start.is_empty()).then_some(Step::Start(start)));
 }
 

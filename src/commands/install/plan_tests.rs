@@ -13,8 +13,9 @@ fn what_install_does() {
         "enable noded-proxy-guard.service",
         "start noded-proxy-guard.service",
     ];
-    let proxy = ["enable noded-proxy.service", "start noded-proxy.service"];
-    let all = [&guard[..], &file, &[NODED_BEHIND], &proxy, &["prove"]].concat();
+    let enable = "enable noded-proxy.service";
+    let proxy = [enable, NODED_BEHIND, "start noded-proxy.service"];
+    let all = [&guard[..], &file, &proxy, &["prove"]].concat();
     let with = |change: fn(&mut Seen)| {
         let mut seen = fresh();
         change(&mut seen);
@@ -25,7 +26,7 @@ fn what_install_does() {
         (installed(), vec![]),
         (
             with(|seen| seen.nodeds.clear()),
-            [&guard[..], &file, &proxy, &["prove"]].concat(),
+            [&guard[..], &file, &[enable, proxy[2], "prove"]].concat(),
         ),
         (
             with(|seen| {
@@ -33,8 +34,7 @@ fn what_install_does() {
                 seen.upstream.tls = true;
             }),
             [
-                &["keep", "becomes \"-d -b 127.0.0.1 -p 298\","],
-                &[NODED_BEHIND][..],
+                &["keep", "becomes \"-d -b 127.0.0.1 -p 298\","][..],
                 &proxy,
                 &["prove"],
             ]
@@ -56,7 +56,7 @@ fn what_install_does() {
                 seen.content = Some(NEW.into());
                 seen.guard = ON;
             }),
-            [&[NODED_BEHIND][..], &proxy, &["prove"]].concat(),
+            [&proxy[..], &["prove"]].concat(),
         ),
         (
             with(|seen| {
@@ -92,16 +92,21 @@ fn what_install_does() {
 #[test]
 fn a_socket_unit_is_started_before_its_service_which_must_not_run() {
     let fresh = install(&fresh(), true).unwrap().steps;
-    let fresh = &fresh[fresh.len() - 3..];
+    let fresh = &fresh[fresh.len() - 4..];
     let both = "noded-proxy.socket noded-proxy.service";
     assert_steps(
         fresh,
-        &[&format!("enable {both}"), &format!("start {both}"), "prove"],
+        &[
+            &format!("enable {both}"),
+            NODED_BEHIND,
+            &format!("start {both}"),
+            "prove",
+        ],
     );
     let running = install(&installed(), true).unwrap().steps;
     let expected = [
-        "systemctl stop noded-proxy.service",
         "systemctl enable noded-proxy.socket",
+        "systemctl stop noded-proxy.service",
         &format!("systemctl start {both}"),
         "prove",
     ];

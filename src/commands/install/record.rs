@@ -3,8 +3,10 @@
 //! It is kept in a directory of root's own and not in the proxy's state directory: root would write
 //! back whatever the proxy's user had put there. A directory that others may write in is refused.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -15,8 +17,13 @@ use super::change::Was;
 use super::place;
 use crate::node::files::replace;
 
+/// Where it is kept, unless somebody says otherwise.
+pub(in crate::commands) const UNDO_DIR: &str = "/var/lib/noded-proxy-install";
 /// Is there while steps are done, if noded ran before.
 const AT_WORK: &str = "at-work";
+
+/// The place of Ganeti's program for transfers, where `install --moves` has been.
+const MOVES: &str = "moves";
 
 /// What is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +128,18 @@ impl Keep {
         self.directory.join(AT_WORK).exists()
     }
 
+    /// Writes the place down.
+    pub(super) fn remember_moves(&mut self, place: &Path) -> Result<(), String> {
+        self.make()?;
+        let text = [place.as_os_str().as_encoded_bytes(), b"\n"].concat();
+        let done = replace(&self.directory.join(MOVES), &text);
+        done.map_err(|error| self.failed(&error))
+    }
+
+    pub(super) fn forget_moves(&mut self) -> Result<(), String> {
+        self.remove(&[MOVES])
+    }
+
     /// From now on noded may be down.
     pub(super) fn begin(&mut self) -> Result<(), String> {
         self.make()?;
@@ -184,6 +203,13 @@ impl Keep {
     pub(super) fn forget(&mut self) -> Result<(), String> {
         self.remove(&["record", "before", "written"])
     }
+}
+
+/// The place that is written down in this directory.
+pub(in crate::commands) fn moves_of(directory: &Path) -> Result<Option<PathBuf>, String> {
+    let text = place::read(&directory.join(MOVES))?;
+    let path = |text: Vec<u8>| PathBuf::from(OsStr::from_bytes(text.trim_ascii_end()));
+    Ok(text.map(path))
 }
 
 fn locked(directory: &Path) -> Result<File, String> {

@@ -1,6 +1,7 @@
 //! The keys of the proxy's own configuration that an installation may set: which rule decides, and
-//! where the candidates' certificates are. All else in the file stays as it is. Only
-//! [`make`] and [`unmake`] change anything.
+//! where the candidates' certificates are. They go into a file of their own beside the one of the
+//! package, which stays as the package has it; a key that stands somewhere already is changed there.
+//! All else stays as it is. Only [`make`] and [`unmake`] change anything.
 
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
@@ -9,45 +10,101 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{DocumentMut, Value, table, value};
 
+use super::place;
 use super::plan::Plan;
 use super::step::{Proof, Step, Write};
+use crate::config::{beside, directory};
+
+/// The name of that file.
+const OWN: &str = "install.toml";
+
+const CERTS: &str = "candidate_certs";
+
+const HEAD: &str = "# Made by `noded-proxy install`; `noded-proxy uninstall` takes it away.\n";
+
+/// The file of the package, as it is installed.
+const SAMPLE: &str = include_str!("../../../config/noded-proxy.toml");
 
 /// What is wished for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wishes {
     /// The value of `admission.mode`.
     pub(super) mode: Option<String>,
-    /// The directory for `candidate_certs`, if the file names none.
+    /// The directory for `candidate_certs`, if no file names one.
     pub(super) certs: Option<PathBuf>,
 }
 
-/// The file as it is.
-#[derive(Debug, Clone)]
+/// A file as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct File {
     pub(super) path: PathBuf,
     pub(super) content: Option<Vec<u8>>,
 }
 
-/// Adds what is to be done for the wishes, before all else. `runs`: a proxy runs with the file.
-pub(super) fn add(plan: &mut Plan, file: &File, wishes: &Wishes, runs: bool) -> Result<(), String> {
-    let name = file.path.display();
-    let failed = |why: String| format!("{name}: {why}");
-    let text = std::str::from_utf8(file.content.as_deref().unwrap_or_default())
-        .map_err(|error| failed(error.to_string()))?;
-    let (new, said) = edited(text, wishes).map_err(failed)?;
-    if said.is_empty() {
+/// The files of the configuration.
+#[derive(Debug, Clone)]
+pub(super) struct Files {
+    /// The one that is named, then those beside it but for the installation's own.
+    pub(super) given: Vec<File>,
+    pub(super) own: File,
+    /// Whether the directory of the own one is there.
+    pub(super) has_directory: bool,
+    /// Whether nothing else is in it.
+    pub(super) is_alone: bool,
+}
+
+/// The files as they are; `named` may be absent.
+pub(super) fn found(named: &Path) -> Result<Files, String> {
+    let directory = directory(named);
+    let failed = |error: std::io::Error| format!("{}: {error}", directory.display());
+    let read = |path: PathBuf| {
+        let content = place::read(&path)?;
+        Ok(File { path, content })
+    };
+    let own = directory.join(OWN);
+    let others = beside(named).map_err(failed)?.into_iter();
+    let others = others.filter(|path| *path != own);
+    let given = [named.to_owned()].into_iter().chain(others).map(read);
+    let entries = fs::read_dir(&directory).map(|all| all.flatten().map(|entry| entry.path()));
+    Ok(Files {
+        given: given.collect::<Result<_, String>>()?,
+        has_directory: entries.is_ok(),
+        is_alone: entries.is_ok_and(|mut all| all.all(|path| path == own)),
+        own: read(own)?,
+    })
+}
+
+/// Adds what is to be done for the wishes, before all else. `runs`: a proxy runs with the files.
+pub(super) fn add(
+    plan: &mut Plan,
+    files: &Files,
+    wishes: &Wishes,
+    runs: bool,
+) -> Result<(), String> {
+    let changes = changes(files, wishes)?;
+    if changes.is_empty() {
         return Ok(());
     }
     let mut steps = Vec::new();
-    if let Some(directory) = wishes.certs.as_deref().filter(|path| !path.exists()) {
-        steps.push(Step::Make(directory.to_owned()));
+    let names_certs = |change: &Change<'_>| change.said.iter().any(|said| said.starts_with(CERTS));
+    if let Some(path) = &wishes.certs
+        && changes.iter().any(names_certs)
+        && !path.exists()
+    {
+        steps.push(Step::Make(path.clone()));
     }
-    steps.push(Step::Write(Write {
-        path: file.path.clone(),
-        from: file.content.clone(),
-        to: Some(new.into_bytes()),
-        what: said.join(", "),
-    }));
+    for Change { file, text, said } in changes {
+        if *file == files.own && !files.has_directory {
+            let directory = file.path.parent().unwrap_or_else(|| Path::new("/"));
+            steps.push(Step::Make(directory.to_owned()));
+        }
+        steps.push(Step::Write(Write {
+            path: file.path.clone(),
+            from: file.content.clone(),
+            to: Some(text.into_bytes()),
+            what: said.join(", "),
+        }));
+    }
     steps.extend(runs.then_some(Step::Reread));
     plan.steps.splice(0..0, steps);
     if !matches!(plan.steps.last(), Some(Step::Prove(_))) {
@@ -56,26 +113,115 @@ pub(super) fn add(plan: &mut Plan, file: &File, wishes: &Wishes, runs: bool) -> 
     Ok(())
 }
 
-/// The text with the wishes in it, and what was changed, in words.
-fn edited(text: &str, wishes: &Wishes) -> Result<(String, Vec<String>), String> {
-    let (mut text, mut said) = (text.to_owned(), Vec::new());
-    let document = parsed(&text)?;
+/// Adds what takes away the own file, and gives the package's back its form if nothing but comment
+/// marks of these keys is missing in it: former installations wrote there.
+pub(super) fn take_away(plan: &mut Plan, files: &Files) {
+    let Files { own, .. } = files;
+    if own.content.is_some() {
+        plan.steps.push(Step::Write(Write {
+            path: own.path.clone(),
+            from: own.content.clone(),
+            to: None,
+            what: "removed".into(),
+        }));
+        let directory = own.path.parent().filter(|_| files.is_alone);
+        plan.steps
+            .extend(directory.map(|path| Step::Unmake(path.to_owned())));
+    }
+    let named = files.given.first();
+    if let Some(File {
+        path,
+        content: Some(text),
+    }) = named.filter(|file| is_of_install(file))
+    {
+        plan.steps.push(Step::Write(Write {
+            path: path.clone(),
+            from: Some(text.clone()),
+            to: Some(SAMPLE.into()),
+            what: "as the package has it".into(),
+        }));
+    }
+}
+
+/// Whether a file is the package's but for what a former installation has set in it: values that are
+/// those of the comments.
+fn is_of_install(file: &File) -> bool {
+    let text = file.content.as_deref().unwrap_or_default();
+    let Ok(text) = std::str::from_utf8(text) else {
+        return false;
+    };
+    let mut commented = text.to_owned();
+    for key in [CERTS, "mode"] {
+        let begin = format!("#{key} = ");
+        if let Some(line) = SAMPLE.lines().find(|line| line.starts_with(&begin)) {
+            let set = format!("\n{}\n", &line[1..]);
+            commented = commented.replacen(&set, &format!("\n{line}\n"), 1);
+        }
+    }
+    text != SAMPLE && commented == SAMPLE
+}
+
+/// A file that changes: its new text, and what changed in words.
+struct Change<'a> {
+    file: &'a File,
+    text: String,
+    said: Vec<String>,
+}
+
+/// The files that change.
+fn changes<'a>(files: &'a Files, wishes: &Wishes) -> Result<Vec<Change<'a>>, String> {
+    let all = files.given.iter().chain([&files.own]);
+    let unchanged = all.map(|file| {
+        let (text, said) = (text(file)?, Vec::new());
+        Ok(Change { file, text, said })
+    });
+    let mut all = unchanged.collect::<Result<Vec<_>, String>>()?;
+    let own = all.len() - 1;
     if let Some(mode) = &wishes.mode {
-        let now = document.get("admission").and_then(|all| all.get("mode"));
-        let now = now.and_then(|mode| mode.as_str()).unwrap_or("enforce");
-        if now != mode {
-            text = with(&text, Some("admission"), "mode", mode)?;
-            said.push(format!("admission.mode = \"{mode}\""));
+        let (at, now) = place_of(&all, Some("admission"), "mode").unwrap_or((own, None));
+        if now.as_deref().unwrap_or("enforce") != mode {
+            let change = &mut all[at];
+            change.text = with(&change.text, Some("admission"), "mode", mode)?;
+            change.said.push(format!("admission.mode = \"{mode}\""));
         }
     }
     if let Some(path) = &wishes.certs
-        && document.get("candidate_certs").is_none()
+        && place_of(&all, None, CERTS).is_none()
     {
         let path = path.to_str().ok_or("candidate_certs: not text")?;
-        text = with(&text, None, "candidate_certs", path)?;
-        said.push(format!("candidate_certs = \"{path}\""));
+        let change = &mut all[own];
+        change.text = with(&change.text, None, CERTS, path)?;
+        change.said.push(format!("{CERTS} = \"{path}\""));
     }
-    Ok((text, said))
+    if files.own.content.is_none() {
+        all[own].text.insert_str(0, HEAD);
+    }
+    all.retain(|change| !change.said.is_empty());
+    Ok(all)
+}
+
+fn text(file: &File) -> Result<String, String> {
+    let failed = |why: &dyn std::fmt::Display| format!("{}: {why}", file.path.display());
+    let text = file.content.clone().unwrap_or_default();
+    let text = String::from_utf8(text).map_err(|error| failed(&error))?;
+    parsed(&text).map_err(|why| failed(&why))?;
+    Ok(text)
+}
+
+/// In which of the files a key stands, and its value if that is a text.
+fn place_of(
+    all: &[Change<'_>],
+    section: Option<&str>,
+    key: &str,
+) -> Option<(usize, Option<String>)> {
+    all.iter().enumerate().find_map(|(at, change)| {
+        let document = parsed(&change.text).ok()?;
+        let table = match section {
+            Some(section) => document.get(section)?,
+            None => document.as_item(),
+        };
+        Some((at, table.get(key)?.as_str().map(str::to_owned)))
+    })
 }
 
 fn parsed(text: &str) -> Result<DocumentMut, String> {

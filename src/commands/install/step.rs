@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::record::Record;
+use crate::commands::divert::scene::Act;
 
 /// A unit of this package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +104,8 @@ pub(super) enum Step {
     /// Restart noded; it then listens on the first port, and on the second if it is taken back.
     Noded(Manager, u16, u16),
     Prove(Proof),
+    /// At the place of Ganeti's program for transfers.
+    Moves(Act),
 }
 
 impl Step {
@@ -129,6 +132,7 @@ impl Step {
             Self::Start(units) => Self::Stop(units),
             Self::Stop(units) => Self::Start(units),
             Self::Noded(manager, to, from) => Self::Noded(manager, from, to),
+            Self::Moves(act) => return act.inverse().map(Self::Moves),
             Self::Prove(_) => return None,
         })
     }
@@ -144,6 +148,7 @@ impl Step {
             Self::Start(all) => units("start", all),
             Self::Stop(all) => units("stop", all),
             Self::Noded(manager, ..) => manager.restart(),
+            Self::Moves(act) => act.commands(),
             Self::Keep(..) | Self::Forget(_) | Self::Prove(_) => Vec::new(),
             Self::Write(_) | Self::Link(_) | Self::Unlink(_) => Vec::new(),
             Self::Make(_) | Self::Unmake(_) => Vec::new(),
@@ -186,6 +191,7 @@ impl fmt::Display for Step {
             Self::Link(Link { path, target }) => {
                 write!(f, "{}: a link to {}", path.display(), target.display())
             }
+            Self::Moves(act) => act.fmt(f),
             Self::Make(path) => write!(f, "{}: made", path.display()),
             Self::Unlink(Link { path, .. }) | Self::Unmake(path) => {
                 write!(f, "{}: removed", path.display())

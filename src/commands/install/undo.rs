@@ -8,8 +8,9 @@ use super::step::{Proof, Step, Unit, Write};
 use crate::commands::noded_args::{self, NodedArgs};
 use rules::noded::astray;
 
-/// What `uninstall` has to do. Until noded is proven to be there by itself, with TLS, no unit is
-/// disabled: a node that is booted in the middle has proxy and guard again.
+/// What `uninstall` has to do. The proxy is disabled with the file: booted in the middle, the node has
+/// either the proxy before noded or noded alone, and never both for one port. The guard stays enabled
+/// until noded is proven to be there by itself, with TLS.
 pub(super) fn uninstall(seen: &Seen) -> Result<Plan, String> {
     let mut plan = Plan::default();
     let steps = &mut plan.steps;
@@ -30,10 +31,10 @@ pub(super) fn uninstall(seen: &Seen) -> Result<Plan, String> {
             steps.push(Step::Reload);
         }
     }
+    steps.extend(those(seen, &proxy, |unit| unit.enabled).map(Step::Disable));
     if restarts && let Some(noded) = seen.noded(port, port_now(seen)) {
         steps.extend([noded, Step::Prove(Proof::Alone(port))]);
     }
-    steps.extend(those(seen, &proxy, |unit| unit.enabled).map(Step::Disable));
     steps.extend(those(seen, &guard, |unit| unit.active).map(Step::Stop));
     steps.extend(those(seen, &guard, |unit| unit.enabled).map(Step::Disable));
     steps.extend(seen.record.clone().map(Step::Forget));

@@ -6,7 +6,7 @@ use crate::commands::install::step::way_back;
 
 /// The steps, between the units of the proxy and what is dropped.
 fn whole<'a>(stop: &'a str, file: &'a str, disable: &'a str) -> Vec<&'a str> {
-    [&[stop, file, NODED_ALONE, PROVE, disable][..], &GUARD].concat()
+    [&[stop, file, disable, NODED_ALONE, PROVE][..], &GUARD].concat()
 }
 
 const PROVE: &str = "prove it: noded has the RPC port again, with TLS";
@@ -189,13 +189,15 @@ fn an_uninstall_that_fails_leaves_the_proxy_in_its_place() {
     assert!(order.is_sorted(), "{back:?}");
 }
 
-/// A node that is booted in the middle has proxy and guard until noded is proven to be without need
-/// of them.
+/// A node that is booted in the middle has its guard until noded is proven to be without need of it, and
+/// the proxy as long as the file moves noded: both on one port, or none, is a node that nobody commands.
 #[test]
-fn nothing_is_disabled_before_noded_is_proven() {
+fn the_proxy_is_disabled_with_the_file_and_the_guard_when_noded_is_proven() {
     let steps = uninstall(&installed()).unwrap().steps;
-    let proof = steps.iter().position(|step| matches!(step, Step::Prove(_)));
-    let is_late = |step: &Step| step.unguards() || matches!(step, Step::Disable(_));
-    let first = steps.iter().position(is_late);
-    assert!(proof.is_some() && proof < first, "{:?}", lines(&steps));
+    let at = |is: fn(&Step) -> bool| steps.iter().position(is).unwrap();
+    let file = at(|step| matches!(step, Step::Write(_)));
+    let proxy = Step::Disable(vec![Unit::Proxy]);
+    assert_eq!(steps[file + 1], proxy, "{:?}", lines(&steps));
+    let proof = at(|step| matches!(step, Step::Prove(_)));
+    assert!(proof < at(Step::unguards), "{:?}", lines(&steps));
 }

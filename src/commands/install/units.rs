@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::plan::UnitState;
+use crate::commands::program::{ASKED, Fault, run};
 
 const PROPERTIES: &str = "LoadState,UnitFileState,ActiveState,ExecStart,User,EnvironmentFiles";
 
@@ -13,12 +14,16 @@ const PROPERTIES: &str = "LoadState,UnitFileState,ActiveState,ExecStart,User,Env
 pub(super) struct Shown(HashMap<String, String>);
 
 impl Shown {
-    pub(super) fn of(unit: &str) -> Self {
+    /// As systemd knows it; that there is no systemd is seen later. Or systemd does not answer, which
+    /// is not to know no unit.
+    pub(super) fn of(unit: &str) -> Result<Self, Fault> {
         let mut systemctl = Command::new("systemctl");
         systemctl.args(["show", unit, "--property", PROPERTIES]);
-        let output = systemctl.stdin(Stdio::null()).output();
-        let text = output.map(|output| output.stdout).unwrap_or_default();
-        Self::parse(&String::from_utf8_lossy(&text))
+        match run(&mut systemctl, b"", ASKED) {
+            Ok(said) => Ok(Self::parse(&String::from_utf8_lossy(&said.out))),
+            Err(Fault::NotRun(..)) => Ok(Self::default()),
+            Err(silent) => Err(silent),
+        }
     }
 
     fn parse(text: &str) -> Self {

@@ -95,7 +95,11 @@ fn configuration() -> Page {
     page.control("SH", ["NAME"]);
     page.text([roman("noded-proxy.toml - configuration of noded-proxy")]);
     page.control("SH", ["SYNOPSIS"]);
+    let beside = crate::config::directory(crate::config::DEFAULT_FILE.as_ref());
+    let beside = beside.join("*.toml").display().to_string();
     page.text([bold(crate::config::DEFAULT_FILE)]);
+    page.control("br", []);
+    page.text([bold(beside)]);
     sample::render(SAMPLE, &mut page);
     let mut roff = page.render().into_bytes();
     let references = see_also(&["noded-proxy(8)", "noded-proxy-check(8)"]);

@@ -4,12 +4,12 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus};
-use std::thread;
 
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::oneshot;
+
+use crate::commands::program::when_ended;
 
 /// A program in a process group of its own. It is waited for by [`Program::status`] or
 /// [`Program::kill`] alone: until then its number, and that of its group, is nobody else's.
@@ -24,18 +24,9 @@ impl Program {
     pub(super) fn start(mut command: Command) -> io::Result<Self> {
         let mut child = command.spawn()?;
         let (tell, end) = oneshot::channel();
-        let id = Pid::from_child(&child);
-        // It looks, and leaves the number taken.
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        let watch = move || {
-            while matches!(waitid(WaitId::Pid(id), look), Err(Errno::INTR)) {}
+        when_ended(&mut child, move || {
             let _ = tell.send(()); // nobody may wait for it any more
-        };
-        if let Err(error) = thread::Builder::new().spawn(watch) {
-            child.kill()?;
-            child.wait()?;
-            return Err(error);
-        }
+        })?;
         let end = Some(end);
         Ok(Self { child, end })
     }

@@ -11,11 +11,13 @@ const UNKNOWN: u8 = 3;
 const NAMED: usize = 3;
 /// Findings, or paths, that are named in the line of the hook: Ganeti sends it to the master.
 const NAMED_BY_HOOK: usize = 20;
+/// Most characters of one of them.
+const MOST_OF_PART: usize = 400;
 
 /// Only errors: Ganeti makes an error of anything that a hook says. It names the node by its UUID
 /// alone, so the line begins with the host.
 pub(super) fn hook(looked: &Looked) -> (String, u8) {
-    let host = &looked.host;
+    let host = &part(&looked.host);
     if !looked.unseen.is_empty() {
         let why = format!("cannot read {}", first(NAMED_BY_HOOK, &looked.unseen));
         return (unable(host, &why), COULD_NOT_LOOK);
@@ -53,14 +55,14 @@ pub(super) fn nagios(looked: &Looked) -> (String, u8) {
     if !findings.is_empty() {
         text += &format!(": {}", first(NAMED, &findings));
     }
-    let text = without_bar(&format!("{}: {text}", looked.host));
+    let text = without_bar(&format!("{}: {text}", part(&looked.host)));
     let numbers = format!("errors={errors};;1 warnings={warnings};1");
     (format!("VERIFY {state} - {text} | {numbers}"), status)
 }
 
 /// Why there was no look at all, for Nagios.
 pub(super) fn unknown(host: &str, why: &str) -> (String, u8) {
-    let why = without_bar(&unable(host, why));
+    let why = part(&unable(host, why));
     (format!("VERIFY UNKNOWN - {why}"), UNKNOWN)
 }
 
@@ -69,10 +71,20 @@ pub(super) fn without_bar(text: &str) -> String {
     ascii_line(text).replace('|', "/")
 }
 
+/// A text that somebody else may have chosen, as one part of a line: it begins neither another part
+/// nor the numbers of Nagios, and leaves room for the others.
+pub(super) fn part(text: &str) -> String {
+    let safe = without_bar(text).replace(';', ",");
+    match safe.len() > MOST_OF_PART {
+        true => format!("{}...", &safe[..MOST_OF_PART]),
+        false => safe,
+    }
+}
+
 /// The first of them, and how many there are besides.
 fn first(most: usize, all: &[String]) -> String {
-    let named = all.iter().take(most).map(String::as_str);
-    let named = named.collect::<Vec<_>>().join("; ");
+    let named: Vec<String> = all.iter().take(most).map(|one| part(one)).collect();
+    let named = named.join("; ");
     match all.len().saturating_sub(most) {
         0 => named,
         more => format!("{named}; {more} more"),
@@ -154,6 +166,23 @@ mod tests {
         let (line, status) = unknown("n1|x", "no\n|");
         let expected = "VERIFY UNKNOWN - n1/x: noded-proxy verify could not look: no /";
         assert_eq!((line.as_str(), status), (expected, 3));
+    }
+
+    #[test]
+    fn no_text_of_the_tree_looks_like_another_part() {
+        let mut looked = looked(&[Id::ClientStolen, Id::SshStranger], &["/a; b|c"]);
+        looked.host = "n1; all is well".into();
+        looked.findings[0].what = "x; 0 errors | errors=0;;1\nOK".into();
+        looked.findings[1].subject = "y;".repeat(4000);
+        let (line, _) = nagios(&looked);
+        let begin = "VERIFY CRITICAL - n1, all is well: 1 error, 1 warning; cannot read /a, b/c: \
+                     client_stolen (subject): x, 0 errors / errors=0,,1 OK; ssh_stranger (y,y,";
+        assert!(line.starts_with(begin), "{line}");
+        assert!(line.ends_with("y,... | errors=1;;1 warnings=1;1"), "{line}");
+        assert!(line.len() < 800, "{line}");
+        looked.unseen.clear();
+        let begin = "n1, all is well: noded-proxy verify: client_stolen (subject): x, 0 errors /";
+        assert!(hook(&looked).0.starts_with(begin), "{}", hook(&looked).0);
     }
 
     #[test]

@@ -58,9 +58,28 @@ fn text(looked: &Looked) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::looked::tests::looked;
     use super::*;
+
+    /// The metrics of a file, and those that docs/verify.md has for it.
+    pub(in super::super) fn assert_told(text: &str, of: &str) {
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let found: Vec<_> = types.filter_map(|line| line.split(' ').next()).collect();
+        let docs = include_str!("../../../docs/verify.md").lines();
+        let rows = docs.filter_map(|row| row.strip_prefix("| `noded_proxy_")?.split_once('`'));
+        let rows = rows.filter(|(_, rest)| rest.contains(&format!("| {of} |")));
+        let mut told: Vec<_> = rows
+            .map(|(name, _)| format!("noded_proxy_{name}"))
+            .collect();
+        told.sort();
+        assert_eq!(found, told, "{of}");
+    }
+
+    #[test]
+    fn the_documentation_has_each_metric() {
+        assert_told(&text(&looked(&[], &[])), "the node");
+    }
 
     #[test]
     fn every_id_has_a_series_and_the_process_has_none() {

@@ -93,7 +93,12 @@ fn look(args: &VerifyArgs, config: &Config) -> Result<Observed, String> {
         Some(root) => {
             let tree = Tree::recorded(root);
             let tree = tree.map_err(|error| format!("--root {}: {error}", root.display()))?;
-            Ok(observe(&tree, &places, None, now()))
+            let seen = observe(&tree, &places, None, now());
+            is_node(&tree, &places, &seen).map_err(|why| {
+                let root = root.display();
+                format!("--root {root}: this is no tree of a node: {why}")
+            })?;
+            Ok(seen)
         }
         None => {
             let tree = Tree::live().map_err(|error| format!("/: {error}"))?;
@@ -103,6 +108,18 @@ fn look(args: &VerifyArgs, config: &Config) -> Result<Observed, String> {
             seen.proxy = Some(proxy::ask(config));
             Ok(seen)
         }
+    }
+}
+
+/// Whether a recorded tree has what each node has. Findings about anything else would be wrong.
+fn is_node(tree: &Tree, places: &Places, seen: &Observed) -> Result<(), String> {
+    let data = &places.data;
+    if !tree.about(data).is_some_and(|found| found.is_directory) {
+        return Err(format!("it has no directory {}", data.display()));
+    }
+    match seen.host.is_empty() {
+        true => Err("its /etc/hostname does not name it".into()),
+        false => Ok(()),
     }
 }
 

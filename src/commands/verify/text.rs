@@ -60,7 +60,7 @@ error    client_not_listed: subject: what
 warning  ssh_stranger: subject: what
 warning  ssh_stranger: subject: what
          why: whoever has it is root here; verify cannot tell an administrator from an intruder
-         do:  remove the line, or put its fingerprint in verify.allow_ssh_keys
+         do:  remove the line, or put its fingerprint in verify.allow_ssh_keys; one pair of all nodes: noded-proxy ssh-keys
 could not look at /root/.ssh
 n1: 1 error, 2 warnings
 ";

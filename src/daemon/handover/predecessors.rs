@@ -27,11 +27,11 @@ impl Predecessor {
         Self { holds, link }
     }
 
-    /// Leaves it one slot more, once. Returns how many that were: none if it has ended.
-    fn give(&mut self) -> usize {
+    /// Leaves it one slot more, once. Returns whether it has it: not if it has ended.
+    fn give(&mut self) -> bool {
         self.holds.lacks_slot = false;
-        let given = usize::from((&*self.link).write_all(&[GIVEN]).is_ok());
-        self.holds.slots += given;
+        let given = (&*self.link).write_all(&[GIVEN]).is_ok();
+        self.holds.slots += usize::from(given);
         given
     }
 }
@@ -151,7 +151,8 @@ impl Predecessors {
         let held: usize = alive.iter().map(|one| one.holds.slots).sum();
         let free = freed.min(self.slots.most().saturating_sub(held));
         let lacking = alive.iter_mut().filter(|one| one.holds.lacks_slot);
-        let given = lacking.take(free).map(Predecessor::give).sum::<usize>();
+        let given = lacking.filter_map(|one| one.give().then_some(()));
+        let given = given.take(free).count();
         self.slots.leave_to_predecessors(held + given);
         self.left.send_replace(alive.len());
     }
@@ -164,4 +165,35 @@ impl Predecessors {
 /// The descriptors of links.
 pub(super) fn descriptors(links: &[(u32, Arc<UnixStream>)]) -> Vec<BorrowedFd<'_>> {
     links.iter().map(|(_, link)| link.as_fd()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn a_slot_that_one_process_cannot_take_any_more_goes_to_the_next_that_lacks_one() {
+        let holds = |pid, slots| Holds {
+            pid,
+            slots,
+            lacks_slot: true,
+        };
+        let [(one, its_end), (two, mut other_end)] = [(); 2].map(|()| UnixStream::pair().unwrap());
+        let alive = vec![
+            Predecessor::new(holds(1, 1), one),
+            Predecessor::new(holds(2, 0), two),
+        ];
+        let slots = Slots::new(1, 0, 1);
+        let predecessors = Predecessors::new(alive, Arc::clone(&slots));
+        assert_eq!(slots.of_predecessors(), 1);
+        drop(its_end); // it says that its slot is free, and ends
+        let mut alive = predecessors.lock();
+        alive[0].holds.slots = 0;
+        predecessors.freed(&mut alive, 1);
+        let mut told = [0];
+        other_end.set_nonblocking(true).unwrap();
+        assert_eq!(other_end.read(&mut told).unwrap(), 1);
+        assert_eq!((told[0], slots.of_predecessors()), (GIVEN, 1));
+    }
 }

@@ -31,6 +31,7 @@ use crate::proxy::rpc;
 use crate::proxy::shared::Shared;
 use crate::proxy::workers::Workers;
 use crate::tls::{self, Accepted, Acceptor, Buffered};
+
 use notes::{GaugeGuard, gave_way, handshake_failed, no_request, note_oddities, refuse};
 use rules::Named;
 use rules::admission::{Admission, Nobody};
@@ -50,7 +51,13 @@ pub fn begin(shared: &Arc<Shared>, workers: &Workers, tcp: TcpStream, address: S
     let snapshot = shared.store.current();
     let is_candidate = snapshot.is_address_of_candidate(address.ip());
     // For the worker alone: bounds and the reserve take a caller that is not listed as another.
-    let may_be_candidate = snapshot.may_be_candidate(address.ip());
+    let may_be_candidate = snapshot.may_be_candidate(address.ip())
+        || shared
+            .callers
+            .is_of_one_still_admitted(address.ip(), |peer| {
+                let permit = shared.store.authorise(peer);
+                permit.is_ok_and(|permit| permit.audited().is_none())
+            });
     drop(snapshot);
     let caller = Caller::new(address.ip(), is_candidate);
     let Some(place) = shared.overload.enter(caller) else {
@@ -196,7 +203,11 @@ fn admit(shared: &Shared, accepted: &Accepted, address: SocketAddr) -> Option<Pe
             metrics.tls_versions.of(accepted.version).inc();
             metrics.peer_not_after.set(peer.not_after as f64);
             note_oddities(shared, peer, address, &permit);
-            shared.reloads.learn(peer, &shared.store.current());
+            let snapshot = shared.store.current();
+            if !snapshot.may_be_candidate(address.ip()) && permit.audited().is_none() {
+                shared.callers.saw(peer);
+            }
+            shared.reloads.learn(peer, &snapshot);
             Some(permit)
         }
         Err(denied) => {

@@ -9,6 +9,7 @@
 //! So a flood evicts only itself.
 
 mod caller;
+mod callers;
 mod crowd;
 mod handshakes;
 mod holders;
@@ -22,6 +23,7 @@ use handshakes::Handshakes;
 use ledger::{Entry, Ledger};
 
 pub use caller::Caller;
+pub use callers::Callers;
 pub use handshakes::Turn;
 
 /// How much there is to share.

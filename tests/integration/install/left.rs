@@ -64,9 +64,9 @@ fn what_cannot_be_taken_back_keeps_the_guard() {
         "install --apply --now: status 0",
         "uninstall --apply --now: status 1",
         &format!("LEFT  systemctl start {guard}"),
-        "LEFT  systemctl enable noded-proxy.service: the guard does not run",
         file,
         noded,
+        "LEFT  systemctl enable noded-proxy.service: the guard does not run",
         "LEFT  systemctl start noded-proxy.service: ",
         "nobody is kept out",
         "ganeti-noded",
@@ -107,7 +107,10 @@ fn killed_at_any_moment_and_booted_noded_is_not_open() {
     };
     let count = |what: &str| said.matches(what).count();
     assert_eq!(count("uninstall --apply --now: status 137\n"), 12, "{said}");
-    assert_eq!(count(": nobody is kept out\n"), 12, "{said}");
+    assert_eq!(count(": nobody is kept out, "), 12, "{said}");
+    // Booted, it can be commanded; not at the moment between the file and the unit.
+    let served = count(" noded-proxy>ganeti-noded\n") + count(" ganeti-noded>\n");
+    assert_eq!(served, 11, "{said}");
     assert_eq!(
         count("uninstall --apply --now: status 0\nas before\n"),
         12,
@@ -156,10 +159,22 @@ NODED_ARGS=\"\"
 enabled: *
 not guarded
 prerm: status 1
-noded-proxy: ERROR: a noded without TLS runs, or NODED_ARGS of NODE/defaults starts one: the guard stays.
+noded-proxy: ERROR: a noded without TLS runs, or NODED_ARGS of NODE/defaults or its unit starts one: the guard stays.
 nobody is kept out
 noded-proxy
 enabled: noded-proxy-guard.service noded-proxy.service
+prerm: status 1
+noded-proxy: ERROR: a noded without TLS runs, or NODED_ARGS of NODE/defaults or its unit starts one: the guard stays.
+enabled: noded-proxy-guard.service noded-proxy.service
+prerm: status 1
+as before
+prerm: status 1
+as before
+prerm: status 1
+noded-proxy: ERROR: a noded without TLS runs, or NODED_ARGS of NODE/defaults or its unit starts one: the guard stays.
+enabled: noded-proxy-guard.service noded-proxy.service
+prerm: status 137
+told:  noded-proxy.service
 ";
     assert_eq!(said, expected);
 }

@@ -87,7 +87,7 @@ part_killed() {   # at any moment of the way out, and then the node is booted: n
     for what in 'systemctl stop noded-proxy.service' 'daemon-util stop' 'daemon-util start' 'systemctl disable noded-proxy.service' \
         'systemctl stop noded-proxy-guard.service' 'systemctl disable noded-proxy-guard.service'; do
       cli install --apply --now > /dev/null; echo "$when $what" > "$STAND/kill"
-      cli uninstall --apply --now; reboot; echo "$when $what: $(nobody_at 298)"
+      cli uninstall --apply --now; reboot; echo "$when $what: $(nobody_at 298), $(holder 1811)>$(holder 298)"
       cli uninstall --apply --now; same "$before" "$(state)"
     done
   done
@@ -111,12 +111,14 @@ part_down() {   # killed while noded was down: the next run has it run again
 # prerm: the package's script, with the paths of this node
 prerm() {
   local rc=0
-  sed "s|^DEFAULTS=.*|DEFAULTS=$defaults|; s|^DAEMON_UTIL=.*|DAEMON_UTIL=$STAND/bin/daemon-util|; s|^KEPT=.*|KEPT=$node/undo|" "$repo/package/debian/prerm" > "$STAND/prerm"
-  sh "$STAND/prerm" remove > "$STAND/said" 2>&1 || rc=$?
+  sed "s|^DEFAULTS=.*|DEFAULTS=$defaults|; s|^DAEMON_UTIL=.*|DAEMON_UTIL=$STAND/bin/daemon-util|; s|^KEPT=.*|KEPT=$node/undo|" \
+    "$repo/package/debian/prerm" > "$STAND/prerm"
+  sh "$STAND/prerm" "${@:-remove}" > "$STAND/said" 2>&1 || rc=$?
   echo "prerm: status $rc"
 }
 
-part_removal() {   # the package goes
+# with_package: what prerm calls
+with_package() {
   mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/system
   printf '#!/bin/sh\nexec systemctl "$@"\n' | tee "$STAND/bin/deb-systemd-invoke" > "$STAND/bin/deb-systemd-helper"
   cat > "$STAND/bin/noded-proxy" <<CLI
@@ -124,6 +126,10 @@ part_removal() {   # the package goes
 exec "$program" "\$@" --noded-defaults "$defaults" --daemon-util "$STAND/bin/daemon-util" --undo-dir "$node/undo"
 CLI
   chmod 755 "$STAND/bin/"*
+}
+
+part_removal() {   # the package goes
+  with_package
   noded_port 11811; cli install --apply --now; noded_port 298
   prerm; nobody_at 11811; same "$before" "$(state)"
 
@@ -134,6 +140,28 @@ CLI
   # Nothing can be put back: the guard goes on, and so does the proxy.
   by_hand 11811 'export NODED_ARGS="-b 127.0.0.1 -p 11811 --no-ssl"'; noded_port 298
   prerm; told 'ERROR'; nobody_at 11811; holder 1811; state | grep '^enabled'
+
+  # None runs, and systemd would start one.
+  printf 'NODED_ARGS=""\n' > "$defaults"; daemon-util stop; touch "$STAND/plain"
+  prerm; told 'ERROR'; state | grep '^enabled'
+  rm "$STAND/plain"
+
+  # Half of the arguments would have noded obey the whole network.
+  local more
+  for more in 'MORE=--no-ssl\nNODED_ARGS="-b 127.0.0.1 -p 11811 $MORE"' 'NODED_ARGS="-b 127.0.0.1 \\\n -p 11811 --no-ssl"'; do
+    by_hand 11811 "$(printf "$more")"; noded_port 298; local held; held=$(state)
+    prerm; same "$held" "$(state)"
+  done
+
+  # In a chroot no unit can be stopped, and noded starts at the next boot.
+  by_hand 11811 'NODED_ARGS="-b 127.0.0.1 -p 11811 --no-ssl"'
+  systemctl stop noded-proxy.service; daemon-util stop; rmdir /run/systemd/system
+  prerm; told 'ERROR'; state | grep '^enabled'; mkdir /run/systemd/system
+
+  # Killed in the middle: what ran is started by the next `dpkg --configure`, if it is still enabled.
+  by_hand 11811 'NODED_ARGS="-b 127.0.0.1 -p 11811 --no-ssl"'
+  echo 'after systemctl stop noded-proxy.socket noded-proxy.service' > "$STAND/kill"
+  prerm; holder 1811; echo "told: $(cat /run/noded-proxy-stopped)"
 }
 
 part_another_port() {   # noded's port is changed after an installation

@@ -28,7 +28,12 @@ pub(crate) fn reload(proxy: &Proxy) -> Output {
 pub(crate) fn reloaded(proxy: &Proxy) -> i32 {
     let output = reload(proxy);
     assert!(output.status.success(), "{output:?}");
-    main_pid(proxy)
+    let main = main_pid(proxy);
+    // By the log, which the old process may not have written yet.
+    proxy.wait_for("its successor is told", |p| {
+        p.pid().as_raw_nonzero().get() == main
+    });
+    main
 }
 
 pub(crate) fn main_pid(proxy: &Proxy) -> i32 {

@@ -1,6 +1,6 @@
 //! The report as one line for Nagios. Only printable ASCII gets into it.
 
-use super::super::line::without_bar;
+use super::super::line::{part, without_bar};
 use super::report::Report;
 use crate::daemon::report::words::count;
 use rules::Named;
@@ -30,7 +30,7 @@ pub(super) fn nagios(report: &Report) -> (String, u8) {
             let on = node.map_or(&report.cluster, |node| &node.name);
             (
                 found,
-                format!("{} on {on}: {}", found.id.name(), found.what),
+                part(&format!("{} on {on}: {}", found.id.name(), found.what)),
             )
         })
         .collect();
@@ -45,7 +45,7 @@ pub(super) fn nagios(report: &Report) -> (String, u8) {
             .collect();
         text += &format!(": {}", first.join("; "));
     }
-    let text = without_bar(&format!("{}: {text}", report.cluster));
+    let text = without_bar(&format!("{}: {text}", part(&report.cluster)));
     let numbers = format!("nodes={nodes} seen={seen} errors={errors};;1 warnings={warnings};1");
     (format!("VERIFY {state} - {text} | {numbers}"), status)
 }

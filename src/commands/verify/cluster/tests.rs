@@ -3,6 +3,7 @@
 use super::report::{How, Node, Report};
 use super::{json, line, metrics, text};
 use crate::commands::verify::looked::tests::looked;
+use crate::commands::verify::metrics::tests::assert_told;
 use rules::verify::{Finding, Id};
 
 fn findings(ids: &[Id]) -> Vec<Finding> {
@@ -56,14 +57,14 @@ error    node_unreachable: subject: what
          on:  n4
          why: nothing is known of it, so its findings are missing
          do:  log in to it from the master as root; take a dead node offline (gnt-node modify \
---offline=yes)
+--offline=yes NODE)
 warning  ssh_dsa: subject: what
          on:  n2, n3
          why: OpenSSH 10 (Debian 13) does not know DSA: after the upgrade no node reaches another
          do:  before the upgrade: gnt-cluster renew-crypto --new-ssh-keys --ssh-key-type=rsa --no-ssh-key-check
 warning  ssh_key_twice: subject: what
          why: root on one of them can log in wherever the others can
-         do:  delete it where nobody needs it, or put its fingerprint in verify.allow_ssh_keys
+         do:  one pair of all nodes: noded-proxy ssh-keys on the master; else delete it, or put it in verify.allow_ssh_keys
 not looked at: the running proxy, on n3
 c.x: 5 nodes, 3 seen: 2 errors, 3 warnings
 ";
@@ -106,11 +107,16 @@ fn nagios_names_each_kind_once_and_the_numbers_count_all() {
     let mut forged = mixed();
     for node in &mut forged.nodes {
         let found = node.findings.iter_mut();
-        found.for_each(|found| found.what = "x | errors=0".into());
+        found.for_each(|found| found.what = "x; OK on n2: all is well | errors=0;;1\n".into());
+        node.name += "; n9";
     }
-    forged.cluster = "c|x".into();
-    let (line, _) = line::nagios(&forged);
-    assert_eq!(line.matches('|').count(), 1, "{line}");
+    forged.cluster = "c|x; y".into();
+    let expected = "VERIFY CRITICAL - c/x, y: 5 nodes, 3 seen: 2 errors, 3 warnings: \
+                    client_stolen on n3, n9: x, OK on n2: all is well / errors=0,,1 ; \
+                    node_unreachable on n4, n9: x, OK on n2: all is well / errors=0,,1 ; \
+                    ssh_dsa on n2, n9: x, OK on n2: all is well / errors=0,,1  \
+                    | nodes=5 seen=3 errors=2;;1 warnings=3;1";
+    assert_eq!(line::nagios(&forged).0, expected);
 }
 
 #[test]
@@ -196,6 +202,7 @@ fn metrics_have_a_series_for_each_node_and_no_other() {
         assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
     }
     assert_eq!(text.matches("{node=").count(), 15, "{text}");
+    assert_told(&text, "`--cluster`");
     // Both files may lie in one directory of the collector.
     assert!(!text.contains("noded_proxy_verify_findings"), "{text}");
 }

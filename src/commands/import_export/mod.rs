@@ -1,0 +1,47 @@
+//! `noded-proxy import-export`: what Ganeti's program of that name does, called by noded in its
+//! place, with the same arguments, status file and exit statuses.
+//!
+//! This process runs Ganeti's commands and writes the status. The TLS is in a process of its own
+//! ([`channel`]); what comes from there is never run, and never decides alone that a transfer is
+//! good.
+
+pub mod args;
+pub mod channel;
+mod group;
+mod outcome;
+mod run;
+mod start;
+mod status;
+
+use std::process::ExitCode;
+
+use args::ImportExportArgs;
+use status::{StatusFile, log};
+
+use crate::commands::exit;
+
+/// Exit status 0 when the transfer is whole and the command succeeded.
+pub fn main(args: &ImportExportArgs) -> ExitCode {
+    let status = StatusFile::new(&args.status);
+    let order = match args.typed().order() {
+        Ok(order) => order,
+        Err(wrong) => {
+            log(&wrong.to_string());
+            if args.status.is_absolute() {
+                let mut status = status;
+                status.set(|status| status.cannot_begin(&wrong.to_string()));
+            }
+            return ExitCode::from(exit::USAGE);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => match runtime.block_on(run::run(order, status)) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        },
+        Err(error) => exit::failure(error),
+    }
+}

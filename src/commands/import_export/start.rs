@@ -1,0 +1,148 @@
+//! What a transfer needs before it runs: pipes, files, the peer's addresses, and the process of the
+//! channel. It decides nothing about a peer.
+
+use std::fs::read_to_string;
+use std::io::{self, PipeReader, PipeWriter};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Stdio;
+
+use rustix::pipe::fcntl_setpipe_size;
+use tokio::process::{Child, Command};
+
+use super::group::{Joint, open};
+use super::status::log;
+use crate::moves::order::{Family, Order, Way};
+use crate::moves::shell::{Sink, Source};
+use crate::moves::talk::{Road, Setup};
+
+/// nobody and nogroup, on every Linux.
+const NOBODY: u32 = 65_534;
+
+/// A pipe holds so much, or what the kernel allows.
+const PIPE: usize = 1 << 20;
+
+/// The command and its pipe.
+pub(super) struct Place {
+    /// What the shell runs.
+    pub(super) text: String,
+    /// What it is joined to.
+    pub(super) joint: Joint,
+    /// Of an import: this process's hold on the pipe.
+    pub(super) held: Option<PipeWriter>,
+}
+
+/// What the channel reads or writes, and the command at the other end, if there is one.
+pub(super) fn ends(way: &Way) -> io::Result<(Stdio, Option<Place>)> {
+    let told = |path: &Path| {
+        let path = path.to_owned();
+        move |error| io::Error::other(format!("{}: {error}", path.display()))
+    };
+    let plain = |fd: io::Result<OwnedFd>| Ok((Stdio::from(fd?), None));
+    match way {
+        Way::Import { sink, .. } => match sink {
+            Sink::Stdout => plain(io::stdout().as_fd().try_clone_to_owned()),
+            Sink::File(path) => Ok((open(path, true).map_err(told(path))?.into(), None)),
+            Sink::Command(text) => {
+                let (from, to) = pipe()?;
+                let stdio = Stdio::from(to.try_clone()?);
+                let place = Place {
+                    text: text.clone(),
+                    joint: Joint::Reads(from, to.try_clone()?),
+                    held: Some(to),
+                };
+                Ok((stdio, Some(place)))
+            }
+        },
+        Way::Export { source, .. } => match source {
+            Source::Stdin => plain(io::stdin().as_fd().try_clone_to_owned()),
+            Source::File(path) => Ok((open(path, false).map_err(told(path))?.into(), None)),
+            Source::Command(text) => {
+                let (from, to) = pipe()?;
+                let place = Place {
+                    text: text.clone(),
+                    joint: Joint::Writes(to),
+                    held: None,
+                };
+                Ok((Stdio::from(from), Some(place)))
+            }
+        },
+    }
+}
+
+fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
+    let (from, to) = io::pipe()?;
+    let _ = fcntl_setpipe_size(&to, PIPE); // a smaller one is only slower
+    Ok((from, to))
+}
+
+/// What the channel's process gets.
+pub(super) fn setup(order: &Order) -> io::Result<Setup> {
+    let read = |path: &Path| {
+        let text = read_to_string(path);
+        text.map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
+    };
+    Ok(Setup {
+        key: read(&order.files.key)?,
+        cert: read(&order.files.cert)?,
+        ca: read(&order.files.ca)?,
+        compress: order.tool.clone(),
+        magic: order.magic.as_ref().map(|magic| magic.word().to_owned()),
+        road: road(order)?,
+    })
+}
+
+fn road(order: &Order) -> io::Result<Road> {
+    match &order.way {
+        Way::Import { port, .. } => {
+            let any = match order.family {
+                Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            };
+            let listen = SocketAddr::new(order.bind.unwrap_or(any), *port);
+            Ok(Road::Import { listen })
+        }
+        Way::Export {
+            host,
+            port,
+            retries,
+            ..
+        } => {
+            let all = (&**host, *port).to_socket_addrs();
+            let all = all.map_err(|error| io::Error::other(format!("{host}: {error}")))?;
+            let peers: Vec<_> = all.filter(|peer| order.family.has(peer.ip())).collect();
+            if peers.is_empty() {
+                return Err(io::Error::other(format!(
+                    "{host} has no address of that family"
+                )));
+            }
+            Ok(Road::Export {
+                peers,
+                bind: order.bind,
+                retries: *retries,
+                timeout: order.connect_timeout,
+            })
+        }
+    }
+}
+
+/// Starts the channel's process, as nobody if this one is root.
+pub(super) fn channel(data: Stdio) -> io::Result<(Child, UnixStream)> {
+    let (own, theirs) = UnixStream::pair()?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("move-channel").current_dir("/").env_clear();
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(data);
+    command.kill_on_drop(true);
+    if rustix::process::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    } else {
+        log("not root: the channel runs as the same user");
+    }
+    own.set_nonblocking(true)?;
+    Ok((command.spawn()?, own))
+}

@@ -1,0 +1,39 @@
+//! What is typed behind `noded-proxy moves`. Nothing is read or decided here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// What `moves` can do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum MovesCommand {
+    /// Show Ganeti's throw-away keys and dead transfers on this node.
+    ///
+    /// Exit status: 0 shown, 1 they cannot be read.
+    List(PlaceArgs),
+    /// Destroy the keys of finished and dead moves, and what dead transfers left.
+    ///
+    /// A key that a live process names stays, and one that no transfer has used yet.
+    ///
+    /// Exit status: 0 done, or nothing to do, 1 something could not be removed.
+    Clean(CleanArgs),
+}
+
+/// Which files.
+#[derive(Debug, Clone, Args)]
+pub struct PlaceArgs {
+    /// Ganeti's directory for running daemons
+    #[arg(long, value_name = "DIR", default_value = "/run/ganeti")]
+    pub run_dir: PathBuf,
+}
+
+/// Options of `clean`.
+#[derive(Debug, Clone, Args)]
+pub struct CleanArgs {
+    /// Where they are.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Wait until the keys that were used last are due (a transfer that has ended starts it)
+    #[arg(long, hide = true)]
+    pub wait: bool,
+}

@@ -1,0 +1,107 @@
+//! What an end of a transfer knows before anybody is connected: its identity, the peer's exact
+//! certificate, Ganeti's word, the compression. It reads no file, and admits nobody without asking
+//! [`Pin`].
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::carry::Peer;
+use super::frame::{Message, PROTOCOL};
+use super::line::Line;
+use super::order::{Compress, Magic};
+use super::pin::{Pin, Refused};
+use super::talk::Setup;
+use crate::tls::{Credentials, End, PinCheck, Pinned, certificates};
+
+/// A stranger's handshake may take so long.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// One end.
+pub(super) struct Ends {
+    pinned: Pinned,
+    pin: Arc<Pin>,
+    magic: Option<Magic>,
+    tool: String,
+    /// How the stream is compressed.
+    pub(super) compress: Compress,
+}
+
+impl Ends {
+    /// From what the process was given.
+    pub(super) fn new(setup: &Setup, end: End) -> Result<Self, String> {
+        let own = format!("{}\n{}", setup.key, setup.cert);
+        let own = Credentials::from_pem(own.as_bytes()).map_err(|e| format!("own key: {e}"))?;
+        let given = certificates(setup.ca.as_bytes());
+        let given = given.map_err(|error| format!("the peer's certificate: {error}"))?;
+        let first = given
+            .into_iter()
+            .next()
+            .ok_or("the peer's certificate: none")?;
+        let pin = Arc::new(Pin {
+            der: first.der.to_vec(),
+            not_before: first.not_before,
+            not_after: first.not_after,
+        });
+        let judge = Arc::clone(&pin);
+        let check: PinCheck = Arc::new(move |shown| judge.judge(shown, now()).is_ok());
+        let pinned = Pinned::new(&own, check, end, PROTOCOL).map_err(|error| error.to_string())?;
+        let magic = setup.magic.as_deref().map(Magic::parse);
+        let compress = Compress::parse(&setup.compress);
+        Ok(Self {
+            pinned,
+            pin,
+            magic: magic
+                .map(|magic| magic.ok_or("the magic value"))
+                .transpose()?,
+            tool: setup.compress.clone(),
+            compress: compress.ok_or("the name of the compression tool")?,
+        })
+    }
+
+    /// Shakes hands, and decides on the certificate that the peer has proved to own.
+    pub(super) fn handshake(&self, line: Line) -> Result<Peer, String> {
+        let mut peer = self.pinned.handshake(line)?;
+        let shown = peer.peer().unwrap_or_default();
+        let verdict: Result<(), Refused> = self.pin.judge(&shown, now());
+        verdict.map_err(|refused| refused.to_string())?;
+        peer.line().unbounded().map_err(|error| error.to_string())?;
+        Ok(peer)
+    }
+
+    /// What comes before the data in the original's stream.
+    pub(super) fn start(&self, ours: bool) -> Vec<u8> {
+        match &self.magic {
+            Some(magic) if !ours => magic.start().into_bytes(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The exporter's first word.
+    pub(super) fn hello(&self) -> Message {
+        Message::Hello {
+            magic: self.magic.as_ref().map(|magic| magic.word().to_owned()),
+            compress: self.tool.clone(),
+        }
+    }
+
+    /// What the importer thinks of it.
+    pub(super) fn judge(&self, said: &Message) -> Result<(), String> {
+        let Message::Hello { magic, compress } = said else {
+            return Err("the first word is no hello".into());
+        };
+        if magic.as_deref() != self.magic.as_ref().map(Magic::word) {
+            return Err("Magic value mismatch".into());
+        }
+        match *compress == self.tool {
+            true => Ok(()),
+            false => Err("the other end compresses in another way".into()),
+        }
+    }
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
+}

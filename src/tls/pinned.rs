@@ -1,0 +1,166 @@
+//! The two ends of a channel between machines that know each other's exact certificate.
+//!
+//! A [`Pinned`] end asks a check about the certificate that the peer shows, byte for byte. Names,
+//! issuers and chains never count, no session is resumed, and a peer without a certificate is
+//! refused. The caller asks the check again after the handshake, on [`Channel::peer`]. A stream
+//! that ends without the peer's orderly end (`close_notify`) is never an end here: it is a fault.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use openssl::error::ErrorStack;
+use openssl::ssl::{
+    AlpnError, Error, ErrorCode, HandshakeError, Ssl, SslContext, SslMethod, SslStream,
+    SslVerifyMode, select_next_proto,
+};
+use openssl::x509::{X509StoreContextRef, X509VerifyResult};
+
+use super::credentials::Credentials;
+use super::profile::Profile;
+
+/// Whether the handshake with the owner of this certificate (DER) may go on.
+pub(crate) type PinCheck = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
+/// Which end of the connection this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It waits for the peer.
+    Listens,
+    /// It calls the peer.
+    Calls,
+}
+
+/// Makes channels to one peer.
+pub(crate) struct Pinned {
+    context: SslContext,
+    end: End,
+}
+
+impl Pinned {
+    /// An end that shows `own`. `protocol` (in the form of ALPN: a byte with the length, then the
+    /// name) is what two ends of this program agree on.
+    pub(crate) fn new(
+        own: &Credentials,
+        check: PinCheck,
+        end: End,
+        protocol: &'static [u8],
+    ) -> Result<Self, ErrorStack> {
+        let method = match end {
+            End::Listens => SslMethod::tls_server(),
+            End::Calls => SslMethod::tls_client(),
+        };
+        let mut context = Profile::Modern.builder(method)?;
+        own.show(&mut context)?;
+        let verify = SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT;
+        context.set_verify_callback(verify, move |_, session| allowed(&check, session));
+        match end {
+            End::Calls => context.set_alpn_protos(protocol)?,
+            End::Listens => context.set_alpn_select_callback(move |_, offered| {
+                select_next_proto(protocol, offered).ok_or(AlpnError::NOACK)
+            }),
+        }
+        let context = context.build();
+        Ok(Self { context, end })
+    }
+
+    /// Shakes hands. The stream bounds the time.
+    pub(crate) fn handshake<S: Read + Write>(&self, tcp: S) -> Result<Channel<S>, String> {
+        let ssl = Ssl::new(&self.context).map_err(|error| error.to_string())?;
+        let done = match self.end {
+            End::Listens => ssl.accept(tcp),
+            End::Calls => ssl.connect(tcp),
+        };
+        match done {
+            Ok(stream) => Ok(Channel { stream }),
+            Err(HandshakeError::SetupFailure(error)) => Err(error.to_string()),
+            Err(HandshakeError::Failure(half) | HandshakeError::WouldBlock(half)) => {
+                Err(why(half.error()))
+            }
+        }
+    }
+}
+
+/// The library calls this once for each thing that it finds wrong with the chain. Only the leaf
+/// counts.
+fn allowed(check: &PinCheck, session: &mut X509StoreContextRef) -> bool {
+    let leaf = session.chain().and_then(|chain| chain.get(0));
+    let is_right = matches!(leaf.map(|leaf| leaf.to_der()), Some(Ok(der)) if check(&der));
+    if !is_right && session.error() == X509VerifyResult::OK {
+        session.set_error(X509VerifyResult::APPLICATION_VERIFICATION);
+    }
+    is_right
+}
+
+/// An error of the library in words.
+fn why(error: &Error) -> String {
+    match (error.io_error(), error.code()) {
+        (Some(io), _) => io.to_string(),
+        (None, ErrorCode::SYSCALL) => "the peer closed the connection".into(),
+        (None, _) => error.to_string(),
+    }
+}
+
+/// What came from the peer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// So many bytes.
+    Bytes(usize),
+    /// The peer's orderly end.
+    End,
+}
+
+/// An encrypted stream to a peer.
+pub(crate) struct Channel<S> {
+    stream: SslStream<S>,
+}
+
+impl<S: Read + Write> Channel<S> {
+    /// The certificate that the peer has proved to own (DER).
+    pub(crate) fn peer(&self) -> Option<Vec<u8>> {
+        let certificate = self.stream.ssl().peer_certificate()?;
+        certificate.to_der().ok()
+    }
+
+    /// Whether both ends agreed on the protocol of this program.
+    pub(crate) fn agreed(&self) -> bool {
+        self.stream.ssl().selected_alpn_protocol().is_some()
+    }
+
+    /// The stream below.
+    pub(crate) fn line(&mut self) -> &mut S {
+        self.stream.get_mut()
+    }
+
+    /// Reads what there is, or waits. The `Read` of the library takes a closed connection for an
+    /// end; this does not.
+    pub(crate) fn receive(&mut self, into: &mut [u8]) -> Result<Received, String> {
+        loop {
+            match self.stream.ssl_read(into) {
+                Ok(0) => return Err("the library read nothing".into()),
+                Ok(count) => return Ok(Received::Bytes(count)),
+                Err(error) if error.code() == ErrorCode::ZERO_RETURN => return Ok(Received::End),
+                Err(error)
+                    if error.code() == ErrorCode::WANT_READ && error.io_error().is_none() => {}
+                Err(error) => return Err(why(&error)),
+            }
+        }
+    }
+
+    /// Sends all of it, as far as the stream below.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.stream
+            .write_all(bytes)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Hands on what the stream below still holds.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.stream.get_mut().flush()
+    }
+
+    /// Says the orderly end, and hands it on.
+    pub(crate) fn say_end(&mut self) -> Result<(), String> {
+        self.stream.shutdown().map_err(|error| why(&error))?;
+        self.flush().map_err(|error| error.to_string())
+    }
+}

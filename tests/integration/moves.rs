@@ -1,0 +1,9 @@
+//! `noded-proxy import-export` beside Ganeti's own program: real processes, real sockets, the
+//! certificates of a cluster and of a move. Where the original goes wrong, a test shows that, too.
+
+mod arguments;
+mod faults;
+mod keys;
+mod kit;
+mod pairs;
+mod strangers;

@@ -1,0 +1,165 @@
+//! The throw-away keys that Ganeti leaves: which are destroyed, and which are not.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use super::kit::{Bench, Ours};
+use crate::support::pki::Pki;
+use crate::support::wait_until;
+
+fn moves(bench: &Bench, command: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
+        .args(["moves", command, "--run-dir"])
+        .arg(bench.path("run"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A key as Ganeti leaves it.
+fn key(bench: &Bench, name: &str, cert: &str, key: &str) -> PathBuf {
+    let directory = bench.path("run/crypto").join(name);
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("cert"), cert).unwrap();
+    fs::write(directory.join("key"), key).unwrap();
+    directory
+}
+
+/// Says that it was used so long ago.
+fn used(bench: &Bench, name: &str, ago: &str) {
+    let mark = bench.path("run/noded-proxy-moves").join(name);
+    fs::create_dir_all(mark.parent().unwrap()).unwrap();
+    fs::write(&mark, "").unwrap();
+    let touched = Command::new("touch").arg("-d").arg(ago).arg(mark).status();
+    assert!(touched.unwrap().success());
+}
+
+#[test]
+fn keys_of_finished_and_dead_moves_go_and_all_others_stay() {
+    let bench = Bench::of_a_move();
+    let pki = Pki::new();
+    let (good, dead) = (pki.self_signed("n1"), pki.expired("n1"));
+    let finished = key(&bench, "x509-finished", &good.cert_pem, &good.pem);
+    let expired = key(&bench, "x509-expired", &dead.cert_pem, &dead.pem);
+    let fresh = key(&bench, "x509-fresh", &good.cert_pem, &good.pem);
+    let just = key(&bench, "x509-just", &good.cert_pem, &good.pem);
+    let busy = key(&bench, "x509-busy", &dead.cert_pem, &dead.pem);
+    let other = key(&bench, "something", &dead.cert_pem, &dead.pem);
+    symlink(&other, bench.path("run/crypto/x509-link")).unwrap();
+    used(&bench, "x509-finished", "-11 min");
+    used(&bench, "x509-just", "-9 min");
+    let mut user = Command::new("tail")
+        .args(["-f", "/dev/null", "--"])
+        .arg(busy.join("key"))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let list = moves(&bench, "list");
+    for (name, fate) in [
+        ("x509-finished", "finished"),
+        ("x509-expired", "expired"),
+        ("x509-fresh", "not used yet"),
+        ("x509-just", "used a moment ago"),
+        ("x509-busy", "in use (pid "),
+    ] {
+        let line = list
+            .lines()
+            .find(|line| line.contains(name))
+            .unwrap_or_default();
+        assert!(line.contains(fate), "{name}: {list}");
+    }
+    let told = moves(&bench, "clean");
+    let _ = user.kill();
+    let _ = user.wait();
+    assert_eq!(
+        told,
+        "key x509-expired is destroyed\nkey x509-finished is destroyed\n"
+    );
+    assert!(!finished.exists() && !expired.exists());
+    for stays in [fresh, just, busy, other] {
+        assert!(stays.join("key").exists(), "{}", stays.display());
+    }
+    assert!(!bench.path("run/noded-proxy-moves/x509-finished").exists());
+}
+
+#[test]
+fn an_export_says_which_key_it_used_and_an_import_does_not() {
+    let bench = Bench::of_a_move();
+    bench.disk(1000);
+    let export_key = key(
+        &bench,
+        "x509-export",
+        &bench.exporter().cert_pem,
+        &bench.exporter().pem,
+    );
+    let import_key = key(
+        &bench,
+        "x509-import",
+        &bench.importer().cert_pem,
+        &bench.importer().pem,
+    );
+    let of = |key: &PathBuf| format!("--key={}", key.join("key").display());
+    let mut import = bench.importing(Ours, &[&of(&import_key)]);
+    let mut export = bench.export(Ours, import.port(), &bench.cat(), &[&of(&export_key)]);
+    assert!(
+        export.succeeds() && import.succeeds(),
+        "{}",
+        export.output()
+    );
+    let marks = bench.path("run/noded-proxy-moves");
+    wait_until("a cleaner waits", || marks.join("cleaner").exists());
+    assert!(marks.join("x509-export").exists() && !marks.join("x509-import").exists());
+    assert!(
+        export_key.join("key").exists(),
+        "there may be further disks"
+    );
+    end_cleaner(&bench);
+}
+
+/// Ends the cleaner that waits for this bench.
+fn end_cleaner(bench: &Bench) {
+    let run = bench.path("run").display().to_string();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        if line.contains("moves\0clean\0--wait") && line.contains(&run) {
+            let pid = rustix::process::Pid::from_raw(pid.unwrap()).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+    }
+}
+
+#[test]
+fn what_dead_transfers_left_goes_after_a_day() {
+    let bench = Bench::of_a_move();
+    for (name, ago) in [
+        ("import-disk0-old", "-25 hours"),
+        ("export-disk0-new", "-1 hour"),
+    ] {
+        let directory = bench.path("run/import-export").join(name);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("status"), "{}").unwrap();
+        let touched = Command::new("touch")
+            .arg("-d")
+            .arg(ago)
+            .arg(directory)
+            .status();
+        assert!(touched.unwrap().success());
+    }
+    assert_eq!(
+        moves(&bench, "clean"),
+        "transfer import-disk0-old is destroyed\n"
+    );
+    assert!(
+        bench
+            .path("run/import-export/export-disk0-new/status")
+            .exists()
+    );
+}

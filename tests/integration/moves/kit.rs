@@ -1,0 +1,282 @@
+//! Ends of a transfer: the program under test, or Ganeti's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::pki::{Identity, Pki};
+use crate::support::wait_until;
+
+/// Where Ganeti has its own program.
+const ORIGINAL: &str = "/usr/lib/ganeti/import-export";
+
+pub(super) const MAGIC: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// Which program an end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Ours,
+    Ganetis,
+}
+
+pub(super) use Kind::{Ganetis, Ours};
+
+/// Whether Ganeti's own program can be run. If not, the test says so and passes.
+pub(super) fn can_run(kinds: &[Kind]) -> bool {
+    let can = Path::new(ORIGINAL).exists() && Path::new("/usr/bin/socat").exists();
+    if !can && kinds.contains(&Ganetis) {
+        eprintln!("Ganeti's import-export is not installed: not tested");
+    }
+    can || !kinds.contains(&Ganetis)
+}
+
+/// A directory with the certificates of a transfer.
+pub(super) struct Bench {
+    pub(super) dir: TempDir,
+    importer: Identity,
+    exporter: Identity,
+}
+
+impl Bench {
+    /// Inside a cluster: both ends have `server.pem`.
+    pub(super) fn of_a_cluster() -> Self {
+        let pki = Pki::new();
+        Self::with(pki.server().clone(), pki.server().clone())
+    }
+
+    /// Between clusters: each end has a throw-away certificate with its node's name.
+    pub(super) fn of_a_move() -> Self {
+        let pki = Pki::new();
+        Self::with(
+            pki.self_signed("dst.example.com"),
+            pki.self_signed("src.example.com"),
+        )
+    }
+
+    pub(super) fn with(importer: Identity, exporter: Identity) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("importer.pem", &importer.pem),
+            ("importer.crt", &importer.cert_pem),
+            ("exporter.pem", &exporter.pem),
+            ("exporter.crt", &exporter.cert_pem),
+        ] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        Self {
+            dir,
+            importer,
+            exporter,
+        }
+    }
+
+    pub(super) fn exporter(&self) -> &Identity {
+        &self.exporter
+    }
+
+    pub(super) fn importer(&self) -> &Identity {
+        &self.importer
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A file with so many bytes that do not repeat, and its name.
+    pub(super) fn disk(&self, size: usize) -> PathBuf {
+        let path = self.path("disk");
+        fs::write(&path, noise(size)).unwrap();
+        path
+    }
+
+    fn end(&self, kind: Kind, mode: &str, peer: &str) -> Command {
+        let status = self.path(&format!("{mode}-status"));
+        fs::create_dir_all(&status).unwrap();
+        let mut command = match kind {
+            Ours => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_noded-proxy"));
+                command.arg("import-export");
+                command
+            }
+            Ganetis => Command::new(ORIGINAL),
+        };
+        let own = self.path(&format!("{mode}er.pem"));
+        command.arg(status.join("status")).arg(mode);
+        command.arg(format!("--key={}", own.display()));
+        command.arg(format!("--cert={}", own.display()));
+        command.arg(format!("--ca={}", self.path(peer).display()));
+        command.arg(format!("--magic={MAGIC}"));
+        command
+    }
+
+    /// An importer, as noded starts one.
+    pub(super) fn import(&self, kind: Kind, suffix: &str, more: &[&str]) -> End {
+        let mut command = self.end(kind, "import", "exporter.crt");
+        command.args(["--ipv4", "--compress=none", "--connect-timeout=60"]);
+        command.arg(format!("--cmd-suffix={suffix}")).args(more);
+        End::start(command, self.path("import-status/status"))
+    }
+
+    /// An exporter, as noded starts one.
+    pub(super) fn export(&self, kind: Kind, port: u16, prefix: &str, more: &[&str]) -> End {
+        let mut command = self.end(kind, "export", "importer.crt");
+        command.args(["--ipv4", "--host=127.0.0.1", "--compress=none"]);
+        command.args(["--connect-retries=10", "--connect-timeout=20"]);
+        command.arg(format!("--port={port}"));
+        command.arg(format!("--cmd-prefix={prefix}")).args(more);
+        End::start(command, self.path("export-status/status"))
+    }
+
+    /// Without a command, and over IPv6.
+    pub(super) fn import_v6(&self, kind: Kind, suffix: &str) -> End {
+        let mut command = self.end(kind, "import", "exporter.crt");
+        command.args(["--ipv6", "--compress=none", "--connect-timeout=60"]);
+        command.arg(format!("--cmd-suffix={suffix}"));
+        End::start(command, self.path("import-status/status"))
+    }
+
+    /// The same for an exporter.
+    pub(super) fn export_v6(&self, kind: Kind, port: u16, suffix: &str) -> End {
+        let mut command = self.end(kind, "export", "importer.crt");
+        command.args(["--ipv6", "--host=::1", "--compress=none"]);
+        command.args(["--connect-retries=10", "--connect-timeout=20"]);
+        command.arg(format!("--port={port}")).arg(suffix);
+        End::start(command, self.path("export-status/status"))
+    }
+
+    /// An exporter of ours in which `pid` is open, as noded leaves it.
+    pub(super) fn export_with_open_file(&self, port: u16, prefix: &str) -> End {
+        let mut shell = Command::new("bash");
+        let script = format!("exec 9>{}; exec \"$@\"", self.path("pid").display());
+        shell.args(["-c", &script, "bash"]);
+        let own = self.end(Ours, "export", "importer.crt");
+        shell.arg(own.get_program()).args(own.get_args());
+        shell.args(["--ipv4", "--host=127.0.0.1", "--compress=none"]);
+        shell
+            .arg(format!("--port={port}"))
+            .arg(format!("--cmd-prefix={prefix}"));
+        End::start(shell, self.path("export-status/status"))
+    }
+
+    /// An importer that leaves what it got in `got`, and in `done` when it believes that it has all.
+    pub(super) fn importing(&self, kind: Kind, more: &[&str]) -> End {
+        let (got, done) = (self.path("got"), self.path("done"));
+        let (got, done) = (got.display(), done.display());
+        self.import(kind, &format!("| ( cat > {got}; touch {done} )"), more)
+    }
+
+    /// What the import command got.
+    pub(super) fn got(&self) -> Vec<u8> {
+        fs::read(self.path("got")).unwrap_or_default()
+    }
+
+    /// Whether the import command saw the end of its input.
+    pub(super) fn saw_end(&self) -> bool {
+        self.path("done").exists()
+    }
+
+    /// The prefix that sends the disk.
+    pub(super) fn cat(&self) -> String {
+        format!("cat {} |", self.path("disk").display())
+    }
+}
+
+/// Bytes that do not repeat.
+pub(super) fn noise(size: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}
+
+/// A running end. It is killed when the test ends.
+pub(super) struct End {
+    child: Child,
+    status: PathBuf,
+}
+
+impl End {
+    pub(super) fn start(mut command: Command, status: PathBuf) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let log = fs::File::create(status.with_extension("log")).unwrap();
+        let child = command.stderr(log).spawn().unwrap();
+        Self { child, status }
+    }
+
+    /// What the status file says.
+    pub(super) fn status(&self) -> Value {
+        let text = fs::read_to_string(&self.status).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// The port it listens on, once it does.
+    #[track_caller]
+    pub(super) fn port(&self) -> u16 {
+        wait_until("it listens", || self.status()["listen_port"].is_u64());
+        self.status()["listen_port"].as_u64().unwrap() as u16
+    }
+
+    /// Waits for the end: whether it succeeded, by status file and exit status, which agree.
+    #[track_caller]
+    pub(super) fn succeeds(&mut self) -> bool {
+        let mut ended: Option<ExitStatus> = None;
+        wait_until("it ends", || {
+            ended = self.child.try_wait().unwrap();
+            ended.is_some()
+        });
+        let status = self.status();
+        let good = status["exit_status"] == 0;
+        let exit = ended.is_some_and(|exit| exit.success());
+        assert_eq!(good, exit, "{status}");
+        assert_eq!(good, status["error_message"].is_null(), "{status}");
+        good
+    }
+
+    /// Waits for an end that was forced.
+    #[track_caller]
+    pub(super) fn reap(&mut self) {
+        wait_until("it is gone", || {
+            matches!(self.child.try_wait(), Ok(Some(_)))
+        });
+    }
+
+    /// All lines that Ganeti would show.
+    pub(super) fn output(&self) -> String {
+        let status = self.status();
+        let lines = status["recent_output"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let lines: Vec<_> = lines.iter().filter_map(Value::as_str).collect();
+        lines.join("\n")
+    }
+
+    pub(super) fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.pid()).unwrap(), signal).unwrap();
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = kill_process(Pid::from_raw(self.pid()).unwrap(), Signal::TERM);
+            wait_until("it obeys SIGTERM", || {
+                matches!(self.child.try_wait(), Ok(Some(_)))
+            });
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Each program at each end: what works with the original works with ours on either side, and what
+//! the original cannot do between clusters, too.
+
+use super::kit::{Bench, Ganetis, Kind, Ours, can_run};
+
+const PAIRS: [(Kind, Kind); 3] = [(Ours, Ours), (Ours, Ganetis), (Ganetis, Ours)];
+const SIZE: usize = 5_000_001;
+
+/// Exporter and importer of these kinds. Whether both succeeded, and the disk is the same.
+#[track_caller]
+fn passes(bench: &Bench, exporter: Kind, importer: Kind, more: &[&str]) -> bool {
+    let disk = std::fs::read(bench.disk(SIZE)).unwrap();
+    let mut import = bench.importing(importer, more);
+    let mut export = bench.export(exporter, import.port(), &bench.cat(), more);
+    let good = (export.succeeds(), import.succeeds());
+    let told = (export.output(), import.output());
+    if good == (true, true) {
+        assert!(bench.got() == disk, "another disk; {told:?}");
+        assert!(bench.saw_end());
+    }
+    eprintln!("{exporter:?} to {importer:?}: {good:?} {told:?}");
+    good == (true, true)
+}
+
+#[test]
+fn inside_a_cluster_all_pairs_pass_the_disk() {
+    for (exporter, importer) in [(Ganetis, Ganetis)].iter().chain(&PAIRS) {
+        if can_run(&[*exporter, *importer]) {
+            let bench = Bench::of_a_cluster();
+            assert!(
+                passes(&bench, *exporter, *importer, &[]),
+                "{exporter:?} {importer:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn between_clusters_ours_exports_to_both_and_the_original_to_none() {
+    for (exporter, importer, works) in [
+        (Ours, Ours, true),
+        (Ours, Ganetis, true),
+        (Ganetis, Ganetis, false),
+        (Ganetis, Ours, false),
+    ] {
+        if !can_run(&[exporter, importer]) {
+            continue;
+        }
+        let bench = Bench::of_a_move();
+        let more: &[&str] = if importer == Ours {
+            &["--connect-timeout=13"]
+        } else {
+            &[]
+        };
+        assert_eq!(
+            passes(&bench, exporter, importer, more),
+            works,
+            "{exporter:?} {importer:?}"
+        );
+        assert!(works || importer != Ours || !bench.saw_end());
+    }
+}
+
+#[test]
+fn compressed_by_a_program_all_pairs_pass_the_disk() {
+    for (exporter, importer) in PAIRS {
+        if can_run(&[exporter, importer]) {
+            let bench = Bench::of_a_cluster();
+            assert!(passes(
+                &bench,
+                exporter,
+                importer,
+                &["--compress=gzip-fast"]
+            ));
+        }
+    }
+}
+
+#[test]
+fn over_ipv6_and_to_and_from_files() {
+    for (exporter, importer) in PAIRS {
+        if !can_run(&[exporter, importer]) {
+            continue;
+        }
+        let bench = Bench::of_a_cluster();
+        let disk = bench.disk(SIZE);
+        let got = bench.path("got");
+        let mut import = bench.import_v6(importer, &format!("> {}", got.display()));
+        let from = format!("--cmd-suffix=< {}", disk.display());
+        let mut export = bench.export_v6(exporter, import.port(), &from);
+        assert!(export.succeeds(), "{}", export.output());
+        assert!(import.succeeds(), "{}", import.output());
+        assert!(bench.got() == std::fs::read(disk).unwrap());
+    }
+}
+
+#[test]
+fn zeros_arrive_as_zeros() {
+    let bench = Bench::of_a_cluster();
+    let mut bytes = vec![0; 3_000_000];
+    bytes.extend(super::kit::noise(100_000));
+    bytes.extend(vec![0; 70_000_000]);
+    bytes.extend([1, 0, 0]);
+    std::fs::write(bench.path("disk"), &bytes).unwrap();
+    let mut import = bench.importing(Ours, &[]);
+    let mut export = bench.export(Ours, import.port(), &bench.cat(), &[]);
+    assert!(export.succeeds(), "{}", export.output());
+    assert!(import.succeeds(), "{}", import.output());
+    assert!(bench.got() == bytes);
+}
+
+#[test]
+fn the_status_tells_progress_and_the_size_that_the_command_said() {
+    let bench = Bench::of_a_cluster();
+    bench.disk(SIZE);
+    let prefix = format!(
+        "( echo {SIZE} >&$EXP_SIZE_FD; cat {}; sleep 1.5 ) |",
+        bench.path("disk").display()
+    );
+    let mut import = bench.importing(Ours, &[]);
+    let mut export = bench.export(Ours, import.port(), &prefix, &["--expected-size=fd"]);
+    assert!(
+        export.succeeds() && import.succeeds(),
+        "{}",
+        export.output()
+    );
+    let status = export.status();
+    assert_eq!(status["progress_mbytes"], 5);
+    assert_eq!(status["progress_percent"], 100.0);
+    assert!(status["progress_throughput"].is_number(), "{status}");
+    assert_eq!(status["connected"], true);
+    assert!(status["ctime"].is_number() && status["mtime"].is_number());
+}

@@ -1,0 +1,110 @@
+//! Who else connects to an importer: nobody takes the place of the right peer.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use super::kit::{Bench, Ganetis, Ours, can_run};
+use crate::support::client::{Tls, connect};
+use crate::support::pki::Pki;
+use crate::support::wait_until;
+
+#[test]
+fn a_silent_connection_takes_nobodys_place() {
+    for (importer, works) in [(Ours, true), (Ganetis, false)] {
+        if !can_run(&[importer]) {
+            continue;
+        }
+        let bench = Bench::of_a_move();
+        bench.disk(100_000);
+        let mut import = bench.importing(importer, &["--connect-timeout=6"]);
+        let silent: Vec<_> = (0..if works { 100 } else { 1 })
+            .map(|_| TcpStream::connect(("127.0.0.1", import.port())).unwrap())
+            .collect();
+        let mut export = bench.export(
+            Ours,
+            import.port(),
+            &bench.cat(),
+            &["--connect-retries=1", "--connect-timeout=3"],
+        );
+        assert_eq!(
+            (export.succeeds(), import.succeeds()),
+            (works, works),
+            "{}",
+            import.output()
+        );
+        drop(silent);
+    }
+}
+
+#[test]
+fn a_stranger_is_refused_and_told_and_the_right_peer_still_comes() {
+    let bench = Bench::of_a_move();
+    bench.disk(100_000);
+    let mut import = bench.importing(Ours, &[]);
+    let address = ([127, 0, 0, 1], import.port()).into();
+    let look_alike = Pki::new().self_signed("src.example.com");
+    let of_importer = bench.importer().clone();
+    for identity in [None, Some(&look_alike), Some(&of_importer)] {
+        for tls in Tls::BOTH {
+            // In TLS 1.3 the refusal comes with the first read.
+            if let Ok(mut stream) = connect(address, identity, tls) {
+                assert!(!matches!(stream.read(&mut [0; 9]), Ok(1..)));
+            }
+        }
+    }
+    wait_until("the refusals are told", || {
+        import.output().matches("refused 127.0.0.1").count() == 5
+    });
+    assert!(import.status()["connected"].is_null());
+    let mut export = bench.export(Ours, import.port(), &bench.cat(), &[]);
+    assert!(export.succeeds(), "{}", export.output());
+    assert!(import.succeeds(), "{}", import.output());
+}
+
+#[test]
+fn a_verified_peer_with_another_word_does_not_end_the_import() {
+    let bench = Bench::of_a_cluster();
+    let disk = std::fs::read(bench.disk(100_000)).unwrap();
+    let mut import = bench.importing(Ours, &[]);
+    let address = ([127, 0, 0, 1], import.port()).into();
+    let mut wrong = connect(address, Some(bench.exporter()), Tls::Any).unwrap();
+    wrong
+        .write_all(b"M=another-word-for-another-disk-0000000000 and data")
+        .unwrap();
+    wait_until("it is told", || {
+        import.output().contains("Magic value mismatch")
+    });
+    let mut other = bench.export(Ours, import.port(), &bench.cat(), &["--magic=another-word"]);
+    assert!(!other.succeeds());
+    assert!(
+        other
+            .output()
+            .contains("the other end says: Magic value mismatch"),
+        "{}",
+        other.output()
+    );
+    let mut export = bench.export(Ours, import.port(), &bench.cat(), &[]);
+    assert!(export.succeeds(), "{}", export.output());
+    assert!(import.succeeds(), "{}", import.output());
+    assert!(bench.got() == disk);
+}
+
+#[test]
+fn an_importer_that_nobody_calls_ends_in_time_as_the_original_does() {
+    for importer in [Ours, Ganetis] {
+        if !can_run(&[importer]) {
+            continue;
+        }
+        let bench = Bench::of_a_move();
+        let mut import = bench.importing(importer, &["--connect-timeout=2"]);
+        assert!(!import.succeeds());
+        let status = import.status();
+        assert_eq!(status["exit_status"], -15, "{status}");
+        assert_eq!(status["error_message"], "Exited due to signal 15");
+        assert!(
+            import
+                .output()
+                .contains("Child process didn't establish connection in time (2s)")
+        );
+    }
+}
