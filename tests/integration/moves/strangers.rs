@@ -108,3 +108,28 @@ fn an_importer_that_nobody_calls_ends_in_time_as_the_original_does() {
         );
     }
 }
+
+/// A field of `/proc/PID/status` of the only child of a process.
+fn of_child(pid: i32, field: &str) -> Option<String> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    let child = children.split_whitespace().next()?;
+    let status = std::fs::read_to_string(format!("/proc/{child}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.split_whitespace().next().map(str::to_owned)
+}
+
+#[test]
+fn who_talks_to_strangers_has_no_rights() {
+    let bench = Bench::of_a_move();
+    let import = bench.importing(Ours, &[]);
+    import.port();
+    let of_channel = |field| of_child(import.pid(), field);
+    assert_eq!(of_channel("NoNewPrivs:").as_deref(), Some("1"));
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(of_channel("Uid:").as_deref(), Some("65534"));
+        assert_eq!(of_channel("Gid:").as_deref(), Some("65534"));
+        let none = Some("0000000000000000");
+        assert_eq!(of_channel("CapEff:").as_deref(), none);
+        assert_eq!(of_channel("Groups:"), None);
+    }
+}
