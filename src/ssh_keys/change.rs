@@ -229,6 +229,12 @@ impl Node<'_> {
         pending.is_some_and(|pending| pending.change.id == id)
     }
 
+    /// The same; an error while nobody can say.
+    pub fn may_wait(&self, id: u64) -> Result<bool, String> {
+        let pending = self.pending()?;
+        Ok(pending.is_some_and(|pending| pending.change.id == id))
+    }
+
     /// Takes back what is not proven: this change, or whichever there is. Whether there was one.
     pub fn undo(&self, id: Option<u64>) -> Result<bool, String> {
         let Some(pending) = self.pending()? else {

@@ -175,6 +175,6 @@ fn a_change_that_nobody_could_prove_counts_when_somebody_asks_for_the_next() {
     let scene = Scene::new();
     scene.remove(1).unwrap(); // and the node was restarted
     assert_eq!(scene.remove(2), Ok(0));
-    scene.node().undo(None).unwrap(); // of the second, which changed nothing
+    scene.node().undo(None).unwrap();
     assert_eq!(scene.contents(), without_a());
 }

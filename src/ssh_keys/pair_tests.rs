@@ -30,6 +30,8 @@ fn file(name: &str, letter: char) -> KeyFile {
         key: key(letter),
         modified: 0,
         of_root: true,
+        signature: None,
+        proven: true,
     }
 }
 

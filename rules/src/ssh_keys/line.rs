@@ -55,7 +55,7 @@ pub enum Kept {
 /// How it is known that a key was a node's and is none any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof {
-    /// Its other half is in a backup on that node, by that node's word.
+    /// Its other half is in a backup on that node, which has signed with it.
     Backup {
         /// The node.
         node: String,
@@ -145,7 +145,7 @@ pub(super) fn judge(
     let elsewhere = backups.clone().next().map(|(node, _)| *node);
     // On the node itself root's own word counts, whatever the comment.
     // Elsewhere a public half proves nothing: every node has those of all authorized keys.
-    let proves = |node: &str, file: &KeyFile| file.private && (node == on || named == Some(node));
+    let proves = |node: &str, file: &KeyFile| file.proven && (node == on || named == Some(node));
     if let Some((node, file)) = backups.find(|(node, file)| proves(node, file)) {
         return Verdict::Remove(Proof::Backup {
             node: (*node).into(),

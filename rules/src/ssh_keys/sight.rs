@@ -70,6 +70,11 @@ pub struct KeyFile {
     pub modified: i64,
     /// Whether it belongs to root.
     pub of_root: bool,
+    /// The master's challenge, signed with it.
+    pub signature: Option<String>,
+    /// Whether that was a good one: the node holds the key. No node can say so itself.
+    #[serde(skip)]
+    pub proven: bool,
 }
 
 impl KeyFile {
@@ -125,6 +130,8 @@ impl Sight {
                     key,
                     modified: modified(seen, &file.path),
                     of_root: file.of_root,
+                    signature: None,
+                    proven: false,
                 }),
                 None => sight.unknown += usize::from(file.private),
             }

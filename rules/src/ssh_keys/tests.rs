@@ -36,6 +36,8 @@ fn file(name: &str, letter: char) -> KeyFile {
         key: key(letter),
         modified: NOW - 40 * DAY,
         of_root: true,
+        signature: None,
+        proven: name.starts_with("id_") && !name.contains(".pub"),
     }
 }
 
@@ -118,6 +120,17 @@ fn what_becomes_of_a_key_as_a_table() {
             PLAIN,
             |s| of(s, "n2.x").files.push(file(BACKUP, 'o')),
             Verdict::Remove(backup("n2.x", BACKUP)),
+        ),
+        // Nor does one whose key has signed nothing: that is the node's bare word.
+        (
+            "root@n2.x",
+            PLAIN,
+            |s| {
+                let proven = false;
+                let file = file(BACKUP, 'o');
+                of(s, "n2.x").files.push(KeyFile { proven, ..file });
+            },
+            Verdict::Told(Kept::CommentOnly { node: n2() }),
         ),
         // Another user's file proves nothing, and is one that somebody may use.
         (

@@ -38,6 +38,8 @@ mod tests {
                 key: key.clone(),
                 modified: 0,
                 of_root: true,
+                signature: None,
+                proven: true,
             }],
             ..Sight::default()
         };

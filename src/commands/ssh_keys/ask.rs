@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::possession;
 use crate::commands::ssh::call::{Call, End, Said, Ssh};
 use crate::commands::ssh::each::on_each;
 use crate::commands::ssh::members::Member;
@@ -34,10 +35,19 @@ pub(super) fn all(ssh: Ssh<'_>) -> BTreeMap<String, Result<Sight, String>> {
     let members = &ssh.cluster.members;
     let said = on_each(members, AT_A_TIME, |member: &Member| match member.offline {
         true => Err(OFFLINE.into()),
-        false => sight(&ssh.run(member, &call("noded-proxy ssh-keys node look", b""))),
+        false => look(ssh, member),
     });
     let names = members.iter().map(|member| member.name.clone());
     names.zip(said).collect()
+}
+
+/// What one says, with a proof for each private key by which something can be taken away.
+fn look(ssh: Ssh<'_>, member: &Member) -> Result<Sight, String> {
+    let challenge = possession::challenge(&member.name)?;
+    let call = call("noded-proxy ssh-keys node look", challenge.as_bytes());
+    let mut sight = sight(&ssh.run(member, &call))?;
+    possession::check(&mut sight, &challenge);
+    Ok(sight)
 }
 
 /// What an answer means.

@@ -8,6 +8,7 @@
 //!   make      makes a pair on this node
 //!   attempt   logs in to others from this node
 //!   ask       the master asks all nodes what they have
+//!   possession  a node signs with the keys that it tells of
 //!   show      the plan, as text
 //!   order     the master has one node do something, and proves it
 //!   apply     the master has all nodes do it, one after the other
@@ -30,6 +31,7 @@ mod make;
 mod node;
 mod order;
 mod pairs;
+mod possession;
 mod remember;
 mod show;
 

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::args::{Deed, NodeArgs};
 use super::here::Here;
-use super::{attempt, make};
+use super::{attempt, make, possession};
 use crate::config::Config;
 use crate::daemon::report::words::count;
 use crate::node::directory::Directory;
@@ -38,7 +38,9 @@ const LOCK: &str = "lock";
 pub(super) fn run(args: &NodeArgs, config: &Config) -> Result<bool, String> {
     let here = Here::look(&args.place, config)?;
     if args.deed == Deed::Look {
-        let text = serde_json::to_string(&look(&here)?).map_err(|error| error.to_string())?;
+        let mut sight = look(&here)?;
+        possession::sign(&here, &mut sight, &challenge()?);
+        let text = serde_json::to_string(&sight).map_err(|error| error.to_string())?;
         outln!("{text}");
         return Ok(true);
     }
@@ -129,6 +131,9 @@ fn outwait(args: &NodeArgs, node: &Node<'_>) {
 fn undo(args: &NodeArgs, node: &Node<'_>) -> Result<(), String> {
     let began = Instant::now();
     loop {
+        if let Ok(false) = node.may_wait(args.id) {
+            return Ok(()); // proven, undone, or all of it is gone
+        }
         let lock = node.kept.lock(LOCK, true);
         let done = lock.and_then(|_held| node.undo(Some(args.id)));
         match done {
@@ -138,10 +143,16 @@ fn undo(args: &NodeArgs, node: &Node<'_>) -> Result<(), String> {
     }
 }
 
-fn order<T: DeserializeOwned>() -> Result<T, String> {
+/// What the keys sign, as it is.
+fn challenge() -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     let read = io::stdin().lock().take(MOST).read_to_end(&mut text);
     read.map_err(|error| format!("standard input: {error}"))?;
+    Ok(text)
+}
+
+fn order<T: DeserializeOwned>() -> Result<T, String> {
+    let text = challenge()?;
     serde_json::from_slice(&text).map_err(|error| format!("standard input: {error}"))
 }
 

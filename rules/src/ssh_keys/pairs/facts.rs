@@ -192,6 +192,6 @@ fn is_shared(scene: &Scene, key: &Fingerprint) -> bool {
     let mut seen = others.filter_map(|(_, said)| said.as_ref().ok());
     seen.any(|sight| {
         let mut own = sight.files.iter().filter(|file| file.is_own());
-        own.any(|file| file.key == *key)
+        own.any(|file| file.key == *key && file.proven)
     })
 }

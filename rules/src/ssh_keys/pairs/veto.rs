@@ -113,6 +113,8 @@ mod tests {
                 key: key('s'),
                 modified: 0,
                 of_root: true,
+                signature: None,
+                proven: true,
             }));
             let mut seen = seen();
             change(&mut seen);

@@ -35,6 +35,7 @@ fn any_sight() -> impl Strategy<Value = Sight> {
     let any_file = (prop::sample::select(&FILES[..]), letter, any::<bool>());
     let any_file = any_file.prop_map(|(name, letter, private)| KeyFile {
         private,
+        proven: private,
         ..file(name, letter)
     });
     let files = prop::collection::vec(any_file, 0..6);
