@@ -91,7 +91,8 @@ distribution() {
 
 step_ssh-distribution() {
   local rc=0
-  export LAB_DIR=$LAB_DIR-pair LAB_ONE_PAIR=$LAB_DIR-pair/one-pair
+  export LAB_ONE_PAIR=$LAB_DIR-pair/one-pair
+  export LAB_DIR=$LAB_DIR-pair
   distribution || rc=$?
   [[ -n ${E2E_KEEP_PAIR:-} ]] || node purge
   return $rc
