@@ -70,13 +70,14 @@ mod tests {
             "uuid-2": {"name": "n2", "offline": true, "drained": false, "ndparams": {}}},
             "instances": {"i": {"osparams_private": {"root_password": "secret"}}},
             "cluster": {"candidate_certs": {"uuid-1": "AA"}, "modify_ssh_setup": false},
-            "serial_no": 41}"#;
+            "serial_no": 41, "version": 2120600}"#;
         let read = parse(text).unwrap();
         assert!(read.nodes["uuid-1"].master_candidate && !read.nodes["uuid-1"].offline);
         assert!(read.nodes["uuid-2"].offline && read.nodes["uuid-2"].name == "n2");
         assert_eq!(read.candidate_certs["uuid-1"], "AA");
         assert!(!read.modify_ssh_setup);
-        assert_eq!(read.serial, 41);
+        assert_eq!((read.serial, read.version), (41, 2_120_600));
+        assert!(!read.manages_keys());
         assert!(!format!("{read:?}").contains("secret"));
     }
 

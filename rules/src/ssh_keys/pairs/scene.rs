@@ -65,3 +65,59 @@ impl Scene {
         self.nodes.get(node)?.as_ref().ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::observed::{Configuration, PubKeys};
+
+    #[test]
+    fn clusters_whose_keys_are_ours_as_a_table() {
+        let master = || {
+            let mut seen = Observed {
+                host: "n1".into(),
+                configuration: Seen::Good(Configuration::default()),
+                ..Observed::default()
+            };
+            seen.lists.candidates = Some(vec!["n1".into(), "n2".into()]);
+            seen
+        };
+        fn with(seen: &mut Observed, modify_ssh_setup: bool, version: u64) {
+            seen.configuration = Seen::Good(Configuration {
+                modify_ssh_setup,
+                version,
+                ..Configuration::default()
+            });
+        }
+        type Row = (fn(&mut Observed), &'static str);
+        let table: [Row; 10] = [
+            (|_| {}, ""),
+            (|seen| with(seen, false, 3_000_000), ""),
+            (|seen| with(seen, true, 2_120_600), ""),
+            (|seen| with(seen, true, 2_130_000), "Ganeti manages"),
+            (|seen| with(seen, true, 0), "Ganeti manages"),
+            (
+                |seen| seen.ssh.pub_keys = Seen::Good(PubKeys::default()),
+                "there is a ganeti_pub_keys",
+            ),
+            (|seen| seen.configuration = Seen::Absent, "not the master"),
+            (
+                |seen| seen.configuration = Seen::Faulty("EOF".into()),
+                "config.data: EOF",
+            ),
+            (
+                |seen| seen.lists.candidates = None,
+                "does not have the master",
+            ),
+            (|seen| seen.forbidden.push("/x".into()), "run it as root"),
+        ];
+        for (change, expected) in table {
+            let mut seen = master();
+            change(&mut seen);
+            match Scene::of_master(&seen, &BTreeSet::new()) {
+                Ok(scene) => assert!(expected.is_empty() && scene.candidates.len() == 2),
+                Err(why) => assert!(!expected.is_empty() && why.contains(expected), "{why}"),
+            }
+        }
+    }
+}

@@ -58,7 +58,7 @@ fn clusters_that_are_left_alone_as_a_table() {
         }
     }
     type Row = (fn(&mut Observed), &'static str);
-    let table: [Row; 8] = [
+    let table: [Row; 9] = [
         (|_| {}, ""),
         (|seen| keys(seen).keys.truncate(2), ""),
         (
@@ -76,6 +76,13 @@ fn clusters_that_are_left_alone_as_a_table() {
         (
             |seen| match &mut seen.configuration {
                 Seen::Good(configured) => configured.modify_ssh_setup = false,
+                _ => unreachable!(),
+            },
+            "does not manage",
+        ),
+        (
+            |seen| match &mut seen.configuration {
+                Seen::Good(configured) => configured.version = 2_120_000,
                 _ => unreachable!(),
             },
             "does not manage",
