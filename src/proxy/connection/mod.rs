@@ -31,7 +31,6 @@ use crate::proxy::rpc;
 use crate::proxy::shared::Shared;
 use crate::proxy::workers::Workers;
 use crate::tls::{self, Accepted, Acceptor, Buffered};
-
 use notes::{GaugeGuard, gave_way, handshake_failed, no_request, note_oddities, refuse};
 use rules::Named;
 use rules::admission::{Admission, Nobody};
