@@ -1,8 +1,10 @@
 use super::super::look;
 use super::*;
+use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use tempfile::TempDir;
 
 /// A folder with a Ganeti: its program says who it is, and the place is a link to it, as on Debian, or
@@ -38,8 +40,15 @@ impl Folder {
     /// Who does a transfer.
     fn who(&self) -> String {
         let mut run = Command::new(self.place.path());
-        let said = run.args(["a b", "c"]).output().unwrap().stdout;
-        String::from_utf8(said).unwrap()
+        run.args(["a b", "c"]);
+        loop {
+            match run.output() {
+                // A program that another test starts at this moment has the file open for writing,
+                // until it is executed.
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => thread::yield_now(),
+                output => return String::from_utf8(output.unwrap().stdout).unwrap(),
+            }
+        }
     }
 
     fn works(&self) {
