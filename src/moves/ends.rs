@@ -22,6 +22,8 @@ pub(super) struct Ends {
     pin: Arc<Pin>,
     magic: Option<Magic>,
     tool: String,
+    /// This end shows another certificate than it expects: one node alone has the peer's key.
+    pub(super) knows_one_peer: bool,
     /// How the stream is compressed.
     pub(super) compress: Compress,
 }
@@ -49,6 +51,7 @@ impl Ends {
         let compress = Compress::parse(&setup.compress);
         Ok(Self {
             pinned,
+            knows_one_peer: *own.info().der != *pin.der,
             pin,
             magic: magic
                 .map(|magic| magic.ok_or("the magic value"))

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -140,9 +140,21 @@ fn accept(shared: &Arc<Shared>) {
 fn visit(shared: &Arc<Shared>, tcp: TcpStream, id: u64) -> Result<(), String> {
     let line = Line::new(tcp, HANDSHAKE).map_err(|error| error.to_string())?;
     let address = line.peer().map_err(|error| error.to_string())?;
-    let mut peer = shared.ends.handshake(line)?;
+    let peer = shared.ends.handshake(line)?;
     let verified = shared.crowd.verified(id);
     shared.reporter.tell(&Event::Verified(verified));
+    match transfer(shared, peer, address, id) {
+        // Nobody else can come, and this one has given up: Ganeti's exporter does not try again.
+        Err(why) if shared.ends.knows_one_peer && !shared.crowd.is_decided() => {
+            let _ = shared.result.send(Err(why));
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+/// What a verified peer sends. An error is that of one that has not won.
+fn transfer(shared: &Arc<Shared>, mut peer: Peer, address: IpAddr, id: u64) -> Result<(), String> {
     let ours = peer.agreed();
     let mut incoming = Incoming::new(ours);
     if ours {

@@ -89,6 +89,31 @@ fn a_verified_peer_with_another_word_does_not_end_the_import() {
     assert!(bench.got() == disk);
 }
 
+/// Between clusters one node alone has the key, and Ganeti's exporter does not come again.
+#[test]
+fn the_only_peer_that_can_come_ends_the_import_when_it_gives_up() {
+    for said in [
+        &b""[..],
+        b"M=another-word-for-another-disk-0000000000 and data",
+    ] {
+        let bench = Bench::of_a_move();
+        let mut import = bench.importing(Ours, &["--connect-timeout=3600"]);
+        let address = ([127, 0, 0, 1], import.port()).into();
+        let stranger = Pki::new().client("stranger.example.com");
+        assert!(connect(address, Some(&stranger), Tls::V12).is_err());
+        let mut only = connect(address, Some(bench.exporter()), Tls::Any).unwrap();
+        only.write_all(said).unwrap();
+        only.shutdown().unwrap();
+        assert!(!import.succeeds());
+        let why = match said {
+            b"" => "the stream ended before the magic value",
+            _ => "Magic value mismatch",
+        };
+        assert!(import.output().contains(why), "{}", import.output());
+        assert!(!bench.saw_end());
+    }
+}
+
 #[test]
 fn an_importer_that_nobody_calls_ends_in_time_as_the_original_does() {
     for importer in [Ours, Ganetis] {
