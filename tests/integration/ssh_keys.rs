@@ -92,19 +92,27 @@ impl Scene {
 
     /// Runs it on a node: exit status and all that it says.
     fn on(&self, at: usize, arguments: &[&str]) -> (i32, String) {
-        let bin = self.dir.path().join("bin");
-        let mut command = Command::new(PROGRAM);
-        command.arg("ssh-keys").args(arguments);
-        command.args(["--config", "/dev/null", "--root"]);
-        command.arg(self.nodes[at].path(""));
-        command.env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
-        command.env("SCENE", self.dir.path());
-        said(&command.output().unwrap())
+        said(
+            &command(self.dir.path(), &self.nodes[at], arguments)
+                .output()
+                .unwrap(),
+        )
     }
 
     fn apply(&self, arguments: &[&str]) -> (i32, String) {
         self.on(0, &[&["apply"], arguments].concat())
     }
+}
+
+/// The program on a node of the scene in this directory, with the scene's ssh.
+fn command(dir: &Path, node: &Recorded, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.arg("ssh-keys").args(arguments);
+    command.args(["--config", "/dev/null", "--root"]);
+    command.arg(node.path(""));
+    let path = format!("{}:/usr/bin:/bin", dir.join("bin").display());
+    command.env("PATH", path).env("SCENE", dir);
+    command
 }
 
 fn said(output: &Output) -> (i32, String) {

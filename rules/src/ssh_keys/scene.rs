@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Fingerprint;
 use super::sight::{KeyFile, Sight};
-use crate::verify::observed::{Observed, Seen};
+use crate::verify::observed::{Configuration, Observed, Seen};
 
 /// The comment of a key that Ganeti made begins so.
 const OF_ROOT: &str = "root@";
@@ -54,17 +54,22 @@ pub struct Scene {
     pub nodes: BTreeMap<String, Result<Sight, String>>,
 }
 
+/// What the master's configuration says, or why nobody can tell.
+pub(super) fn of_configuration(seen: &Observed) -> Result<&Configuration, String> {
+    if let Some(path) = seen.forbidden.first() {
+        return Err(format!("{path}: this user may not read it: run it as root"));
+    }
+    match &seen.configuration {
+        Seen::Good(configured) => Ok(configured),
+        Seen::Faulty(why) => Err(format!("config.data: {why}")),
+        Seen::Absent => Err("config.data is absent: this is not the master".into()),
+    }
+}
+
 impl Scene {
     /// As the master's own files have it; no node has said anything yet.
     pub fn of_master(seen: &Observed, listed: &BTreeSet<String>) -> Result<Self, String> {
-        if let Some(path) = seen.forbidden.first() {
-            return Err(format!("{path}: this user may not read it: run it as root"));
-        }
-        let configured = match &seen.configuration {
-            Seen::Good(configured) => configured,
-            Seen::Faulty(why) => return Err(format!("config.data: {why}")),
-            Seen::Absent => return Err("config.data is absent: this is not the master".into()),
-        };
+        let configured = of_configuration(seen)?;
         let pub_keys = match &seen.ssh.pub_keys {
             Seen::Good(keys) if configured.manages_keys() => keys,
             Seen::Faulty(why) => return Err(format!("ganeti_pub_keys: {why}")),

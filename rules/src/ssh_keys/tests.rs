@@ -13,13 +13,13 @@ const NOW: i64 = 1_000 * DAY;
 const BACKUP: &str = "id_rsa.backup-2026-11-27_11_07_37.wgfjz68s";
 const COPY: &str = "id_rsa.pub.backup-2026-11-27_11_07_37.638sm6pd";
 
-fn key(letter: char) -> Fingerprint {
+pub(super) fn key(letter: char) -> Fingerprint {
     format!("SHA256:{}", letter.to_string().repeat(43))
         .parse()
         .unwrap()
 }
 
-fn line(letter: char, comment: &str) -> Line {
+pub(super) fn line(letter: char, comment: &str) -> Line {
     Line {
         path: "/root/.ssh/authorized_keys".into(),
         number: 1,

@@ -7,6 +7,7 @@
 
 mod busy;
 mod calls;
+mod carry_out;
 mod change;
 mod confirm;
 mod doing;
@@ -33,8 +34,9 @@ use std::process::ExitCode;
 use crate::commands::check::{self, Verdict};
 use crate::commands::exit;
 use crate::config::Config;
-use busy::{busy, quiet, show};
-use doing::{Around, Doer, Signals, say};
+use busy::busy;
+use carry_out::carry_out;
+use doing::{Around, say};
 use flags::{InstallArgs, NodeArgs, UninstallArgs};
 use look::Node;
 use plan::{Plan, Seen, Source};
@@ -142,28 +144,14 @@ fn run(
         say("ok", "nothing to do: all is as it should be");
         return Ok(());
     }
-    let running = || busy(&plan, || calls::running(&config, &seen));
-    if !args.apply {
-        show(&plan, running().as_ref());
-        return Ok(());
-    }
-    let mut signals = Signals::catch().map_err(|error| error.to_string())?;
-    if !args.now {
-        quiet(&mut signals, args.wait, running)?;
-    }
     let around = Around {
         defaults: Node::defaults(args),
         public: seen.public,
         noded: (seen.source.clone(), seen.path.clone()),
-        config,
+        config: config.clone(),
     };
-    let mut doer = Doer {
-        around: Some(around),
-        keep,
-        signals,
-    };
-    let done = doer.all(&plan.steps);
-    done.map_err(|why| format!("{name}: {why}").into())
+    let running = || busy(&plan, || calls::running(&config, &seen));
+    carry_out(name, args, &plan, running, (Some(around), keep)).map_err(Refusal::from)
 }
 
 /// Has the shell confirm a change of the file that it reads.

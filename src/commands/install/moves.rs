@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::busy::{busy, quiet, show};
-use super::doing::{Doer, Signals, say};
+use super::busy::busy;
+use super::carry_out::carry_out;
+use super::doing::say;
 use super::flags::NodeArgs;
 use super::plan::Plan;
 use super::record::{Keep, moves_of};
@@ -66,22 +67,7 @@ fn run(
         say("ok", "nothing to do: all is as it should be");
         return Ok(());
     }
-    let running = || busy(&plan, || 0);
-    if !args.apply {
-        show(&plan, running().as_ref());
-        return Ok(());
-    }
-    let mut signals = Signals::catch().map_err(|error| error.to_string())?;
-    if !args.now {
-        quiet(&mut signals, args.wait, running)?;
-    }
-    let mut doer = Doer {
-        around: None,
-        keep,
-        signals,
-    };
-    let done = doer.all(&plan.steps);
-    done.map_err(|why| format!("{name}: {why}"))
+    carry_out(name, args, &plan, || busy(&plan, || 0), (None, keep))
 }
 
 /// The program that does transfers: the one that the unit has, or else this one.

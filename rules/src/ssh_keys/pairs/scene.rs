@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ssh_keys::Fingerprint;
+use crate::ssh_keys::scene::of_configuration;
 use crate::ssh_keys::sight::Sight;
 use crate::verify::observed::{Observed, Seen};
 
@@ -32,16 +33,8 @@ impl Scene {
     /// As the master's own files have it, if Ganeti leaves the keys alone; no node has said anything
     /// yet.
     pub fn of_master(seen: &Observed, listed: &BTreeSet<String>) -> Result<Self, String> {
-        if let Some(path) = seen.forbidden.first() {
-            return Err(format!("{path}: this user may not read it: run it as root"));
-        }
-        match &seen.configuration {
-            Seen::Good(configured) if configured.manages_keys() => {
-                return Err("Ganeti manages the SSH keys of this cluster".into());
-            }
-            Seen::Good(_) => {}
-            Seen::Faulty(why) => return Err(format!("config.data: {why}")),
-            Seen::Absent => return Err("config.data is absent: this is not the master".into()),
+        if of_configuration(seen)?.manages_keys() {
+            return Err("Ganeti manages the SSH keys of this cluster".into());
         }
         if seen.ssh.pub_keys != Seen::Absent {
             let why = "there is a ganeti_pub_keys, though Ganeti does not manage the SSH keys";

@@ -7,30 +7,16 @@ mod own;
 use super::*;
 use crate::ssh_keys::Fingerprint;
 use crate::ssh_keys::sight::{self, KeyFile, Line, Sight};
+use crate::ssh_keys::tests::{key, line};
 
 const NODES: [&str; 3] = ["n1.x", "n2.x", "n3.x"];
 /// The pair that all share.
 const SHARED: char = 's';
 
-fn key(letter: char) -> Fingerprint {
-    let text = format!("SHA256:{}", letter.to_string().repeat(43));
-    text.parse().unwrap()
-}
-
 fn pair(letter: char) -> Pair {
     Pair {
         key: key(letter),
         public: format!("ssh-rsa {letter}"),
-    }
-}
-
-fn line(letter: char, comment: &str) -> Line {
-    Line {
-        path: "/root/.ssh/authorized_keys".into(),
-        number: 1,
-        key: key(letter),
-        comment: comment.into(),
-        options: false,
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::cluster::executable;
-use crate::ssh_keys::{KEYS, PROGRAM, said};
+use crate::ssh_keys::{KEYS, PROGRAM, command, said};
 use crate::verify::tree::{NODES, Recorded, SshKey};
 
 /// `[-i IDENTITY] root@NODE COMMAND`; KILL says after which deed of the master it is killed.
@@ -96,13 +96,7 @@ impl Scene {
     }
 
     pub(super) fn command(&self, at: usize, arguments: &[&str]) -> Command {
-        let bin = self.dir.path().join("bin");
-        let mut command = Command::new(PROGRAM);
-        command.arg("ssh-keys").args(arguments);
-        command.args(["--config", "/dev/null", "--root"]);
-        command.arg(self.nodes[at].path(""));
-        command.env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
-        command.env("SCENE", self.dir.path());
+        let mut command = command(self.dir.path(), &self.nodes[at], arguments);
         command.env("CALLER", self.nodes[at].path(""));
         command
     }
