@@ -1,6 +1,7 @@
 //! What each node needs as tables; what a node that lies can do; and whole clusters whose nodes come
 //! and go while runs are killed.
 
+mod edges;
 mod life;
 mod own;
 
