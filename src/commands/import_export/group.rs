@@ -6,10 +6,12 @@
 //! killed, the warden beside the command holds it: a shell in the same group, which kills the group
 //! unless it was told that the transfer is whole.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
@@ -172,12 +174,24 @@ pub(super) fn clean_later(run: &Path) -> io::Result<()> {
         .arg("-c")
         .arg(format!("{CLOSE}exec \"$@\""))
         .arg("bash");
-    command
-        .arg(std::env::current_exe()?)
-        .args(["moves", "clean", "--wait", "--run-dir"]);
+    command.arg(in_its_place(std::env::current_exe()?)).args([
+        "moves",
+        "clean",
+        "--wait",
+        "--run-dir",
+    ]);
     command.arg(run).current_dir("/").stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command.process_group(0).spawn().map(|_| ())
+}
+
+/// The path of a program that may have been replaced meanwhile: what is there now.
+fn in_its_place(program: PathBuf) -> PathBuf {
+    let path = program.as_os_str().as_bytes();
+    match path.strip_suffix(b" (deleted)") {
+        Some(path) => OsStr::from_bytes(path).into(),
+        None => program,
+    }
 }
 
 /// A status as a shell tells it.

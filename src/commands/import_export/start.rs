@@ -18,8 +18,12 @@ use crate::moves::order::{Family, Order, Way};
 use crate::moves::shell::{Sink, Source};
 use crate::moves::talk::{Road, Setup};
 
-/// nobody and nogroup, on every Linux.
-const NOBODY: u32 = 65_534;
+/// Users from here on are nobody's: above all that systemd, containers and directories give away, and
+/// there is one for each number of a process.
+const OWN: u32 = 2_100_000_000;
+
+/// The same where a container has 65536 users, and how many there are.
+const OWN_INSIDE: (u32, u32) = (65_520, 14);
 
 /// A pipe holds so much, or what the kernel allows.
 const PIPE: usize = 1 << 20;
@@ -128,7 +132,26 @@ fn road(order: &Order) -> io::Result<Road> {
     }
 }
 
-/// Starts the channel's process, as nobody if this one is root.
+/// The user, and the group, of the channel: of no other process, the user `nobody` neither. Whoever
+/// has the same user could trace the channel before it hides its memory, and the tool that compresses.
+fn own_user(pid: u32, maps: &[String]) -> u32 {
+    let wanted = OWN.saturating_add(pid);
+    let has = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        let (Some(Ok(first)), Some(Ok(_)), Some(Ok(count))) =
+            (numbers.next(), numbers.next(), numbers.next())
+        else {
+            return false;
+        };
+        wanted.checked_sub(first).is_some_and(|at| at < count)
+    };
+    match maps.iter().all(|map| map.lines().any(has)) {
+        true => wanted,
+        false => OWN_INSIDE.0 + pid % OWN_INSIDE.1,
+    }
+}
+
+/// Starts the channel's process, as a user of its own if this one is root.
 pub(super) fn channel(data: Stdio) -> io::Result<(Child, UnixStream)> {
     let (own, theirs) = UnixStream::pair()?;
     let mut command = Command::new("/proc/self/exe");
@@ -139,10 +162,35 @@ pub(super) fn channel(data: Stdio) -> io::Result<(Child, UnixStream)> {
         .stdout(data);
     command.kill_on_drop(true);
     if rustix::process::geteuid().is_root() {
-        command.uid(NOBODY).gid(NOBODY);
+        let maps =
+            ["uid_map", "gid_map"].map(|map| read_to_string(Path::new("/proc/self").join(map)));
+        let user = own_user(std::process::id(), &maps.map(Result::unwrap_or_default));
+        command.uid(user).gid(user);
     } else {
         log("not root: the channel runs as the same user");
     }
     own.set_nonblocking(true)?;
     Ok((command.spawn()?, own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_of_a_channel_is_nobody_else_s() {
+        let (all, few) = ("         0          0 4294967295\n", "0 100000 65536\n");
+        for (pid, maps, user) in [
+            (7, [all, all], 2_100_000_007),
+            (4_194_304, [all, all], 2_104_194_304),
+            (7, [all, few], 65_527),
+            (7, [few, few], 65_527),
+            (13, ["", ""], 65_533),
+            (14, ["no map", "0 0"], 65_520),
+            (7, ["0 0 1\n1 1 4294967294\n", all], 2_100_000_007),
+        ] {
+            let maps = maps.map(str::to_owned);
+            assert_eq!(own_user(pid, &maps), user, "{pid} {maps:?}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Mode;
+use rustix::process::geteuid;
 
 use crate::moves::keys::{Key, is_key};
 use crate::node::directory::Directory;
@@ -171,13 +172,19 @@ fn names(path: &Path) -> io::Result<Vec<String>> {
     }
 }
 
-/// The command lines of all processes but this one.
+/// The command lines of root's processes, and of this user's, but this one. Another user's may name what
+/// it likes.
 fn command_lines() -> Vec<(u32, Vec<u8>)> {
-    let own = std::process::id();
+    let (own, user) = (std::process::id(), geteuid().as_raw());
+    let is_believed = |pid: &u32| {
+        let owner = fs::metadata(format!("/proc/{pid}")).map(|found| found.uid());
+        owner.is_ok_and(|owner| owner == 0 || owner == user)
+    };
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let line = |pid: u32| Some((pid, fs::read(format!("/proc/{pid}/cmdline")).ok()?));
-    pids.filter(|pid| *pid != own).filter_map(line).collect()
+    let pids = pids.filter(|pid| *pid != own).filter(is_believed);
+    pids.filter_map(line).collect()
 }
 
 /// Seconds since 1970.

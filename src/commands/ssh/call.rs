@@ -1,5 +1,6 @@
 //! One command on one node, by ssh with the options that Ganeti itself gives it: the cluster's key is
-//! the only one that is believed, and nothing is asked at a terminal.
+//! the only one that is believed, and nothing is asked at a terminal. A node gets no way back to what
+//! the caller has, whatever the machine's configuration says: no agent, no display.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -155,6 +156,8 @@ fn arguments(cluster: &Cluster, member: &Member, ssconf: &Path, call: &Call<'_>)
         format!("Port={}", member.port),
         "BatchMode=yes".into(),
         "StrictHostKeyChecking=yes".into(),
+        "ForwardAgent=no".into(),
+        "ForwardX11=no".into(),
     ];
     let family = if cluster.v6 { "-6" } else { "-4" };
     let options = options.into_iter().map(|option| format!("-o{option}"));
@@ -250,7 +253,7 @@ mod tests {
             "-oEscapeChar=none -oHashKnownHosts=no -oGlobalKnownHostsFile=/g/known_hosts \
              -oUserKnownHostsFile=/dev/null -oCheckHostIp=no -oConnectTimeout=10 \
              -oServerAliveInterval=10 -oHostKeyAlias=c.x -oPort=2222 -oBatchMode=yes \
-             -oStrictHostKeyChecking=yes -4 root@n2.x true"
+             -oStrictHostKeyChecking=yes -oForwardAgent=no -oForwardX11=no -4 root@n2.x true"
         );
         let fresh = Call {
             fresh: true,

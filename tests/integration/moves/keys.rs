@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::kit::{Bench, Ours};
+use super::kit::{Bench, MAGIC, Ours};
 use crate::support::pki::Pki;
 use crate::support::wait_until;
 
@@ -134,6 +135,58 @@ fn end_cleaner(bench: &Bench) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
     }
+}
+
+#[test]
+fn a_cleaner_waits_though_the_program_was_replaced_in_the_middle() {
+    let bench = Bench::of_a_move();
+    bench.disk(1000);
+    let (cert, pem) = (&bench.exporter().cert_pem, &bench.exporter().pem);
+    let key = key(&bench, "x509-export", cert, pem);
+    let [program, newer] = ["program", "newer"].map(|name| bench.path(name));
+    fs::copy(env!("CARGO_BIN_EXE_noded-proxy"), &program).unwrap();
+    symlink(env!("CARGO_BIN_EXE_noded-proxy"), &newer).unwrap();
+    let replaced = format!("mv {} {};", newer.display(), program.display());
+    let mut import = bench.importing(Ours, &[]);
+    let mut export = Command::new(&program);
+    export.arg("import-export").arg(bench.path("status")).args([
+        "export",
+        "--ipv4",
+        "--host=127.0.0.1",
+        "--compress=none",
+    ]);
+    export.arg(format!("--magic={MAGIC}"));
+    export.arg(format!("--port={}", import.port()));
+    export.arg(format!("--key={}", key.join("key").display()));
+    export.arg(format!("--cert={}", key.join("cert").display()));
+    export.arg(format!("--ca={}", bench.path("importer.crt").display()));
+    export.arg(format!("--cmd-prefix={replaced} {}", bench.cat()));
+    assert!(export.stderr(Stdio::null()).status().unwrap().success());
+    assert!(import.succeeds() && program.is_symlink());
+    let cleaner = bench.path("run/noded-proxy-moves/cleaner");
+    wait_until("a cleaner waits", || cleaner.exists());
+    end_cleaner(&bench);
+}
+
+#[test]
+fn another_user_s_process_keeps_no_key() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("NOT TESTED: only root can run a process of another user");
+    }
+    let bench = Bench::of_a_move();
+    let (cert, pem) = (&bench.exporter().cert_pem, &bench.exporter().pem);
+    let key = key(&bench, "x509-export", cert, pem);
+    used(&bench, "x509-export", "-11 min");
+    let mut stranger = Command::new("tail");
+    stranger.args(["-f", "/dev/null", "--retry", "x509-export"]);
+    stranger.uid(65_534).gid(65_534).current_dir("/");
+    stranger.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut stranger = stranger.spawn().unwrap();
+    let told = moves(&bench, "clean");
+    let _ = stranger.kill();
+    let _ = stranger.wait();
+    assert_eq!(told, "key x509-export is destroyed\n");
+    assert!(!key.exists());
 }
 
 #[test]

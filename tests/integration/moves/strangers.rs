@@ -151,8 +151,16 @@ fn who_talks_to_strangers_has_no_rights() {
     let of_channel = |field| of_child(import.pid(), field);
     assert_eq!(of_channel("NoNewPrivs:").as_deref(), Some("1"));
     if rustix::process::geteuid().is_root() {
-        assert_eq!(of_channel("Uid:").as_deref(), Some("65534"));
-        assert_eq!(of_channel("Gid:").as_deref(), Some("65534"));
+        // Nobody else has its user: not `nobody`, and no other transfer.
+        let other = Bench::of_a_move();
+        let second = other.importing(Ours, &[]);
+        second.port();
+        for field in ["Uid:", "Gid:"] {
+            let own = of_channel(field);
+            assert!(own.is_some() && own.as_deref() != Some("0"));
+            assert_ne!(own.as_deref(), Some("65534"));
+            assert_ne!(own, of_child(second.pid(), field));
+        }
         let none = Some("0000000000000000");
         assert_eq!(of_channel("CapEff:").as_deref(), none);
         assert_eq!(of_channel("Groups:"), None);
