@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
-use crate::proxy::http::{Gate, Lease, MAX_FIELDS, MAX_HEAD};
+use crate::proxy::http::{Gate, Lease, MAX_FIELDS, MOST_READ};
 use crate::proxy::metrics::{Outcome, Terminated};
 use crate::proxy::overload::{Caller, Place};
 use crate::proxy::reason::Reason;
@@ -350,7 +350,7 @@ pub fn parser() -> http1::Builder {
     let mut parser = http1::Builder::new();
     parser
         .header_read_timeout(None)
-        .max_buf_size(MAX_HEAD)
+        .max_buf_size(MOST_READ)
         .max_headers(MAX_FIELDS);
     parser
 }

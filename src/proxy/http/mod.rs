@@ -18,7 +18,7 @@ use hyper::{Method, StatusCode, Uri, Version};
 
 pub use body::Body;
 pub use budget::{Budget, Lease};
-pub use gate::{Arrival, Arrivals, Framing, Gate, MAX_FIELDS, MAX_HEAD, Unanswered};
+pub use gate::{Arrival, Arrivals, Framing, Gate, MAX_FIELDS, MOST_READ, Unanswered};
 pub use gather::{Bodies, BodyLimits};
 pub use reply::{Chunk, Cut, OnEnd, ReplyBody};
 pub use rest::Rest;

@@ -33,10 +33,14 @@ pub use head::{Framing, MAX_FIELDS};
 use head::{end_of_head, judge};
 
 /// Longest head of a request, in bytes; Ganeti's have 200.
-pub const MAX_HEAD: usize = 16 << 10;
+const MAX_HEAD: usize = 16 << 10;
 
 /// Bytes to read at a time while the head comes.
 const STEP: usize = 4 << 10;
+
+/// Most bytes that hyper reads at once: several of the longest TLS records. It gives no more room
+/// than was needed before.
+pub const MOST_READ: usize = 64 << 10;
 
 /// Longest piece of data in one TLS record (RFC 8446 section 5.1).
 const RECORD: usize = 16 << 10;
@@ -65,6 +69,8 @@ pub struct Gate<S> {
     clock: Clock,
     /// Bytes of empty lines before this head.
     empty: usize,
+    /// What broke the stream off behind the last bytes that were handed on.
+    broken: Option<io::Error>,
     /// hyper has written, and not all of it has gone out.
     unflushed: bool,
     /// Wants to know when it has.
@@ -99,6 +105,7 @@ impl<S: AsyncRead> Gate<S> {
             arrivals: arrivals.clone(),
             clock: Clock::new(head_timeout),
             empty: 0,
+            broken: None,
             unflushed: false,
             waiting: None,
             tail: [0; LAST_CHUNK.len()],
@@ -210,18 +217,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
                 }
                 State::Ended => return gate.arrivals.poll_answered(context).map(Ok),
                 State::Body(0) => gate.state = State::Head,
-                State::Body(left) => {
-                    gate.stream.set_limit(left);
-                    let before = out.filled().len();
-                    let read = Pin::new(&mut gate.stream).poll_read(context, out);
-                    gate.stream.set_limit(u64::MAX);
-                    ready!(read)?;
-                    gate.state = match out.filled().len() - before {
-                        0 => State::Last,
-                        count => State::Body(left - count as u64),
-                    };
-                    return Poll::Ready(Ok(()));
+                State::Body(_) if gate.broken.is_some() => {
+                    return Poll::Ready(gate.broken.take().map_or(Ok(()), Err));
                 }
+                State::Body(left) => return gate.poll_body(context, left, out),
                 State::Head => ready!(gate.poll_head(context))?,
             }
         }
@@ -229,6 +228,34 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
 }
 
 impl<S: AsyncRead + Unpin> Gate<S> {
+    /// Reads what there is of a body of which so many bytes are still to come. TLS gives one record
+    /// at a time; hyper gets all that it has room for, because each piece is a turn of two tasks.
+    fn poll_body(
+        &mut self,
+        context: &mut Context<'_>,
+        mut left: u64,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let begin = out.filled().len();
+        loop {
+            let before = out.filled().len();
+            self.stream.set_limit(left);
+            let read = Pin::new(&mut self.stream).poll_read(context, out);
+            self.stream.set_limit(u64::MAX);
+            let count = out.filled().len() - before;
+            left -= count as u64;
+            self.state = State::Body(left);
+            match read {
+                Poll::Ready(Ok(())) if count == 0 && before == begin => self.state = State::Last,
+                Poll::Ready(Ok(())) if count > 0 && left > 0 && out.remaining() > 0 => continue,
+                Poll::Ready(Err(error)) if before > begin => self.broken = Some(error),
+                Poll::Pending | Poll::Ready(Err(_)) if before == begin => return read,
+                _ => {} // what has come comes first
+            }
+            return Poll::Ready(Ok(()));
+        }
+    }
+
     /// Reads until a head was judged, or none comes any more.
     fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.buffer.is_empty() || !self.look() {

@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep, timeout};
@@ -138,6 +139,66 @@ proptest! {
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..600), pieces in 1..50_usize) {
         let _ = through(&bytes, pieces, 64);
         let _ = judge(&bytes);
+    }
+}
+
+/// TLS gives one record at a time, and hyper is to get many at once.
+#[tokio::test]
+async fn a_body_is_read_as_far_as_there_is_room() {
+    let head = format!("{START}Content-Length: 900\r\n\r\n");
+    let sent = [head.as_bytes(), &[b'x'; 900], head.as_bytes()].concat();
+    let (mut gate, _arrivals) = Gate::new(Pieces(&sent, head.len()), LIMIT);
+    let mut buffer = vec![0; 600];
+    assert_eq!(gate.read(&mut buffer).await.unwrap(), head.len());
+    assert_eq!(gate.read(&mut buffer).await.unwrap(), 600);
+    assert_eq!(
+        gate.read(&mut buffer).await.unwrap(),
+        300,
+        "no byte of the next head"
+    );
+    assert_eq!(gate.read(&mut buffer).await.unwrap(), head.len());
+}
+
+/// What has come is handed on before it is said that no more comes, or not yet.
+#[tokio::test]
+async fn nothing_is_lost_before_a_pause_or_a_break() {
+    let head = format!("{START}Content-Length: 9\r\n\r\n");
+    let pieces = [head.as_bytes(), b"abc", PAUSE, b"de", b"f"];
+    let stream = ThenReset(pieces.into());
+    let (mut gate, _arrivals) = Gate::new(stream, LIMIT);
+    let mut buffer = vec![0; 600];
+    for piece in [&head, "abc", "def"] {
+        let count = gate.read(&mut buffer).await.unwrap();
+        assert_eq!(&buffer[..count], piece.as_bytes());
+    }
+    let error = gate.read(&mut buffer).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+/// Gives these pieces, and says once that the peer has broken the connection off.
+struct ThenReset<'a>(VecDeque<&'a [u8]>);
+
+/// Nothing is there yet.
+const PAUSE: &[u8] = b"";
+
+impl AsyncRead for ThenReset<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.0.pop_front() {
+            Some(PAUSE) => {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Some(piece) => out.put_slice(piece),
+            None => {
+                self.0.push_back(b"after the end");
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
