@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
 use super::Bodies;
@@ -57,6 +57,9 @@ async fn discard(mut incoming: Incoming, mut left: u64) -> Rest {
             Ok(None) | Err(_) => return Rest::Over,
         };
         left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64);
+        if incoming.is_end_stream() {
+            return Rest::Over; // hyper may not say so: once it has answered, it waits for a head
+        }
     }
     Rest::CutOff
 }
