@@ -17,6 +17,7 @@
 //!   pack      the export command's bytes to the stream
 //!   unpack    the stream to the import command's bytes
 //!   tool      a compression program
+//!   codec     the compressions that need none
 //!   send      the exporter's end
 //!   receive   the importer's end
 //!   keys      which of Ganeti's throw-away keys may go
@@ -27,6 +28,7 @@
 //! is believed in nothing but its certificate.
 
 mod carry;
+pub mod codec;
 pub mod course;
 mod crowd;
 mod ends;
