@@ -61,12 +61,9 @@ fn by_program(command: &[&str], bytes: &[u8]) -> Option<Vec<u8>> {
     program.args(&command[1..]).stdin(Stdio::piped());
     program.stdout(Stdio::piped()).stderr(Stdio::null());
     let Ok(mut child) = program.spawn() else {
-        assert!(
-            std::env::var_os("NODED_PROXY_REQUIRE_LAB").is_none(),
-            "{} is not installed",
-            command[0]
-        );
         eprintln!("NOT TESTED: {} is not installed", command[0]);
+        let required = std::env::var_os("NODED_PROXY_REQUIRE_LAB").is_some_and(|v| v == "1");
+        assert!(!required, "{} is required", command[0]);
         return None;
     };
     let (mut input, bytes) = (child.stdin.take().unwrap(), bytes.to_vec());

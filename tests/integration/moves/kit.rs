@@ -34,6 +34,18 @@ pub(super) fn can_run(kinds: &[Kind]) -> bool {
     can || !kinds.contains(&Ganetis)
 }
 
+/// Whether the program is there with which Ganeti's own compresses. If not, the test says so and
+/// passes; with `NODED_PROXY_REQUIRE_LAB=1` it fails.
+pub(super) fn has_tool(tool: &str, kinds: &[Kind]) -> bool {
+    let can = !kinds.contains(&Ganetis) || Path::new("/usr/bin").join(tool).exists();
+    if !can {
+        eprintln!("NOT TESTED: {tool} is not installed (tests/lab/setup)");
+        let required = std::env::var_os("NODED_PROXY_REQUIRE_LAB").is_some_and(|v| v == "1");
+        assert!(!required, "{tool} is required");
+    }
+    can
+}
+
 /// A directory with the certificates of a transfer.
 pub(super) struct Bench {
     pub(super) dir: TempDir,
