@@ -20,6 +20,8 @@
 //!   codec     the compressions that need none
 //!   send      the exporter's end
 //!   receive   the importer's end
+//!   account   what the node's transfers have come to
+//!   subject   instance and disk of a transfer
 //!   keys      which of Ganeti's throw-away keys may go
 //!   report    events and progress of the channel's process
 //! ```
@@ -27,6 +29,7 @@
 //! Nothing here runs Ganeti's commands or writes a disk: `commands::import_export` does. The peer
 //! is believed in nothing but its certificate.
 
+pub mod account;
 mod carry;
 pub mod codec;
 pub mod course;
@@ -44,6 +47,7 @@ mod report;
 mod send;
 pub mod shell;
 pub mod status;
+pub mod subject;
 pub mod talk;
 mod tool;
 mod unpack;

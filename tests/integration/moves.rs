@@ -3,6 +3,7 @@
 
 mod arguments;
 mod compressed;
+mod counted;
 mod faults;
 mod keys;
 mod kit;
