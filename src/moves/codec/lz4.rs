@@ -1,5 +1,6 @@
 //! LZ4 frames. The blocks are done by `lz4_flex`, without unsafe code. The frames are read here,
-//! because that library's reader takes an end in the middle of some of them for the end.
+//! because that library's reader takes an end in the middle of some of them for the end; here a part
+//! of a frame never counts as whole.
 
 use std::hash::Hasher;
 use std::io::Write;
@@ -8,8 +9,8 @@ use lz4_flex::block::{decompress_into, decompress_into_with_dict};
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use twox_hash::XxHash32;
 
+use super::fault::{Codec, Fault};
 use super::lz4_head::{Head, Start, start};
-use super::{Codec, Fault};
 
 /// A linked block looks back so far.
 const WINDOW: usize = 64 * 1024;

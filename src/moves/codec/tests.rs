@@ -48,7 +48,7 @@ fn mixed(length: usize) -> Vec<u8> {
         state ^= state << 5;
         match (at / 50_000) % 3 {
             0 => state as u8,
-            1 => b"a line of text\n"[at % 15] ^ (state % 3 == 0) as u8,
+            1 => b"a line of text\n"[at % 15] ^ state.is_multiple_of(3) as u8,
             _ => 0,
         }
     };

@@ -1,13 +1,9 @@
 //! Zstandard by libzstd. A window that is greater than the bound is refused before its memory is
-//! taken.
+//! taken, and a part of a frame never counts as whole.
 
 use zstd::stream::raw::{CParameter, DParameter, Decoder, Encoder, InBuffer, Operation, OutBuffer};
 
-use super::{Codec, Fault};
-
-/// The greatest window that is taken: 8 MiB, what every decoder of the format should take (RFC 8878),
-/// and what `zstd` makes up to level 19 without further arguments.
-pub(super) const WINDOW_LOG: u32 = 23;
+use super::fault::{Codec, Fault, WINDOW_LOG};
 
 /// The level of `zstd` without arguments. Its window is 2 MiB.
 const LEVEL: i32 = 3;

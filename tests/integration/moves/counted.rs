@@ -38,7 +38,7 @@ fn shows(bench: &Bench, lines: &[&str]) {
         let line = format!("noded_proxy_moves_{line}");
         text().lines().any(|found| found == line)
     };
-    wait_until(&format!("{lines:?}"), || lines.iter().all(|line| has(line)));
+    wait_until(&format!("{lines:?}"), || lines.iter().all(&has));
 }
 
 fn log(bench: &Bench, mode: &str) -> String {
