@@ -52,5 +52,6 @@ mod ssh;
 pub mod ssh_keys;
 pub mod status;
 mod table;
+mod textfile;
 pub mod verify;
 mod watch;

@@ -13,7 +13,9 @@ use serde::Deserialize;
 use super::admin::{AdminAddress, AdminSocket};
 use super::limits::LimitsConfig;
 use super::problem::{Checks, Problem};
-use super::sections::{AdmissionConfig, ClientCaListConfig, LogConfig, SandboxMode, TlsConfig};
+use super::sections::{
+    AdmissionConfig, ClientCaListConfig, LogConfig, MovesConfig, SandboxMode, TlsConfig,
+};
 use super::upstream::UpstreamConfig;
 use super::value::duration;
 use rules::policy;
@@ -66,6 +68,8 @@ pub struct Config {
     pub tls: TlsConfig,
     /// Logging.
     pub log: LogConfig,
+    /// Disk transfers.
+    pub moves: MovesConfig,
     /// What `verify` need not tell.
     pub verify: Allowed,
 }
@@ -92,6 +96,7 @@ impl Default for Config {
             limits: LimitsConfig::default(),
             tls: TlsConfig::default(),
             log: LogConfig::default(),
+            moves: MovesConfig::default(),
             verify: Allowed::default(),
         }
     }

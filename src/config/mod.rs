@@ -31,7 +31,8 @@ pub use load::DEFAULT_FILE;
 pub use pieces::{beside, directory};
 pub use problem::Problem;
 pub use sections::{
-    AdmissionConfig, ClientCaListConfig, LogConfig, LogFormat, LogLevel, SandboxMode, TlsConfig,
+    AdmissionConfig, ClientCaListConfig, LogConfig, LogFormat, LogLevel, MovesConfig, MovesMetrics,
+    SandboxMode, TlsConfig,
 };
 pub use upstream::{Guard, NODED_PORT, UpstreamConfig, Warm};
 

@@ -2,7 +2,9 @@
 //!
 //! A section with bounds to check has a file of its own.
 
-use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer};
 
 use crate::proxy::rpc::LoggedRpcs;
 use crate::tls::ServerCertificate;
@@ -95,4 +97,44 @@ pub enum SandboxMode {
     Require,
     /// None.
     Off,
+}
+
+/// Section `[moves]`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MovesConfig {
+    /// Where the numbers of disk transfers are written.
+    pub metrics: MovesMetrics,
+}
+
+/// Key `moves.metrics`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MovesMetrics {
+    /// In this file, if its directory exists.
+    At(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
+impl Default for MovesMetrics {
+    fn default() -> Self {
+        // Where Debian's node_exporter looks.
+        Self::At("/var/lib/prometheus/node-exporter/noded-proxy-moves.prom".into())
+    }
+}
+
+impl<'de> Deserialize<'de> for MovesMetrics {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let path = Path::new(&text);
+        match text.as_str() {
+            "off" => Ok(Self::Off),
+            _ if path.is_absolute() && path.extension().is_some_and(|end| end == "prom") => {
+                Ok(Self::At(path.into()))
+            }
+            _ => Err(serde::de::Error::custom(
+                "expected an absolute path that ends with .prom, or \"off\"",
+            )),
+        }
+    }
 }

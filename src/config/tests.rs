@@ -82,6 +82,7 @@ fn the_sample_file_names_every_key() {
                 "upstream",
                 "limits",
                 "log",
+                "moves",
                 "typed_admin", // no key
             ];
             !sections.contains(key)
@@ -140,6 +141,8 @@ fn a_wrong_file_is_one_line_that_names_the_key() {
         ("admin = 'localhost'", "admin"),
         ("log.level = 'loud'", "log.level"),
         ("policy.deny = ['*']", "policy.deny"),
+        ("moves.metrics = 'x.prom'", "moves.metrics"),
+        ("moves.metrics = '/x/moves.txt'", "moves.metrics"),
         ("x = [", "line 1"),
     ];
     for (text, key) in table {

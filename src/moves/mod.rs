@@ -17,8 +17,11 @@
 //!   pack      the export command's bytes to the stream
 //!   unpack    the stream to the import command's bytes
 //!   tool      a compression program
+//!   codec     the compressions that need none
 //!   send      the exporter's end
 //!   receive   the importer's end
+//!   account   what the node's transfers have come to
+//!   subject   instance and disk of a transfer
 //!   keys      which of Ganeti's throw-away keys may go
 //!   report    events and progress of the channel's process
 //! ```
@@ -26,7 +29,9 @@
 //! Nothing here runs Ganeti's commands or writes a disk: `commands::import_export` does. The peer
 //! is believed in nothing but its certificate.
 
+pub mod account;
 mod carry;
+pub mod codec;
 pub mod course;
 mod crowd;
 mod ends;
@@ -42,6 +47,7 @@ mod report;
 mod send;
 pub mod shell;
 pub mod status;
+pub mod subject;
 pub mod talk;
 mod tool;
 mod unpack;

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::codec::Codec;
 use super::shell::{Sink, Source, Unfit};
 
 /// The arguments as they are typed.
@@ -157,6 +158,8 @@ impl Magic {
 pub enum Compress {
     /// Not at all.
     None,
+    /// By this program itself.
+    Own(Codec),
     /// By a program: its name and the arguments that compress and decompress.
     Program {
         /// Found by PATH.
@@ -179,6 +182,8 @@ impl Compress {
         let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         Some(match tool {
             "none" => Self::None,
+            "zstd" => Self::Own(Codec::Zstd),
+            "lz4" => Self::Own(Codec::Lz4),
             "gzip" | "gzip-fast" => program("gzip", &["-1", "-c"], &["-d", "-c"]),
             "gzip-slow" => program("gzip", &["-c"], &["-d", "-c"]),
             "lzop" => program("lzop", &["-c"], &["-d", "-c"]),
@@ -188,6 +193,11 @@ impl Compress {
             _ if tool.chars().all(fits) => program(tool, &[], &["-d"]),
             _ => return None,
         })
+    }
+
+    /// Whether a program is run for it.
+    pub fn runs_program(&self) -> bool {
+        matches!(self, Self::Program { .. })
     }
 }
 

@@ -3,16 +3,21 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::num::NonZero;
 use std::process::ChildStdin;
 use std::sync::Arc;
 use std::thread;
 
+use super::codec::Fault;
 use super::order::Compress;
 use super::report::Reporter;
 use super::tool::Tool;
 
 /// Bytes that are read at once.
 const AT_ONCE: usize = 1 << 20;
+
+/// So many threads compress at most: beyond that the rest of the road is slower.
+const THREADS: usize = 4;
 
 /// Passes all of `data` to `send`, until its end.
 pub(super) fn pack(
@@ -33,6 +38,16 @@ pub(super) fn pack(
             };
             each("the export's data", &mut data, counted)
         }
+        Compress::Own(codec) => {
+            let told = |fault: Fault| fault.to_string();
+            let mut packer = codec.packer(threads()).map_err(told)?;
+            packer.push(start, &mut send).map_err(told)?;
+            each("the export's data", &mut data, |bytes| {
+                reporter.count(bytes.len() as u64);
+                packer.push(bytes, &mut send).map_err(told)
+            })?;
+            packer.end(&mut send).map_err(told)
+        }
         Compress::Program { name, pack, .. } => {
             let (tool, input, mut output) = Tool::start(name, pack, reporter)?;
             let (start, counter) = (start.to_vec(), Arc::clone(reporter));
@@ -43,6 +58,12 @@ pub(super) fn pack(
             tool.finish()
         }
     }
+}
+
+/// How many threads compress here.
+fn threads() -> u32 {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    u32::try_from(cores.min(THREADS)).unwrap_or(1)
 }
 
 /// Gives a tool all that it compresses, and then its end of input.

@@ -8,6 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::account::Ended;
+
 /// Longest line.
 pub const LONGEST: usize = 1 << 20;
 
@@ -86,6 +88,15 @@ pub enum Event {
     Whole,
     /// It is done; what went wrong, if something did.
     Ends(Option<String>),
+}
+
+/// From the process that runs the commands to the one that counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Passed {
+    /// So many bytes so far.
+    Bytes(u64),
+    /// It has ended.
+    Ended(Ended),
 }
 
 /// As a line.

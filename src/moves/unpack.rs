@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::carry::{Fault, Incoming, Next, Peer};
+use super::codec::{self, Codec};
 use super::order::Compress;
 use super::report::Reporter;
 use super::tool::Tool;
@@ -74,15 +75,6 @@ impl Gate {
         }
     }
 
-    fn zeros(&mut self, mut run: u64) -> Result<(), String> {
-        while run > 0 {
-            let part = run.min(ZEROS.len() as u64);
-            self.pass(&ZEROS[..usize::try_from(part).unwrap_or(ZEROS.len())])?;
-            run -= part;
-        }
-        Ok(())
-    }
-
     /// Whether this connection has won.
     pub(super) fn is_mine(&self) -> bool {
         self.to.is_some()
@@ -107,25 +99,19 @@ fn unwritten(error: &std::io::Error) -> String {
 /// Passes the whole stream to the gate. Returns the channel when, and only when, it is whole.
 pub(super) fn unpack(
     mut channel: Peer,
-    mut incoming: Incoming,
+    incoming: Incoming,
     compress: &Compress,
     gate: &mut Gate,
 ) -> Result<Peer, (Option<Peer>, String)> {
     match compress {
-        Compress::None => loop {
-            let passed = match incoming.next(&mut channel) {
-                Ok(Next::Bytes(bytes)) => gate.pass(bytes),
-                Ok(Next::Zeros(run)) => gate.zeros(run),
-                Ok(Next::End) => match gate.is_open() {
-                    Ok(()) => return Ok(channel),
-                    Err(why) => Err(why),
-                },
-                Err(fault) => Err(fault.to_string()),
-            };
-            if let Err(why) = passed {
-                return Err((Some(channel), why));
-            }
-        },
+        Compress::None => {
+            let whole = each(&mut channel, incoming, |bytes| gate.pass(bytes));
+            judged(channel, whole.and_then(|()| gate.is_open()))
+        }
+        Compress::Own(codec) => {
+            let whole = decompress(*codec, &mut channel, incoming, gate);
+            judged(channel, whole.and_then(|()| gate.is_open()))
+        }
         Compress::Program { name, unpack, .. } => {
             let started = Tool::start(name, unpack, &gate.reporter);
             let (tool, input, mut output) = started.map_err(|why| (None, why))?;
@@ -146,40 +132,65 @@ pub(super) fn unpack(
             let good = whole
                 .and_then(|()| tool.finish())
                 .and_then(|()| gate.is_open());
-            match good {
-                Ok(()) => Ok(channel),
-                Err(why) => Err((Some(channel), why)),
-            }
+            judged(channel, good)
         }
     }
+}
+
+fn judged(channel: Peer, whole: Result<(), String>) -> Result<Peer, (Option<Peer>, String)> {
+    match whole {
+        Ok(()) => Ok(channel),
+        Err(why) => Err((Some(channel), why)),
+    }
+}
+
+/// Decompresses the whole stream here.
+fn decompress(
+    codec: Codec,
+    channel: &mut Peer,
+    incoming: Incoming,
+    gate: &mut Gate,
+) -> Result<(), String> {
+    let told = |fault: codec::Fault| fault.to_string();
+    let mut unpacker = codec.unpacker().map_err(told)?;
+    each(channel, incoming, |bytes| {
+        let passed = unpacker.push(bytes, &mut |bytes| gate.pass(bytes));
+        passed.map_err(told)
+    })?;
+    unpacker.end().map_err(told)
 }
 
 /// Gives a tool the whole stream. Its input ends in any case; the result says what that end is.
 fn pump(
     mut channel: Peer,
-    mut incoming: Incoming,
+    incoming: Incoming,
     mut input: ChildStdin,
 ) -> (Peer, Result<(), String>) {
     let gone = |error| format!("the decompression tool takes no more: {error}");
-    let whole = loop {
-        let passed = match incoming.next(&mut channel) {
-            Ok(Next::Bytes(bytes)) => input.write_all(bytes).map_err(gone),
-            Ok(Next::Zeros(run)) => zeros(&mut input, run).map_err(gone),
-            Ok(Next::End) => break Ok(()),
-            Err(fault) => Err(Fault::to_string(&fault)),
-        };
-        if passed.is_err() {
-            break passed;
-        }
-    };
+    let whole = each(&mut channel, incoming, |bytes| {
+        input.write_all(bytes).map_err(gone)
+    });
     (channel, whole)
 }
 
-fn zeros(input: &mut ChildStdin, mut run: u64) -> std::io::Result<()> {
-    while run > 0 {
-        let part = run.min(ZEROS.len() as u64);
-        input.write_all(&ZEROS[..usize::try_from(part).unwrap_or(ZEROS.len())])?;
-        run -= part;
+/// Passes the whole stream on, as it comes. Good only when it is whole.
+fn each(
+    channel: &mut Peer,
+    mut incoming: Incoming,
+    mut to: impl FnMut(&[u8]) -> Result<(), String>,
+) -> Result<(), String> {
+    loop {
+        match incoming.next(channel) {
+            Ok(Next::Bytes(bytes)) => to(bytes)?,
+            Ok(Next::Zeros(mut run)) => {
+                while run > 0 {
+                    let part = run.min(ZEROS.len() as u64);
+                    to(&ZEROS[..usize::try_from(part).unwrap_or(ZEROS.len())])?;
+                    run -= part;
+                }
+            }
+            Ok(Next::End) => return Ok(()),
+            Err(fault) => return Err(Fault::to_string(&fault)),
+        }
     }
-    Ok(())
 }

@@ -7,12 +7,15 @@ use super::arrows::folder;
 use super::source::{Tree, product_items};
 
 /// A crate, and the paths below which alone it is named.
-const PLACES: [(&str, &[&str]); 10] = [
+const PLACES: [(&str, &[&str]); 13] = [
     ("openssl", &["src/tls/"]),
     ("tokio_openssl", &["src/tls/"]),
     ("prometheus", &["src/metrics/"]),
     ("notify", &["src/trust/watch/"]),
     ("ssh_key", &["src/node/ssh/"]),
+    ("zstd", &["src/moves/codec/"]),
+    ("lz4_flex", &["src/moves/codec/"]),
+    ("twox_hash", &["src/moves/codec/"]),
     ("landlock", &["src/daemon/sandbox"]),
     ("sd_notify", &["src/daemon/systemd.rs"]),
     ("listenfd", &["src/daemon/systemd.rs"]),

@@ -2,6 +2,8 @@
 //! certificates of a cluster and of a move. Where the original goes wrong, a test shows that, too.
 
 mod arguments;
+mod compressed;
+mod counted;
 mod faults;
 mod keys;
 mod kit;

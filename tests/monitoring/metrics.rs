@@ -1,5 +1,6 @@
-//! The metrics as `docs/metrics.md` and `docs/verify.md` have them; that these are the program's own is
-//! shown by tests of `src/daemon/metrics.rs` and `src/commands/verify/`. And what an expression of
+//! The metrics as `docs/metrics.md`, `docs/verify.md` and `docs/moves.md` have them; that these are the
+//! program's own is shown by tests of `src/daemon/metrics.rs`, `src/commands/verify/` and
+//! `src/commands/moves/`. And what an expression of
 //! PromQL names of them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,9 +27,11 @@ impl Known {
             }
             names.insert(name);
         }
-        let verify = text("docs/verify.md");
-        let of_verify = rows(&verify).into_iter().map(|row| row[0].to_owned());
-        names.extend(of_verify.filter(|name| name.starts_with("noded_proxy_")));
+        for file in ["docs/verify.md", "docs/moves.md"] {
+            let text = text(file);
+            let of_file = rows(&text).into_iter().map(|row| row[0].to_owned());
+            names.extend(of_file.filter(|name| name.starts_with("noded_proxy_")));
+        }
         for row in rows(labels) {
             let listed = row[2].split(", ").map(unquoted).map(str::to_owned);
             values.insert((row[0].to_owned(), row[1].to_owned()), listed.collect());

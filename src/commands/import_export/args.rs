@@ -61,6 +61,9 @@ pub struct ImportExportArgs {
     /// "| COMMAND" or "> FILE" of an import, "< FILE" of an export
     #[arg(long, value_name = "SHELL", allow_hyphen_values = true)]
     pub cmd_suffix: Option<String>,
+    /// Where the configuration file is. Ganeti never names one.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub config: Option<PathBuf>,
     /// Taken, and without effect
     #[arg(long, short)]
     pub debug: bool,

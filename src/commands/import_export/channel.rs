@@ -14,6 +14,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::commands::exit;
 use crate::daemon::sandbox::{Plan, enter};
+use crate::moves::order::Compress;
 use crate::moves::talk::{LONGEST, Road, Setup, Word};
 use crate::moves::{self};
 
@@ -44,7 +45,7 @@ fn run() -> std::io::Result<bool> {
     rustix::stdio::dup2_stdout(File::open("/dev/null")?)?;
     let mut control_in = BufReader::new(control.try_clone()?);
     let setup: Setup = serde_json::from_slice(&next(&mut control_in)?)?;
-    let report = enter(&plan(&setup.road)).map_err(std::io::Error::other)?;
+    let report = enter(&plan(&setup)).map_err(std::io::Error::other)?;
     if !report.no_new_privs {
         return Err(std::io::Error::other("the kernel has no no_new_privs"));
     }
@@ -52,14 +53,19 @@ fn run() -> std::io::Result<bool> {
     Ok(moves::run(setup, data, control, &words))
 }
 
-/// What is left to it.
-fn plan(road: &Road) -> Plan {
-    let (bind, connect) = match road {
+/// What is left to it. Programs only if one is to be run.
+fn plan(setup: &Setup) -> Plan {
+    let (bind, connect) = match &setup.road {
         Road::Import { listen } => (vec![listen.port()], vec![]),
         Road::Export { peers, .. } => (vec![], peers.iter().map(|peer| peer.port()).collect()),
     };
+    let compress = Compress::parse(&setup.compress);
+    let run = match compress.is_some_and(|compress| compress.runs_program()) {
+        true => PROGRAMS.map(Into::into).into(),
+        false => vec![],
+    };
     Plan {
-        run: PROGRAMS.map(Into::into).into(),
+        run,
         bind,
         connect,
         ..Plan::default()

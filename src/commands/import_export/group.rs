@@ -166,23 +166,18 @@ fn bash(text: &str) -> Command {
     command
 }
 
-/// Starts the cleaner of the keys that were used last. It outlives this process, and nobody waits
-/// for it.
-pub(super) fn clean_later(run: &Path) -> io::Result<()> {
+/// This program once more, as a process that may outlive this one, and for which nobody waits.
+pub(super) fn later(arguments: &[&str]) -> io::Result<Command> {
     let mut command = Command::new("bash");
     command
         .arg("-c")
         .arg(format!("{CLOSE}exec \"$@\""))
         .arg("bash");
-    command.arg(in_its_place(std::env::current_exe()?)).args([
-        "moves",
-        "clean",
-        "--wait",
-        "--run-dir",
-    ]);
-    command.arg(run).current_dir("/").stdin(Stdio::null());
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    command.process_group(0).spawn().map(|_| ())
+    command.arg(in_its_place(std::env::current_exe()?));
+    command.args(arguments).current_dir("/").process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(Stdio::null());
+    Ok(command)
 }
 
 /// The path of a program that may have been replaced meanwhile: what is there now.

@@ -12,13 +12,16 @@ mod outcome;
 mod run;
 mod start;
 mod status;
+mod telling;
 
 use std::process::ExitCode;
 
 use args::ImportExportArgs;
 use status::{StatusFile, log};
+use telling::Telling;
 
 use crate::commands::exit;
+use crate::config::FileArgs;
 
 /// Exit status 0 when the transfer is whole and the command succeeded.
 pub fn main(args: &ImportExportArgs) -> ExitCode {
@@ -34,11 +37,15 @@ pub fn main(args: &ImportExportArgs) -> ExitCode {
             return ExitCode::from(exit::USAGE);
         }
     };
+    let file = FileArgs {
+        config: args.config.clone(),
+    };
+    let telling = Telling::new(&file, &order);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => match runtime.block_on(run::run(order, status)) {
+        Ok(runtime) => match runtime.block_on(run::run(order, status, telling)) {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         },

@@ -1,12 +1,12 @@
 //! What is left to do and to say when a transfer has ended. It changes nothing about how it ended.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::group::clean_later;
+use super::group::later;
 use super::status::log;
 use crate::commands::moves::Leavings;
+use crate::moves::subject::Subject;
 
 /// How a transfer ended: the last line of its log.
 pub(super) struct Outcome {
@@ -18,13 +18,16 @@ pub(super) struct Outcome {
     pub(super) code: i32,
 }
 
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Outcome {
+    /// The line.
+    pub(super) fn line(&self, of: &Subject) -> String {
         let way = if self.import { "import" } else { "export" };
         let outcome = if self.code == 0 { "whole" } else { "failed" };
         let peer = self.peer.map(|(peer, _)| peer.to_string());
         let peer = peer.as_deref().unwrap_or("nobody");
         let trailer = matches!(self.peer, Some((_, true)));
+        let known = |name: &Option<String>| name.clone().unwrap_or_else(|| "unknown".into());
+        let (instance, disk) = (known(&of.instance), known(&of.disk));
         let Self {
             bytes,
             seconds,
@@ -32,10 +35,9 @@ impl fmt::Display for Outcome {
             ..
         } = self;
         let rate = *bytes as f64 / 1_048_576.0 / seconds.max(0.001);
-        write!(
-            f,
-            "{way} {outcome}: peer={peer} bytes={bytes} seconds={seconds:.1} \
-             mib_per_second={rate:.1} trailer={trailer} exit_status={code}"
+        format!(
+            "{way} {outcome}: instance={instance} disk={disk} peer={peer} bytes={bytes} \
+             seconds={seconds:.1} mib_per_second={rate:.1} trailer={trailer} exit_status={code}"
         )
     }
 }
@@ -45,8 +47,12 @@ pub(super) fn clean_up_after(key: &Path) {
     let Some((leavings, name)) = Leavings::of_key(key) else {
         return;
     };
-    let marked = leavings.mark(&name);
-    if let Err(error) = marked.and_then(|()| clean_later(leavings.run())) {
+    let clean = || {
+        leavings.mark(&name)?;
+        let mut cleaner = later(&["moves", "clean", "--wait", "--run-dir"])?;
+        cleaner.arg(leavings.run()).spawn().map(|_| ())
+    };
+    if let Err(error) = clean() {
         log(&format!("the key {name} stays: {error}"));
     }
 }
@@ -64,8 +70,12 @@ mod tests {
             seconds: 2.0,
             code: 0,
         };
-        let line = "import whole: peer=192.0.2.7 bytes=104857600 seconds=2.0 mib_per_second=50.0 \
-                    trailer=true exit_status=0";
-        assert_eq!(outcome.to_string(), line);
+        let of = Subject {
+            instance: Some("web1.example.com".into()),
+            disk: None,
+        };
+        let line = "import whole: instance=web1.example.com disk=unknown peer=192.0.2.7 \
+                    bytes=104857600 seconds=2.0 mib_per_second=50.0 trailer=true exit_status=0";
+        assert_eq!(outcome.line(&of), line);
     }
 }

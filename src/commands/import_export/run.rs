@@ -19,7 +19,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::group::{Group, Heard};
 use super::outcome::{Outcome, clean_up_after};
 use super::start::{self, Place};
-use super::status::{StatusFile, log};
+use super::status::StatusFile;
+use super::telling::Telling;
 use crate::moves::course::{Course, Step};
 use crate::moves::order::{Order, Size, Way};
 use crate::moves::progress::Progress;
@@ -60,10 +61,11 @@ struct Transfer {
     peer: Option<(IpAddr, bool)>,
     bytes: u64,
     began: Instant,
+    telling: Telling,
 }
 
 /// Runs a transfer, and writes its status to the end. Whether it went well.
-pub(super) async fn run(order: Order, mut status: StatusFile) -> bool {
+pub(super) async fn run(order: Order, mut status: StatusFile, telling: Telling) -> bool {
     status.set(|_| {});
     let signals = (
         signal(SignalKind::terminate()),
@@ -75,43 +77,39 @@ pub(super) async fn run(order: Order, mut status: StatusFile) -> bool {
     };
     let begun = begin(&order).await;
     match begun {
-        Ok((channel, place, events, words)) => {
+        Ok((begun, events)) => {
             let (heard, hears) = unbounded_channel();
-            let mut transfer = Transfer::new(order, status, place, channel, words, heard);
+            let mut transfer = Transfer::new(order, status, telling, begun, heard);
             let code = transfer.conduct(events, hears, term, int).await;
             transfer.finish(code).await
         }
         Err(error) => {
             status.say(&format!("noded-proxy: {error}"));
             status.set(|status| status.cannot_begin(&error.to_string()));
+            telling.cannot_begin();
             false
         }
     }
 }
 
-type Begun = (
-    Child,
-    Option<Place>,
-    BufReader<OwnedReadHalf>,
-    OwnedWriteHalf,
-);
+/// The channel, its command, and the way to it.
+type Begun = (Child, Option<Place>, OwnedWriteHalf);
 
-async fn begin(order: &Order) -> io::Result<Begun> {
+async fn begin(order: &Order) -> io::Result<(Begun, BufReader<OwnedReadHalf>)> {
     let setup = start::setup(order)?;
     let (data, place) = start::ends(&order.way)?;
     let (channel, control) = start::channel(data)?;
     let (events, mut words) = UnixStream::from_std(control)?.into_split();
     words.write_all(&line(&setup)).await?;
-    Ok((channel, place, BufReader::new(events), words))
+    Ok(((channel, place, words), BufReader::new(events)))
 }
 
 impl Transfer {
     fn new(
         order: Order,
         status: StatusFile,
-        place: Option<Place>,
-        channel: Child,
-        words: OwnedWriteHalf,
+        telling: Telling,
+        (channel, place, words): Begun,
         heard: UnboundedSender<Heard>,
     ) -> Self {
         let import = matches!(order.way, Way::Import { .. });
@@ -143,6 +141,7 @@ impl Transfer {
             peer: None,
             bytes: 0,
             began,
+            telling,
         }
     }
 
@@ -251,6 +250,7 @@ impl Transfer {
             Some(Event::Begins { peer, ours }) => self.begins(peer, ours),
             Some(Event::Progress { bytes, after }) => {
                 self.bytes = bytes;
+                self.telling.passed(bytes);
                 let shown = self.progress.add(Duration::from_millis(after), bytes);
                 self.status.set(|status| status.shows(shown));
             }
@@ -349,14 +349,13 @@ impl Transfer {
             // The importing end's key is destroyed by Ganeti; nobody does it here.
             clean_up_after(&self.order.files.key);
         }
-        let outcome = Outcome {
+        self.telling.ends(&Outcome {
             import: self.course.import,
             peer: self.peer,
             bytes: self.bytes,
             seconds: self.began.elapsed().as_secs_f64(),
             code,
-        };
-        log(&outcome.to_string());
+        });
         self.status.set(|status| status.ends(code));
         self.status.is_success()
     }

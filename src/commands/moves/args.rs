@@ -17,6 +17,9 @@ pub enum MovesCommand {
     ///
     /// Exit status: 0 done, or nothing to do, 1 something could not be removed.
     Clean(CleanArgs),
+    /// Count one transfer for the metrics (the transfer runs it)
+    #[command(hide = true)]
+    Count(CountArgs),
 }
 
 /// Which files.
@@ -36,4 +39,21 @@ pub struct CleanArgs {
     /// Wait until the keys that were used last are due (a transfer that has ended starts it)
     #[arg(long, hide = true)]
     pub wait: bool,
+}
+
+/// Options of `count`.
+#[derive(Debug, Clone, Args)]
+pub struct CountArgs {
+    /// Where the state is.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// The transfer
+    #[arg(long)]
+    pub pid: u32,
+    /// It receives
+    #[arg(long)]
+    pub import: bool,
+    /// The file for node_exporter's textfile collector
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
 }

@@ -16,7 +16,7 @@ use crate::node::directory::Directory;
 use crate::tls::certificates;
 
 /// Where the transfers of this program say which key they used: an empty file with its name.
-const MARKS: &str = "noded-proxy-moves";
+pub(super) const MARKS: &str = "noded-proxy-moves";
 
 /// Ganeti's run directory.
 pub(crate) struct Leavings {
@@ -58,15 +58,20 @@ impl Leavings {
         self.run.join("import-export")
     }
 
+    /// The directory in it that is this program's.
+    pub(super) fn own(&self) -> io::Result<Directory> {
+        Directory::open(&self.run)?.inside_or_made(MARKS)
+    }
+
     /// Says that a transfer has used this key until now.
     pub(crate) fn mark(&self, name: &str) -> io::Result<()> {
-        let marks = Directory::open(&self.run)?.inside_or_made(MARKS)?;
+        let marks = self.own()?;
         marks.replace(OsStr::new(name), b"", Mode::RUSR | Mode::WUSR)
     }
 
     /// The file that a waiting cleaner holds.
     pub(super) fn turn(&self) -> io::Result<fs::File> {
-        let marks = Directory::open(&self.run)?.inside_or_made(MARKS)?;
+        let marks = self.own()?;
         marks.open_or_create("cleaner")
     }
 

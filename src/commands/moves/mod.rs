@@ -2,7 +2,9 @@
 //! go is decided in [`crate::moves::keys`], never here.
 
 pub mod args;
+mod count;
 mod look;
+mod metrics;
 
 use std::io;
 use std::process::ExitCode;
@@ -26,6 +28,7 @@ pub fn main(command: &MovesCommand) -> ExitCode {
     let done = match command {
         MovesCommand::List(place) => list(place),
         MovesCommand::Clean(args) if args.wait => wait(args),
+        MovesCommand::Count(args) => count::count(args),
         MovesCommand::Clean(args) => clean(&Leavings::of(&args.place.run_dir)),
     };
     match done {

@@ -1,13 +1,10 @@
-//! The file of `--metrics`, for node_exporter's textfile collector: whole or not at all, readable for
-//! everybody, and nothing else is written.
+//! The file of `--metrics`, for node_exporter's textfile collector. Nothing else is written.
 
 use std::path::Path;
 
-use rustix::fs::Mode;
-
 use super::looked::Looked;
+use crate::commands::textfile;
 use crate::metrics::Maker;
-use crate::node::directory::Directory;
 use rules::Named;
 use rules::verify::{Id, Severity};
 
@@ -18,16 +15,8 @@ pub(super) fn write(path: &Path, looked: &Looked) -> Result<(), String> {
 
 /// Writes the file.
 pub(super) fn replace(path: &Path, text: &str) -> Result<(), String> {
-    let failed = |why: &dyn std::fmt::Display| format!("--metrics {}: {why}", path.display());
-    let name = path.file_name().ok_or_else(|| failed(&"not a file"))?;
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let mode = Mode::from_raw_mode(0o644);
-    Directory::open(directory)
-        .and_then(|directory| directory.replace(name, text.as_bytes(), mode))
-        .map_err(|error| failed(&error))
+    let told = |error| format!("--metrics {}: {error}", path.display());
+    textfile::replace(path, text).map_err(told)
 }
 
 fn text(looked: &Looked) -> String {

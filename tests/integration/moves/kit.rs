@@ -34,11 +34,25 @@ pub(super) fn can_run(kinds: &[Kind]) -> bool {
     can || !kinds.contains(&Ganetis)
 }
 
+/// Whether the program is there with which Ganeti's own compresses. If not, the test says so and
+/// passes; with `NODED_PROXY_REQUIRE_LAB=1` it fails.
+pub(super) fn has_tool(tool: &str, kinds: &[Kind]) -> bool {
+    let can = !kinds.contains(&Ganetis) || Path::new("/usr/bin").join(tool).exists();
+    if !can {
+        eprintln!("NOT TESTED: {tool} is not installed (tests/lab/setup)");
+        let required = std::env::var_os("NODED_PROXY_REQUIRE_LAB").is_some_and(|v| v == "1");
+        assert!(!required, "{tool} is required");
+    }
+    can
+}
+
 /// A directory with the certificates of a transfer.
 pub(super) struct Bench {
     pub(super) dir: TempDir,
     importer: Identity,
     exporter: Identity,
+    /// The status files are where noded has them, so that transfers are counted.
+    pub(super) as_noded: bool,
 }
 
 impl Bench {
@@ -71,6 +85,7 @@ impl Bench {
             dir,
             importer,
             exporter,
+            as_noded: false,
         }
     }
 
@@ -93,9 +108,18 @@ impl Bench {
         path
     }
 
+    /// Where the status of an end is.
+    pub(super) fn status_of(&self, mode: &str) -> PathBuf {
+        let name = match self.as_noded {
+            true => format!("run/import-export/{mode}-disk0-2026-11-28_01_27_38-x"),
+            false => format!("{mode}-status"),
+        };
+        self.path(&name).join("status")
+    }
+
     fn end(&self, kind: Kind, mode: &str, peer: &str) -> Command {
-        let status = self.path(&format!("{mode}-status"));
-        fs::create_dir_all(&status).unwrap();
+        let status = self.status_of(mode);
+        fs::create_dir_all(status.parent().unwrap()).unwrap();
         let mut command = match kind {
             Ours => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_noded-proxy"));
@@ -105,7 +129,7 @@ impl Bench {
             Ganetis => Command::new(ORIGINAL),
         };
         let own = self.path(&format!("{mode}er.pem"));
-        command.arg(status.join("status")).arg(mode);
+        command.arg(status).arg(mode);
         command.arg(format!("--key={}", own.display()));
         command.arg(format!("--cert={}", own.display()));
         command.arg(format!("--ca={}", self.path(peer).display()));
@@ -118,7 +142,7 @@ impl Bench {
         let mut command = self.end(kind, "import", "exporter.crt");
         command.args(["--ipv4", "--compress=none", "--connect-timeout=60"]);
         command.arg(format!("--cmd-suffix={suffix}")).args(more);
-        End::start(command, self.path("import-status/status"))
+        End::start(command, self.status_of("import"))
     }
 
     /// An exporter, as noded starts one.
@@ -128,7 +152,7 @@ impl Bench {
         command.args(["--connect-retries=10", "--connect-timeout=20"]);
         command.arg(format!("--port={port}"));
         command.arg(format!("--cmd-prefix={prefix}")).args(more);
-        End::start(command, self.path("export-status/status"))
+        End::start(command, self.status_of("export"))
     }
 
     /// Without a command, and over IPv6.
@@ -136,7 +160,7 @@ impl Bench {
         let mut command = self.end(kind, "import", "exporter.crt");
         command.args(["--ipv6", "--compress=none", "--connect-timeout=60"]);
         command.arg(format!("--cmd-suffix={suffix}"));
-        End::start(command, self.path("import-status/status"))
+        End::start(command, self.status_of("import"))
     }
 
     /// The same for an exporter.
@@ -145,7 +169,7 @@ impl Bench {
         command.args(["--ipv6", "--host=::1", "--compress=none"]);
         command.args(["--connect-retries=10", "--connect-timeout=20"]);
         command.arg(format!("--port={port}")).arg(suffix);
-        End::start(command, self.path("export-status/status"))
+        End::start(command, self.status_of("export"))
     }
 
     /// An exporter of ours in which `pid` is open, as noded leaves it.
@@ -159,7 +183,7 @@ impl Bench {
         shell
             .arg(format!("--port={port}"))
             .arg(format!("--cmd-prefix={prefix}"));
-        End::start(shell, self.path("export-status/status"))
+        End::start(shell, self.status_of("export"))
     }
 
     /// An importer that leaves what it got in `got`, and in `done` when it believes that it has all.

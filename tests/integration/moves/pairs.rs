@@ -1,7 +1,7 @@
 //! Each program at each end: what works with the original works with ours on either side, and what
 //! the original cannot do between clusters, too.
 
-use super::kit::{Bench, Ganetis, Kind, Ours, can_run};
+use super::kit::{Bench, Ganetis, Kind, Ours, can_run, has_tool};
 
 const PAIRS: [(Kind, Kind); 3] = [(Ours, Ours), (Ours, Ganetis), (Ganetis, Ours)];
 const SIZE: usize = 5_000_001;
@@ -76,6 +76,41 @@ fn compressed_by_a_program_all_pairs_pass_the_disk() {
     }
 }
 
+/// The original runs the program `zstd` or `lz4`; ours runs none.
+#[test]
+fn compressed_in_process_all_pairs_pass_the_disk() {
+    for tool in ["zstd", "lz4"] {
+        for (exporter, importer) in PAIRS {
+            if can_run(&[exporter, importer]) && has_tool(tool, &[exporter, importer]) {
+                let bench = Bench::of_a_cluster();
+                let more = format!("--compress={tool}");
+                assert!(
+                    passes(&bench, exporter, importer, &[&more]),
+                    "{tool} {exporter:?} {importer:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_disk_without_a_byte_passes_compressed_in_process() {
+    for tool in ["zstd", "lz4"] {
+        for (exporter, importer) in PAIRS {
+            if can_run(&[exporter, importer]) && has_tool(tool, &[exporter, importer]) {
+                let bench = Bench::of_a_cluster();
+                bench.disk(0);
+                let more = format!("--compress={tool}");
+                let mut import = bench.importing(importer, &[&more]);
+                let mut export = bench.export(exporter, import.port(), &bench.cat(), &[&more]);
+                assert!(export.succeeds(), "{}", export.output());
+                assert!(import.succeeds(), "{}", import.output());
+                assert!(bench.got().is_empty() && bench.saw_end());
+            }
+        }
+    }
+}
+
 #[test]
 fn over_ipv6_and_to_and_from_files() {
     for (exporter, importer) in PAIRS {
@@ -96,17 +131,20 @@ fn over_ipv6_and_to_and_from_files() {
 
 #[test]
 fn zeros_arrive_as_zeros() {
-    let bench = Bench::of_a_cluster();
     let mut bytes = vec![0; 3_000_000];
     bytes.extend(super::kit::noise(100_000));
     bytes.extend(vec![0; 70_000_000]);
     bytes.extend([1, 0, 0]);
-    std::fs::write(bench.path("disk"), &bytes).unwrap();
-    let mut import = bench.importing(Ours, &[]);
-    let mut export = bench.export(Ours, import.port(), &bench.cat(), &[]);
-    assert!(export.succeeds(), "{}", export.output());
-    assert!(import.succeeds(), "{}", import.output());
-    assert!(bench.got() == bytes);
+    for tool in ["none", "zstd", "lz4"] {
+        let bench = Bench::of_a_cluster();
+        std::fs::write(bench.path("disk"), &bytes).unwrap();
+        let more = format!("--compress={tool}");
+        let mut import = bench.importing(Ours, &[&more]);
+        let mut export = bench.export(Ours, import.port(), &bench.cat(), &[&more]);
+        assert!(export.succeeds(), "{tool} {}", export.output());
+        assert!(import.succeeds(), "{tool} {}", import.output());
+        assert!(bench.got() == bytes, "{tool}");
+    }
 }
 
 #[test]

@@ -1,0 +1,155 @@
+//! The numbers of a node's transfers: they add up, a dead one does not run, and trouble with them is no
+//! trouble of a transfer.
+
+use std::fs;
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use super::kit::{Bench, End, Ours};
+use crate::support::wait_until;
+
+/// A bench whose transfers are counted, and the flag that says where.
+fn counted(metrics: &str) -> (Bench, String) {
+    let mut bench = Bench::of_a_cluster();
+    bench.as_noded = true;
+    let config = bench.path("noded-proxy.toml");
+    let path = bench.path(metrics);
+    fs::write(&config, format!("moves.metrics = '{}'\n", path.display())).unwrap();
+    let flag = format!("--config={}", config.display());
+    (bench, flag)
+}
+
+/// Both ends.
+fn both(bench: &Bench, flag: &str) -> (End, End) {
+    for mode in ["import", "export"] {
+        let _ = fs::remove_file(bench.status_of(mode));
+    }
+    let import = bench.importing(Ours, &[flag]);
+    let export = bench.export(Ours, import.port(), &bench.cat(), &[flag]);
+    (import, export)
+}
+
+/// Waits until the file has these lines, without the prefix that all have.
+#[track_caller]
+fn shows(bench: &Bench, lines: &[&str]) {
+    let text = || fs::read_to_string(bench.path("moves.prom")).unwrap_or_default();
+    let has = |line: &&str| {
+        let line = format!("noded_proxy_moves_{line}");
+        text().lines().any(|found| found == line)
+    };
+    wait_until(&format!("{lines:?}"), || lines.iter().all(&has));
+}
+
+fn log(bench: &Bench, mode: &str) -> String {
+    fs::read_to_string(bench.status_of(mode).with_extension("log")).unwrap()
+}
+
+#[test]
+fn transfers_at_once_and_one_after_the_other_add_up() {
+    let (bench, flag) = counted("moves.prom");
+    bench.disk(1_000_000);
+    for _ in 0..3 {
+        let (mut import, mut export) = both(&bench, &flag);
+        assert!(
+            export.succeeds() && import.succeeds(),
+            "{}",
+            export.output()
+        );
+    }
+    shows(
+        &bench,
+        &[
+            "running{role=\"import\"} 0",
+            "running{role=\"export\"} 0",
+            "bytes_total{role=\"import\"} 3000000",
+            "bytes_total{role=\"export\"} 3000000",
+            "transfers_total{result=\"whole\",role=\"import\"} 3",
+            "transfers_total{result=\"whole\",role=\"export\"} 3",
+            "transfers_total{result=\"killed\",role=\"export\"} 0",
+            "last_end_timestamp_seconds{result=\"failed\"} 0",
+        ],
+    );
+    use std::os::unix::fs::PermissionsExt;
+    let mode = fs::metadata(bench.path("moves.prom"))
+        .unwrap()
+        .permissions();
+    assert_eq!(mode.mode() & 0o777, 0o644);
+    let told = log(&bench, "import");
+    assert!(
+        told.contains("import whole: instance=unknown disk=disk0 peer="),
+        "{told}"
+    );
+}
+
+#[test]
+fn one_that_is_killed_does_not_run_any_more_and_the_other_end_has_failed() {
+    let (bench, flag) = counted("moves.prom");
+    let disk = bench.disk(2_000_000);
+    let fifo = bench.path("fifo");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut import = bench.importing(Ours, &[&flag]);
+    let prefix = format!("cat {} {} |", disk.display(), fifo.display());
+    let mut export = bench.export(Ours, import.port(), &prefix, &[&flag]);
+    wait_until("something has come", || bench.got().len() > 1_000_000);
+    shows(
+        &bench,
+        &["running{role=\"import\"} 1", "running{role=\"export\"} 1"],
+    );
+    export.signal(Signal::KILL);
+    export.reap();
+    assert!(!import.succeeds());
+    shows(
+        &bench,
+        &[
+            "running{role=\"import\"} 0",
+            "running{role=\"export\"} 0",
+            "transfers_total{result=\"killed\",role=\"export\"} 1",
+            "transfers_total{result=\"failed\",role=\"import\"} 1",
+        ],
+    );
+    let _ = fs::File::options().read(true).write(true).open(&fifo); // its reader ends
+    fs::remove_file(bench.status_of("import")).unwrap();
+    let mut import = bench.importing(Ours, &[&flag]);
+    import.port();
+    import.signal(Signal::TERM);
+    assert!(!import.succeeds());
+    shows(
+        &bench,
+        &["transfers_total{result=\"stopped\",role=\"import\"} 1"],
+    );
+}
+
+#[test]
+fn no_trouble_with_the_numbers_is_trouble_of_a_transfer() {
+    let (bench, flag) = counted("nowhere/moves.prom");
+    bench.disk(1000);
+    let wrong = bench.path("wrong.toml");
+    fs::write(&wrong, "moves.metrics = 3\n").unwrap();
+    let (taken, taken_flag) = counted("moves.prom");
+    taken.disk(1000);
+    fs::create_dir_all(taken.path("moves.prom/x")).unwrap();
+    for (bench, flag) in [
+        (&bench, flag),
+        (&bench, format!("--config={}", wrong.display())),
+        (&taken, taken_flag),
+    ] {
+        let (mut import, mut export) = both(bench, &flag);
+        assert!(
+            export.succeeds() && import.succeeds(),
+            "{}",
+            export.output()
+        );
+    }
+    assert!(log(&bench, "import").contains("moves.metrics"));
+    assert!(!bench.path("nowhere").exists());
+    wait_until("it is told", || {
+        log(&taken, "import").contains("moves.prom: ")
+    });
+}
