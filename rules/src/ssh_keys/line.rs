@@ -145,9 +145,8 @@ pub(super) fn judge(
         Some((was, _)) => *was == node,
         None => file.proven || !wishes.by_comment,
     };
-    let used = |(node, file): &&(&str, &KeyFile)| {
-        file.private && !file.is_backup() && counts(node, file)
-    };
+    let used =
+        |(node, file): &&(&str, &KeyFile)| file.private && !file.is_backup() && counts(node, file);
     if let Some((node, file)) = files.iter().find(used) {
         return Verdict::Told(Kept::InUse {
             node: (*node).into(),

@@ -284,10 +284,12 @@ impl Doing<'_> {
             let id = change.id;
             let undo = format!("noded-proxy ssh-keys node undo --id {id} --undo-after 0");
             let after = self.order.after;
-            return Err(Failed::Node(match deed(self.order.ssh, member, &undo, b"") {
-                Ok(_) => format!("{why}; it has its former pair again"),
-                Err(_) => format!("{why}; within {after} s it has its former pair again"),
-            }));
+            return Err(Failed::Node(
+                match deed(self.order.ssh, member, &undo, b"") {
+                    Ok(_) => format!("{why}; it has its former pair again"),
+                    Err(_) => format!("{why}; within {after} s it has its former pair again"),
+                },
+            ));
         }
         self.order.keep(member, change.id)?;
         Ok(told)

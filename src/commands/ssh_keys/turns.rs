@@ -40,7 +40,9 @@ impl Turns {
         let had = self.had.entry(name.to_owned()).or_default();
         *had += 1;
         let done = match *had > MOST {
-            true => Err(Failed::Node("it says each time that it is done, and is not".into())),
+            true => Err(Failed::Node(
+                "it says each time that it is done, and is not".into(),
+            )),
             false => turn(),
         };
         let (why, is_over) = match done {
@@ -78,7 +80,11 @@ impl Turns {
 /// Says once more who is left: the lines that told why may be far above.
 pub(super) fn tell_left(left: &[String]) {
     if !left.is_empty() {
-        outln!("{} not done: {}", count(left.len(), "node"), left.join(", "));
+        outln!(
+            "{} not done: {}",
+            count(left.len(), "node"),
+            left.join(", ")
+        );
     }
 }
 
