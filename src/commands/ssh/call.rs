@@ -336,4 +336,20 @@ mod tests {
             assert_eq!(said.line(), expected, "{out:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_it_says_is_one_line_that_no_terminal_obeys(
+            out in proptest::prelude::any::<Vec<u8>>(),
+            err in "[\u{0}-\u{2fff}]{0,600}",
+            status in 0..256,
+        ) {
+            let end = End::of(Some(status));
+            let said = Said { end, out, err: err.into() };
+            for text in [said.why(), said.line()] {
+                proptest::prop_assert!(text.chars().count() <= MOST_SHOWN + 5, "{}", text);
+                proptest::prop_assert_eq!(inert_line(&text), text);
+            }
+        }
+    }
 }
