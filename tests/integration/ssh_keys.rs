@@ -1,6 +1,7 @@
 //! `noded-proxy ssh-keys` on the recorded trees of a cluster's nodes. A stand-in for ssh runs each
 //! command here, with the files of the node that is named; in `sshd`, real ssh and sshd do.
 
+mod broken;
 mod hostile;
 mod pairs;
 mod sshd;

@@ -77,12 +77,13 @@ fn is_by(signature: &str, challenge: &str, key: &str) -> bool {
     said.is_some_and(|said| said.split_whitespace().any(|word| word == key))
 }
 
-/// What it says, if it succeeds. It asks nobody for a passphrase.
+/// What it says, if it succeeds. It asks nobody for a passphrase, nor to touch a security key.
 fn keygen(arguments: &[&str], input: &[u8]) -> Option<String> {
     let mut keygen = Command::new("ssh-keygen")
         .args(arguments)
         .env("SSH_ASKPASS_REQUIRE", "force")
         .env("SSH_ASKPASS", "/bin/false")
+        .env("SSH_SK_PROVIDER", "/bin/false")
         .env("LC_ALL", "C")
         .env_remove("SSH_AUTH_SOCK")
         .stdin(Stdio::piped())
