@@ -6,12 +6,12 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::args::{ApplyArgs, PlanArgs};
 use super::here::Here;
-use super::order::{Order, deed, new_id, still};
+use super::order::{Order, deed, member, new_id, settle, still};
 use super::remember::Run;
 use super::turns::{Failed, Turns, tell_left};
 use super::{ask, jobs, pairs, show};
 use crate::commands::ssh::call::Ssh;
-use crate::commands::ssh::members::{Cluster, Member};
+use crate::commands::ssh::members::Cluster;
 use crate::config::Config;
 use crate::ssh_keys::change::Change;
 use crate::ssh_keys::kept::Kept;
@@ -30,7 +30,7 @@ pub(super) fn plan(args: &PlanArgs, config: &Config) -> Result<bool, String> {
     if pairs::are_ours(&here) {
         return pairs::plan(args, config, &here, &cluster);
     }
-    let plan = made(args, config, &here, &cluster)?;
+    let plan = made(args, config, &here, &cluster, None)?;
     out!("{}", show::text(&plan));
     Ok(left(&plan).is_empty())
 }
@@ -73,7 +73,8 @@ pub(super) fn apply(args: &ApplyArgs, config: &Config) -> Result<bool, String> {
     if pairs::are_ours(&here) {
         return pairs::apply(args, config, &here, &kept);
     }
-    let plan = made(&args.plan, config, &here, &cluster)?;
+    let mut turns = Turns::default();
+    let plan = made(&args.plan, config, &here, &cluster, Some(&mut turns))?;
     out!("{}", show::text(&plan));
     let ssh = Ssh {
         cluster: &cluster,
@@ -87,7 +88,7 @@ pub(super) fn apply(args: &ApplyArgs, config: &Config) -> Result<bool, String> {
         masters_key: &plan.masters_key,
     };
     let mut left = left(&plan);
-    left.extend(doing.all(&plan));
+    left.extend(doing.all(&plan, turns));
     tell_left(&left);
     Run::now(&here, config, left.clone()).save(&kept)?;
     Ok(left.is_empty())
@@ -104,7 +105,14 @@ fn not_here(args: &ApplyArgs, why: String) -> Result<bool, String> {
     }
 }
 
-fn made(args: &PlanArgs, config: &Config, here: &Here, cluster: &Cluster) -> Result<Plan, String> {
+/// With turns, what an earlier run has begun is settled first.
+fn made(
+    args: &PlanArgs,
+    config: &Config,
+    here: &Here,
+    cluster: &Cluster,
+    turns: Option<&mut Turns>,
+) -> Result<Plan, String> {
     if args.pairs.own_pairs || args.pairs.shared_pair {
         return Err(
             "Ganeti manages the SSH keys of this cluster: each node has its own pair".into(),
@@ -116,7 +124,15 @@ fn made(args: &PlanArgs, config: &Config, here: &Here, cluster: &Cluster) -> Res
         cluster,
         ssconf: &ssconf,
     };
-    scene.nodes = ask::all(ssh, &Turns::default());
+    match turns {
+        None => scene.nodes = ask::all(ssh, &mut Turns::default()),
+        Some(turns) => {
+            scene.nodes = ask::all(ssh, turns);
+            if settle(ssh, &scene.nodes, turns) {
+                scene.nodes = ask::all(ssh, turns);
+            }
+        }
+    }
     let wishes = Wishes {
         by_comment: args.by_comment,
         aside_before: Some(here.seen.at - i64::from(args.older_than) * DAY),
@@ -133,13 +149,6 @@ fn left(plan: &Plan) -> Vec<String> {
     refused.map(|node| node.name.clone()).collect()
 }
 
-/// The node as it is now; roles may have changed since the look.
-fn there<'a>(cluster: &'a Cluster, node: &Node) -> Result<&'a Member, Failed> {
-    let mut members = cluster.members.iter();
-    let found = members.find(|member| member.name == node.name && !member.offline);
-    found.ok_or_else(|| Failed::Node("it is offline by now, or no node any more".into()))
-}
-
 struct Doing<'a> {
     args: &'a ApplyArgs,
     config: &'a Config,
@@ -151,8 +160,8 @@ struct Doing<'a> {
 impl Doing<'_> {
     /// All nodes; those that are not done. A backup is deleted when all lines are gone that only it
     /// proves.
-    fn all(&self, plan: &Plan) -> Vec<String> {
-        let (mut turns, mut left) = (Turns::default(), BTreeSet::new());
+    fn all(&self, plan: &Plan, mut turns: Turns) -> Vec<String> {
+        let mut left = BTreeSet::new();
         let mut lines: HashSet<&Fingerprint> = HashSet::new();
         for node in plan.nodes.iter().filter(|node| !node.remove.is_empty()) {
             if !turns.give(&node.name, || self.remove(node)) {
@@ -175,7 +184,7 @@ impl Doing<'_> {
 
     fn remove(&self, node: &Node) -> Result<String, Failed> {
         let cluster = self.still()?;
-        let member = there(&cluster, node)?;
+        let member = member(&cluster, &node.name)?;
         let keys = node.remove.iter().map(|(line, _)| line.key.clone());
         let change = Change {
             id: new_id().map_err(Failed::Run)?,
@@ -198,7 +207,7 @@ impl Doing<'_> {
 
     fn delete(&self, node: &Node, backups: &[&Backup]) -> Result<String, Failed> {
         let cluster = self.still()?;
-        let member = there(&cluster, node)?;
+        let member = member(&cluster, &node.name)?;
         let name = |backup: &&Backup| (backup.file.clone(), backup.key.clone());
         let names: Vec<(String, Fingerprint)> = backups.iter().map(name).collect();
         let order = serde_json::to_vec(&names).map_err(|error| Failed::Run(error.to_string()))?;

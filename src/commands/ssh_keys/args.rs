@@ -142,7 +142,7 @@ pub enum Deed {
     Delete,
     /// Undo the change `--id` after a time.
     Undo,
-    /// Undo a change of key files that nobody has proven.
+    /// Undo a change of key files that nobody has proven; one of lines is proven by this login.
     Settle,
     /// Make a pair that waits, for the file that standard input names.
     Make,

@@ -31,8 +31,23 @@ pub(super) fn call<'a>(command: &'a str, input: &'a [u8]) -> Call<'a> {
     }
 }
 
-/// What each node says. One that has lost its turn is not asked again: it may take its time.
-pub(super) fn all(ssh: Ssh<'_>, turns: &Turns) -> BTreeMap<String, Result<Sight, String>> {
+/// What each node says, or why it says nothing.
+pub(super) type Sights = BTreeMap<String, Result<Sight, String>>;
+
+/// What all say. One that should answer and does not, or has lost its turn, is not asked again: it may
+/// take its time.
+pub(super) fn all(ssh: Ssh<'_>, turns: &mut Turns) -> Sights {
+    let sights = each(ssh, turns);
+    for (name, said) in &sights {
+        match said {
+            Err(why) if why != OFFLINE => turns.lose(name, why),
+            _ => {}
+        }
+    }
+    sights
+}
+
+fn each(ssh: Ssh<'_>, turns: &Turns) -> Sights {
     let members = &ssh.cluster.members;
     let said = on_each(members, AT_A_TIME, |member: &Member| match member.offline {
         true => Err(OFFLINE.into()),

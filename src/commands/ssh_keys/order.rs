@@ -4,9 +4,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::args::ApplyArgs;
+use super::ask::{self, Sights};
 use super::here::Here;
-use super::turns::Failed;
-use super::{ask, jobs};
+use super::jobs;
+use super::turns::{Failed, Turns};
 use crate::commands::ssh::call::{End, Ssh};
 use crate::commands::ssh::interrupt;
 use crate::commands::ssh::members::{Cluster, Member};
@@ -70,6 +71,34 @@ pub(super) fn deed(
         End::Status(0) => Ok(said.line()),
         _ => Err(said.why()),
     }
+}
+
+/// Settles what an earlier run has begun, before anything is planned by it: the node would undo it
+/// while all think that it is done. Whether there was any.
+pub(super) fn settle(ssh: Ssh<'_>, sights: &Sights, turns: &mut Turns) -> bool {
+    let all = unsettled(sights);
+    for name in &all {
+        turns.give(name, || {
+            let member = member(ssh.cluster, name)?;
+            let command = "noded-proxy ssh-keys node settle";
+            deed(ssh, member, command, b"").map_err(Failed::Node)
+        });
+    }
+    !all.is_empty()
+}
+
+/// Nodes with a change that is neither proven nor undone.
+pub(super) fn unsettled(sights: &Sights) -> Vec<String> {
+    let sights = sights.iter();
+    let found = sights.filter(|(_, said)| said.as_ref().is_ok_and(|sight| sight.unsettled));
+    found.map(|(name, _)| name.clone()).collect()
+}
+
+/// The node as it is now; roles may have changed since the look.
+pub(super) fn member<'a>(cluster: &'a Cluster, name: &str) -> Result<&'a Member, Failed> {
+    let mut members = cluster.members.iter();
+    let found = members.find(|member| member.name == name && !member.offline);
+    found.ok_or_else(|| Failed::Node("it is offline by now, or no node any more".into()))
 }
 
 /// The cluster, if this still is its master and no job of Ganeti changes keys.

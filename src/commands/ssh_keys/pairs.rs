@@ -11,7 +11,7 @@ use std::path::Path;
 use super::args::{ApplyArgs, PlanArgs};
 use super::attempt::Attempt;
 use super::here::Here;
-use super::order::{Order, deed, new_id, still};
+use super::order::{Order, deed, member, new_id, settle, still, unsettled};
 use super::remember::Run;
 use super::turns::{Failed, Turns, tell_left};
 use super::{ask, show};
@@ -43,7 +43,7 @@ pub(super) fn plan(
 ) -> Result<bool, String> {
     let scene = look(config, here, cluster, &mut Turns::default())?;
     let plan = judge(&scene, &wishes(args))?;
-    out!("{}", text(&plan, &unsettled(&scene)));
+    out!("{}", text(&plan, &unsettled(&scene.nodes)));
     Ok(left(&plan, &Turns::default()).is_empty())
 }
 
@@ -66,7 +66,7 @@ pub(super) fn apply(
         // Roles may have changed since the last round.
         let here = &Here::look(&args.plan.place, config)?;
         let mut scene = look(config, here, &cluster, &mut turns)?;
-        if settle(ssh, &scene, &mut turns) {
+        if settle(ssh, &scene.nodes, &mut turns) {
             scene = look(config, here, &cluster, &mut turns)?;
         }
         let plan = judge(&scene, &wishes)?;
@@ -98,22 +98,6 @@ pub(super) fn apply(
     }
 }
 
-/// Undoes changes of keys that are neither proven nor undone; whether there were any.
-fn settle(ssh: Ssh<'_>, scene: &Scene, turns: &mut Turns) -> bool {
-    let all = unsettled(scene);
-    for name in &all {
-        turns.give(name, || {
-            let member = member(ssh.cluster, name).map_err(Failed::Node)?;
-            let settled = deed(ssh, member, SETTLE, b"").map_err(Failed::Node);
-            settled.map(|_| UNDONE.into())
-        });
-    }
-    !all.is_empty()
-}
-
-const SETTLE: &str = "noded-proxy ssh-keys node settle";
-const UNDONE: &str = "a change that was begun and not proven is undone";
-
 fn wishes(args: &PlanArgs) -> Wishes {
     Wishes {
         own_pairs: args.pairs.own_pairs,
@@ -135,20 +119,7 @@ fn look(
         ssconf: &ssconf,
     };
     scene.nodes = ask::all(ssh, turns);
-    for (name, said) in &scene.nodes {
-        match said {
-            Err(why) if why != ask::OFFLINE => turns.lose(name, why),
-            _ => {}
-        }
-    }
     Ok(scene)
-}
-
-/// Nodes with a change of keys that is neither proven nor undone.
-fn unsettled(scene: &Scene) -> Vec<String> {
-    let nodes = scene.nodes.iter();
-    let found = nodes.filter(|(_, said)| said.as_ref().is_ok_and(|sight| sight.unsettled));
-    found.map(|(name, _)| name.clone()).collect()
 }
 
 /// Nodes that should have been done; an offline one is when it is back.
@@ -163,12 +134,6 @@ fn left(plan: &Plan, turns: &Turns) -> Vec<String> {
     };
     let left = plan.nodes.iter().filter(is_left);
     left.map(|node| node.name.clone()).collect()
-}
-
-fn member<'a>(cluster: &'a Cluster, name: &str) -> Result<&'a Member, String> {
-    let mut members = cluster.members.iter();
-    let found = members.find(|member| member.name == name);
-    found.ok_or_else(|| "it is no node any more".into())
 }
 
 /// What is done first, for each node.
@@ -215,7 +180,7 @@ impl Doing<'_> {
 
     fn one(&self, phase: Phase, node: &Node) -> Result<String, Failed> {
         let cluster = still(self.args, self.config, self.here).map_err(Failed::Run)?;
-        let member = member(&cluster, &node.name).map_err(Failed::Node)?;
+        let member = member(&cluster, &node.name)?;
         if phase == Phase::Make {
             let order = serde_json::to_vec(&self.plan.file);
             let order = order.map_err(|error| Failed::Run(error.to_string()))?;

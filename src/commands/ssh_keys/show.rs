@@ -70,7 +70,7 @@ pub(super) fn pairs_of(text: &mut String, node: &pairs::Node, is_unsettled: bool
         rows.push(format!("left out {}", printable(why)));
     }
     if is_unsettled {
-        rows.push("undo     a change that was begun and not proven".into());
+        rows.push("settle   a change that was begun and not proven".into());
     }
     let more = |all: usize| {
         let more = all.saturating_sub(MOST);

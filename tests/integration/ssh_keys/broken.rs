@@ -46,6 +46,10 @@ fn whenever_the_master_is_killed_the_next_run_goes_on() {
             is_open(&scene) && !scene.nodes[1].path(&backup).exists(),
             "{at}: {text}"
         );
+        // Nothing waits any more for its node to undo it after a while.
+        let pending = "var/lib/noded-proxy-ssh-keys/pending";
+        let waits = |at: &usize| scene.nodes[*at].path(pending).exists();
+        assert_eq!((0..3).find(waits), None, "killed after deed {at}: {text}");
         match ended.status.code() {
             None => {}
             Some(code) => {

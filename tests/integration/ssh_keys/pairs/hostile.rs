@@ -77,7 +77,7 @@ fn a_node_that_shuts_candidates_out_keeps_no_private_key_elsewhere() {
     let (status, text) = scene.on(0, &["apply", "--own-pairs"]);
     assert_eq!(status, 1, "{text}");
     assert!(
-        text.contains("FAIL  n2.example.com: it does not get in to n3"),
+        text.contains("FAIL  n2.example.com: noded-proxy: it does not get in to n3"),
         "{text}"
     );
     for at in [0, 1] {
