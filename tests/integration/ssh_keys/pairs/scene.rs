@@ -163,7 +163,11 @@ impl Scene {
             let kept = fs::read_dir(node.path("var/lib/noded-proxy-ssh-keys")).unwrap();
             let names = kept.map(|entry| entry.unwrap().file_name().into_string().unwrap());
             let left: Vec<String> = names
-                .filter(|name| name.starts_with("key-") || name.starts_with("staged"))
+                .filter(|name| {
+                    ["key-", "staged", "pending"]
+                        .iter()
+                        .any(|head| name.starts_with(head))
+                })
                 .collect();
             assert_eq!(left, [""; 0]);
         }
