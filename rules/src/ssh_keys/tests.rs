@@ -309,6 +309,27 @@ fn what_becomes_of_a_key_as_a_table() {
             },
             in_use("n3.x", "id_copy"),
         ),
+        // A bare word counts where the comment names the node, and where nothing would be done anyway.
+        (
+            "root@n2.x",
+            BY_COMMENT,
+            |s| {
+                let proven = false;
+                let file = file("id_copy", 'o');
+                of(s, "n2.x").files.push(KeyFile { proven, ..file });
+            },
+            in_use("n2.x", "id_copy"),
+        ),
+        (
+            "admin@desk",
+            PLAIN,
+            |s| {
+                let proven = false;
+                let file = file("id_copy", 'o');
+                of(s, "n2.x").files.push(KeyFile { proven, ..file });
+            },
+            in_use("n2.x", "id_copy"),
+        ),
         // Where there is only a comment, one that has the key says so with a signature.
         (
             "root@n2.x",
