@@ -275,10 +275,9 @@ impl Node<'_> {
         pair::apply(&edits, &mut put)
     }
 
-    /// Whether a change of files with keys is neither proven nor undone.
+    /// Whether a change is neither proven nor undone: what is seen now may not be so in a while.
     pub fn is_unsettled(kept: &Kept) -> Result<bool, String> {
-        let pending = pending(kept)?;
-        Ok(pending.is_some_and(|pending| !pending.keys.is_empty()) || kept.has_keys()?)
+        Ok(pending(kept)?.is_some() || kept.has_keys()?)
     }
 
     fn put_back(&self, file: &(PathBuf, String), change: &Change) -> Result<(), String> {

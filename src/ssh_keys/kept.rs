@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::io::Errno;
 
 use crate::node::directory::Directory;
 
@@ -50,14 +51,23 @@ impl Kept {
 
     /// Waits until nobody else holds this lock, or says that somebody does.
     pub fn lock(&self, name: &str, wait: bool) -> Result<Lock, String> {
+        if !wait {
+            let busy = "another `noded-proxy ssh-keys` is at work";
+            return self.lock_if_free(name)?.ok_or_else(|| busy.into());
+        }
         let file = self.0.open_or_create(name).map_err(told(name))?;
-        let how = match wait {
-            true => FlockOperation::LockExclusive,
-            false => FlockOperation::NonBlockingLockExclusive,
-        };
-        let busy = "another `noded-proxy ssh-keys` is at work";
-        flock(&file, how).map_err(|_| busy.to_owned())?;
+        flock(&file, FlockOperation::LockExclusive).map_err(|error| told(name)(error.into()))?;
         Ok(Lock(file))
+    }
+
+    /// The lock; nothing, if somebody else holds it.
+    pub fn lock_if_free(&self, name: &str) -> Result<Option<Lock>, String> {
+        let file = self.0.open_or_create(name).map_err(told(name))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Lock(file))),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(told(name)(error.into())),
+        }
     }
 
     /// Where a file of its own is, for other programs.

@@ -2,7 +2,7 @@
 //!
 //! The order is from the top down, and what keeps a key comes first. A proof by a file counts on the
 //! node itself, and elsewhere for lines that bear that node's name: so a node that lies can take away
-//! what is called its own, and nothing else.
+//! what is called its own, and nothing else. Nor can it keep what is proven to be another's.
 
 use std::fmt;
 
@@ -130,7 +130,23 @@ pub(super) fn judge(
         return Verdict::Good;
     }
     let files = files.with(key);
-    let used = |(_, file): &&(&str, &KeyFile)| file.private && !file.is_backup();
+    let named = scene.named(&line.comment);
+    let mut backups = files.iter().filter(|(_, file)| file.is_backup());
+    let elsewhere = backups.clone().next().map(|(node, _)| *node);
+    // On the node itself root's own word counts, whatever the comment.
+    // Elsewhere a public half proves nothing: every node has those of all authorized keys.
+    let proves = |node: &str, file: &KeyFile| file.proven && (node == on || named == Some(node));
+    let proof = backups.find(|(node, file)| proves(node, file));
+    // Whoever may read authorized_keys can say that he uses a key. Root's bare word counts here, where
+    // the key is said to have been, and on a candidate; elsewhere a signature does, and that not
+    // against another's.
+    let counts = |node: &str, file: &KeyFile| match proof {
+        _ if node == on || named == Some(node) || scene.is_trusted(node) => true,
+        Some((was, _)) => *was == node,
+        None => file.proven || !wishes.by_comment,
+    };
+    let used =
+        |(node, file): &&(&str, &KeyFile)| file.private && !file.is_backup() && counts(node, file);
     if let Some((node, file)) = files.iter().find(used) {
         return Verdict::Told(Kept::InUse {
             node: (*node).into(),
@@ -140,13 +156,7 @@ pub(super) fn judge(
     if line.options {
         return Verdict::Told(Kept::Options);
     }
-    let named = scene.named(&line.comment);
-    let mut backups = files.iter().filter(|(_, file)| file.is_backup());
-    let elsewhere = backups.clone().next().map(|(node, _)| *node);
-    // On the node itself root's own word counts, whatever the comment.
-    // Elsewhere a public half proves nothing: every node has those of all authorized keys.
-    let proves = |node: &str, file: &KeyFile| file.proven && (node == on || named == Some(node));
-    if let Some((node, file)) = backups.find(|(node, file)| proves(node, file)) {
+    if let Some((node, file)) = proof {
         return Verdict::Remove(Proof::Backup {
             node: (*node).into(),
             file: file.name.clone(),

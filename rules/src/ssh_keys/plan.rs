@@ -14,7 +14,9 @@ use super::sight::{Line, Sight};
 pub struct Plan {
     /// The master's present key: it must open every node, before and after.
     pub masters_key: Fingerprint,
-    /// All nodes, by name; the master is the last.
+    /// All nodes in the order of their turns: the candidates, the master, and then the others, which
+    /// may be in hostile hands. So the doors that matter most are closed first, and what is wrong
+    /// with the master's own way in is seen where nobody lies.
     pub nodes: Vec<Node>,
 }
 
@@ -68,7 +70,7 @@ pub fn plan(scene: &Scene, wishes: &Wishes) -> Result<Plan, String> {
         }
     };
     let mut nodes: Vec<Node> = scene.nodes.iter().map(node).collect();
-    nodes.sort_by_key(|node| node.name == scene.master);
+    nodes.sort_by_key(|node| (!scene.is_trusted(&node.name), node.name == scene.master));
     Ok(Plan { masters_key, nodes })
 }
 

@@ -46,6 +46,8 @@ impl<'a> Files<'a> {
 pub struct Scene {
     /// The master's name.
     pub master: String,
+    /// The names of the candidates: root there is trusted with the whole cluster.
+    pub candidates: BTreeSet<String>,
     /// The present keys of nodes by `ganeti_pub_keys`, each with its node's name.
     pub current: BTreeMap<Fingerprint, String>,
     /// Keys that the administrator allows.
@@ -91,7 +93,8 @@ impl Scene {
         }
         let names: BTreeSet<&String> = current.values().collect();
         let candidates = configured.nodes.values().filter(|n| n.master_candidate);
-        if let Some(lost) = candidates.map(|n| &n.name).find(|n| !names.contains(n)) {
+        let candidates: BTreeSet<String> = candidates.map(|n| n.name.clone()).collect();
+        if let Some(lost) = candidates.iter().find(|name| !names.contains(name)) {
             return Err(format!(
                 "ganeti_pub_keys has no key of the candidate {lost}, as after a renewal that failed: \
                  gnt-cluster renew-crypto --new-ssh-keys --no-ssh-key-check"
@@ -99,6 +102,7 @@ impl Scene {
         }
         Ok(Self {
             master: seen.host.clone(),
+            candidates,
             current,
             listed: listed.iter().filter_map(|key| key.parse().ok()).collect(),
             nodes: BTreeMap::new(),
@@ -114,6 +118,11 @@ impl Scene {
         });
         let found = fit.next()?;
         fit.next().is_none().then_some(found)
+    }
+
+    /// Whether root on this node could do anything anywhere without lying.
+    pub(super) fn is_trusted(&self, node: &str) -> bool {
+        node == self.master || self.candidates.contains(node)
     }
 
     /// Whether Ganeti has a present key of this node.

@@ -36,7 +36,7 @@ pub struct Sight {
     pub list: Option<List>,
     /// A pair that was made here and waits to be used.
     pub staged: Option<Pair>,
-    /// A change of its files is neither proven nor undone.
+    /// A change of its files is neither proven nor undone: it may be undone in a while.
     pub unsettled: bool,
 }
 

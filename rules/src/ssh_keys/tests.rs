@@ -46,6 +46,7 @@ fn scene() -> Scene {
     let names = ["n1.x", "n2.x", "n3.x"];
     let mut scene = Scene {
         master: names[0].into(),
+        candidates: [names[0].into()].into(),
         ..Scene::default()
     };
     for (name, letter) in names.into_iter().zip(['1', '2', '3']) {
@@ -287,6 +288,78 @@ fn what_becomes_of_a_key_as_a_table() {
                 of(s, "n2.x").files.push(file("id_rsa", 'o'));
             },
             in_use("n2.x", "id_rsa"),
+        ),
+        // A normal node that says it uses a key that another has proven to be its former one.
+        (
+            "root@n2.x",
+            PLAIN,
+            |s| {
+                of(s, "n2.x").files.push(file(BACKUP, 'o'));
+                s.nodes.insert("n4.x".into(), Ok(Sight::default()));
+                of(s, "n4.x").files.push(file("id_copy", 'o'));
+            },
+            Verdict::Remove(backup("n2.x", BACKUP)),
+        ),
+        (
+            "root@n2.x",
+            PLAIN,
+            |s| {
+                of(s, "n2.x").files.push(file(BACKUP, 'o'));
+                of(s, "n3.x").files.push(file("id_copy", 'o'));
+            },
+            in_use("n3.x", "id_copy"),
+        ),
+        // A bare word counts where the comment names the node, and where nothing would be done anyway.
+        (
+            "root@n2.x",
+            BY_COMMENT,
+            |s| {
+                let proven = false;
+                let file = file("id_copy", 'o');
+                of(s, "n2.x").files.push(KeyFile { proven, ..file });
+            },
+            in_use("n2.x", "id_copy"),
+        ),
+        (
+            "admin@desk",
+            PLAIN,
+            |s| {
+                let proven = false;
+                let file = file("id_copy", 'o');
+                of(s, "n2.x").files.push(KeyFile { proven, ..file });
+            },
+            in_use("n2.x", "id_copy"),
+        ),
+        // Where there is only a comment, one that has the key says so with a signature.
+        (
+            "root@n2.x",
+            BY_COMMENT,
+            |s| {
+                s.nodes.insert("n4.x".into(), Ok(Sight::default()));
+                of(s, "n4.x").files.push(file("id_copy", 'o'));
+            },
+            in_use("n4.x", "id_copy"),
+        ),
+        (
+            "root@n2.x",
+            BY_COMMENT,
+            |s| {
+                let proven = false;
+                let file = file("id_copy", 'o');
+                s.nodes.insert("n4.x".into(), Ok(Sight::default()));
+                of(s, "n4.x").files.push(KeyFile { proven, ..file });
+            },
+            Verdict::Remove(Proof::Comment { node: n2() }),
+        ),
+        (
+            "root@n2.x",
+            BY_COMMENT,
+            |s| {
+                let proven = false;
+                let file = file("id_copy", 'o');
+                of(s, "n1.x").files.push(KeyFile { proven, ..file });
+            },
+            in_use("n1.x", "id_copy"),
         ),
         (
             "root@n2.x",

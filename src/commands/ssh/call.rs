@@ -1,6 +1,7 @@
 //! One command on one node, by ssh with the options that Ganeti itself gives it: the cluster's key is
 //! the only one that is believed, and nothing is asked at a terminal. A node gets no way back to what
-//! the caller has, whatever the machine's configuration says: no agent, no display.
+//! the caller has, whatever the machine's configuration says: no agent, no display, no port, no
+//! ticket.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -30,7 +31,8 @@ pub(crate) struct Call<'a> {
     pub(crate) most: usize,
     /// It is over by then.
     pub(crate) deadline: Duration,
-    /// A login of its own with this machine's own keys: no shared connection, no agent.
+    /// A login of its own with this machine's own keys: no shared connection, no agent, no other
+    /// way in.
     pub(crate) fresh: bool,
     /// With the key in this file, and no other.
     pub(crate) identity: Option<&'a Path>,
@@ -134,11 +136,12 @@ fn line_of(line: &str) -> String {
     inert_line(&some).chars().take(MOST_SHOWN).collect()
 }
 
-/// What keeps a login from being another one's, or an administrator's.
-const FRESH: [&str; 3] = [
+/// What keeps a login from being another one's, or an administrator's, or one without a key.
+const FRESH: [&str; 4] = [
     "-oControlMaster=no",
     "-oControlPath=none",
     "-oIdentityAgent=none",
+    "-oPreferredAuthentications=publickey",
 ];
 
 /// All arguments of ssh.
@@ -158,6 +161,9 @@ fn arguments(cluster: &Cluster, member: &Member, ssconf: &Path, call: &Call<'_>)
         "StrictHostKeyChecking=yes".into(),
         "ForwardAgent=no".into(),
         "ForwardX11=no".into(),
+        "ClearAllForwardings=yes".into(),
+        "Tunnel=no".into(),
+        "GSSAPIDelegateCredentials=no".into(),
     ];
     let family = if cluster.v6 { "-6" } else { "-4" };
     let options = options.into_iter().map(|option| format!("-o{option}"));
@@ -253,14 +259,16 @@ mod tests {
             "-oEscapeChar=none -oHashKnownHosts=no -oGlobalKnownHostsFile=/g/known_hosts \
              -oUserKnownHostsFile=/dev/null -oCheckHostIp=no -oConnectTimeout=10 \
              -oServerAliveInterval=10 -oHostKeyAlias=c.x -oPort=2222 -oBatchMode=yes \
-             -oStrictHostKeyChecking=yes -oForwardAgent=no -oForwardX11=no -4 root@n2.x true"
+             -oStrictHostKeyChecking=yes -oForwardAgent=no -oForwardX11=no \
+             -oClearAllForwardings=yes -oTunnel=no -oGSSAPIDelegateCredentials=no -4 root@n2.x true"
         );
         let fresh = Call {
             fresh: true,
             ..call
         };
         let found = arguments(&cluster, &member, "/g".as_ref(), &fresh).join(" ");
-        let alone = "-oControlMaster=no -oControlPath=none -oIdentityAgent=none -4 root@n2.x true";
+        let alone = "-oControlMaster=no -oControlPath=none -oIdentityAgent=none \
+                     -oPreferredAuthentications=publickey -4 root@n2.x true";
         assert!(found.ends_with(alone), "{found}");
     }
 
@@ -326,6 +334,22 @@ mod tests {
                 err: vec![],
             };
             assert_eq!(said.line(), expected, "{out:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_it_says_is_one_line_that_no_terminal_obeys(
+            out in proptest::prelude::any::<Vec<u8>>(),
+            err in "[\u{0}-\u{2fff}]{0,600}",
+            status in 0..256,
+        ) {
+            let end = End::of(Some(status));
+            let said = Said { end, out, err: err.into() };
+            for text in [said.why(), said.line()] {
+                proptest::prop_assert!(text.chars().count() <= MOST_SHOWN + 5, "{}", text);
+                proptest::prop_assert_eq!(inert_line(&text), text);
+            }
         }
     }
 }

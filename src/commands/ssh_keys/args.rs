@@ -34,8 +34,9 @@ pub enum SshKeysCommand {
     /// Where Ganeti does not manage the keys, private keys come to the master candidates and go from
     /// all other nodes.
     ///
-    /// A node puts all back by itself unless the master logs in there afresh within --undo-after. It
-    /// stops at the first node that fails; run again, it goes on from there. Former contents of
+    /// A node puts all back by itself unless the master logs in there afresh within --undo-after. A
+    /// node that fails keeps no other from being done, and is named at the end; only if the master
+    /// cannot log in any more to itself or to a candidate, nothing more is done. Former contents of
     /// authorized_keys stay in /var/lib/noded-proxy-ssh-keys on each node.
     ///
     /// Exit status: 0 done, or nothing to do, 1 refused or failed, or some node was not reached, 64
@@ -141,7 +142,7 @@ pub enum Deed {
     Delete,
     /// Undo the change `--id` after a time.
     Undo,
-    /// Undo a change of key files that nobody has proven.
+    /// Undo a change of key files that nobody has proven; one of lines is proven by this login.
     Settle,
     /// Make a pair that waits, for the file that standard input names.
     Make,

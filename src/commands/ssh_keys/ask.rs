@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::possession;
+use super::turns::Turns;
 use crate::commands::ssh::call::{Call, End, Said, Ssh};
 use crate::commands::ssh::each::on_each;
 use crate::commands::ssh::members::Member;
@@ -30,12 +31,30 @@ pub(super) fn call<'a>(command: &'a str, input: &'a [u8]) -> Call<'a> {
     }
 }
 
-/// What each node says.
-pub(super) fn all(ssh: Ssh<'_>) -> BTreeMap<String, Result<Sight, String>> {
+/// What each node says, or why it says nothing.
+pub(super) type Sights = BTreeMap<String, Result<Sight, String>>;
+
+/// What all say. One that should answer and does not, or has lost its turn, is not asked again: it may
+/// take its time.
+pub(super) fn all(ssh: Ssh<'_>, turns: &mut Turns) -> Sights {
+    let sights = each(ssh, turns);
+    for (name, said) in &sights {
+        match said {
+            Err(why) if why != OFFLINE => turns.lose(name, why),
+            _ => {}
+        }
+    }
+    sights
+}
+
+fn each(ssh: Ssh<'_>, turns: &Turns) -> Sights {
     let members = &ssh.cluster.members;
     let said = on_each(members, AT_A_TIME, |member: &Member| match member.offline {
         true => Err(OFFLINE.into()),
-        false => look(ssh, member),
+        false => match turns.lost(&member.name) {
+            Some(why) => Err(why.clone()),
+            None => look(ssh, member),
+        },
     });
     let names = members.iter().map(|member| member.name.clone());
     names.zip(said).collect()

@@ -10,6 +10,7 @@
 //!   ask       the master asks all nodes what they have
 //!   possession  a node signs with the keys that it tells of
 //!   show      the plan, as text
+//!   turns     who had a turn in this run, and who failed it
 //!   order     the master has one node do something, and proves it
 //!   apply     the master has all nodes do it, one after the other
 //!   pairs     the same where Ganeti does not manage the keys, in rounds
@@ -34,6 +35,7 @@ mod pairs;
 mod possession;
 mod remember;
 mod show;
+mod turns;
 
 use std::process::ExitCode;
 

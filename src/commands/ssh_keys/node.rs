@@ -66,7 +66,7 @@ pub(super) fn run(args: &NodeArgs, config: &Config) -> Result<bool, String> {
     match args.deed {
         Deed::Look | Deed::Try | Deed::Undo => {}
         Deed::Keep => node.keep(args.id)?,
-        Deed::Settle => drop(node.settle()?),
+        Deed::Settle => outln!("a change that was begun is {}", settled(node.settle()?)),
         Deed::Make => make::run(&here, &kept, &order::<String>()?)?,
         Deed::Change => {
             let change: Change = order()?;
@@ -92,6 +92,13 @@ fn look(here: &Here) -> Result<Sight, String> {
         sight.unsettled = Node::is_unsettled(&kept)?;
     }
     Ok(sight)
+}
+
+fn settled(is_undone: bool) -> &'static str {
+    match is_undone {
+        true => "undone, as it was not proven",
+        false => "proven by this login",
+    }
 }
 
 /// What was done, in words.

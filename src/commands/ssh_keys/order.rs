@@ -4,9 +4,12 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::args::ApplyArgs;
+use super::ask::{self, Sights};
 use super::here::Here;
-use super::{ask, jobs};
+use super::jobs;
+use super::turns::{Failed, Turns};
 use crate::commands::ssh::call::{End, Ssh};
+use crate::commands::ssh::interrupt;
 use crate::commands::ssh::members::{Cluster, Member};
 use crate::config::Config;
 use crate::ssh_keys::change::Change;
@@ -21,8 +24,8 @@ pub(super) struct Order<'a> {
 
 impl Order<'_> {
     /// Has it done, and proves that the node can still be reached.
-    pub(super) fn proven(&self, member: &Member, change: &Change) -> Result<String, String> {
-        let told = self.begun(member, change)?;
+    pub(super) fn proven(&self, member: &Member, change: &Change) -> Result<String, Failed> {
+        let told = self.begun(member, change).map_err(Failed::Node)?;
         self.keep(member, change.id)?;
         Ok(told)
     }
@@ -35,16 +38,24 @@ impl Order<'_> {
         deed(self.ssh, member, &command, &order)
     }
 
-    /// Proves it by a new login.
-    pub(super) fn keep(&self, member: &Member, id: u64) -> Result<(), String> {
+    /// Proves it by a new login. A normal node may refuse that to stop all else. The master and
+    /// candidates do not lie: what keeps the master out there would keep it out elsewhere too, such
+    /// as a way in by another key than its own.
+    pub(super) fn keep(&self, member: &Member, id: u64) -> Result<(), Failed> {
         let command = format!("noded-proxy ssh-keys node keep --id {id}");
         let after = self.after;
         let told = |why| {
             format!("no new login after the change: {why}; within {after} s the node undoes it")
         };
-        deed(self.ssh, member, &command, b"")
-            .map(drop)
-            .map_err(told)
+        let is_trusted = member.candidate || member.name == self.ssh.cluster.master;
+        match deed(self.ssh, member, &command, b"") {
+            Ok(_) => Ok(()),
+            Err(why) if is_trusted => {
+                let why = told(why);
+                Err(Failed::Run(format!("{why}; nothing more is done")))
+            }
+            Err(why) => Err(Failed::Node(told(why))),
+        }
     }
 }
 
@@ -62,8 +73,39 @@ pub(super) fn deed(
     }
 }
 
+/// Settles what an earlier run has begun, before anything is planned by it: the node would undo it
+/// while all think that it is done. Whether there was any.
+pub(super) fn settle(ssh: Ssh<'_>, sights: &Sights, turns: &mut Turns) -> bool {
+    let all = unsettled(sights);
+    for name in &all {
+        turns.give(name, || {
+            let member = member(ssh.cluster, name)?;
+            let command = "noded-proxy ssh-keys node settle";
+            deed(ssh, member, command, b"").map_err(Failed::Node)
+        });
+    }
+    !all.is_empty()
+}
+
+/// Nodes with a change that is neither proven nor undone.
+pub(super) fn unsettled(sights: &Sights) -> Vec<String> {
+    let sights = sights.iter();
+    let found = sights.filter(|(_, said)| said.as_ref().is_ok_and(|sight| sight.unsettled));
+    found.map(|(name, _)| name.clone()).collect()
+}
+
+/// The node as it is now; roles may have changed since the look.
+pub(super) fn member<'a>(cluster: &'a Cluster, name: &str) -> Result<&'a Member, Failed> {
+    let mut members = cluster.members.iter();
+    let found = members.find(|member| member.name == name && !member.offline);
+    found.ok_or_else(|| Failed::Node("it is offline by now, or no node any more".into()))
+}
+
 /// The cluster, if this still is its master and no job of Ganeti changes keys.
 pub(super) fn still(args: &ApplyArgs, config: &Config, here: &Here) -> Result<Cluster, String> {
+    if interrupt::is_told() {
+        return Err("interrupted".into());
+    }
     jobs::over(here, config, args.wait || args.hook)?;
     let cluster = Cluster::read(&here.path(&config.ssconf_dir))?;
     cluster.must_be_master(&here.seen.host)?;

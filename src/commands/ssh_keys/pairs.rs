@@ -1,6 +1,9 @@
 //! Where Ganeti does not manage the keys: the master brings private keys to candidates, and takes them
 //! from all other nodes. It works in rounds: it looks at all nodes, does what comes first, and looks
 //! again. So a run that was killed is gone on with by the next one. It decides nothing.
+//!
+//! A node that fails is one that was not seen, for the rest of the run: the others lose what they must
+//! lose, and nothing is done for which that node is needed.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -8,8 +11,9 @@ use std::path::Path;
 use super::args::{ApplyArgs, PlanArgs};
 use super::attempt::Attempt;
 use super::here::Here;
-use super::order::{Order, deed, new_id, still};
+use super::order::{Order, deed, member, new_id, settle, still, unsettled};
 use super::remember::Run;
+use super::turns::{Failed, Turns, tell_left};
 use super::{ask, show};
 use crate::commands::ssh::call::Ssh;
 use crate::commands::ssh::members::{Cluster, Member};
@@ -21,8 +25,6 @@ use crate::ssh_keys::kept::Kept;
 use crate::ssh_keys::pair::{Given, Pairs};
 use rules::ssh_keys::pairs::{Need, Node, Phase, Plan, Scene, Wishes, plan as judge};
 
-/// Rounds of a run; with nothing in the way it has seven.
-const MOST_ROUNDS: usize = 20;
 /// Largest file with a key.
 const MOST_KEY: usize = 64 << 10;
 
@@ -39,10 +41,10 @@ pub(super) fn plan(
     here: &Here,
     cluster: &Cluster,
 ) -> Result<bool, String> {
-    let scene = look(config, here, cluster)?;
+    let scene = look(config, here, cluster, &mut Turns::default())?;
     let plan = judge(&scene, &wishes(args))?;
-    out!("{}", text(&plan, &unsettled(&scene)));
-    Ok(left(&plan).is_empty())
+    out!("{}", text(&plan, &unsettled(&scene.nodes)));
+    Ok(left(&plan, &Turns::default()).is_empty())
 }
 
 /// Does it; whether all is done.
@@ -52,8 +54,9 @@ pub(super) fn apply(
     here: &Here,
     kept: &Kept,
 ) -> Result<bool, String> {
-    let mut wishes = wishes(&args.plan);
-    for round in 0..MOST_ROUNDS {
+    let (mut wishes, mut turns) = (wishes(&args.plan), Turns::default());
+    let mut is_first = true;
+    loop {
         let cluster = still(args, config, here)?;
         let ssconf = here.path(&config.ssconf_dir);
         let ssh = Ssh {
@@ -62,19 +65,15 @@ pub(super) fn apply(
         };
         // Roles may have changed since the last round.
         let here = &Here::look(&args.plan.place, config)?;
-        let mut scene = look(config, here, &cluster)?;
-        let unsettled = unsettled(&scene);
-        if !unsettled.is_empty() {
-            for name in unsettled {
-                let settled = deed(ssh, member(&cluster, &name)?, SETTLE, b"");
-                outln!("{}", told(&name, &settled.map(|_| UNDONE.into())));
-            }
-            scene = look(config, here, &cluster)?;
+        let mut scene = look(config, here, &cluster, &mut turns)?;
+        if settle(ssh, &scene.nodes, &mut turns) {
+            scene = look(config, here, &cluster, &mut turns)?;
         }
         let plan = judge(&scene, &wishes)?;
-        if round == 0 {
+        if is_first {
             out!("{}", text(&plan, &[]));
         }
+        is_first = false;
         wishes.own_pairs |= plan.list.own_pairs; // begun is begun, whoever has noted it by now
         let doing = Doing {
             args,
@@ -86,20 +85,18 @@ pub(super) fn apply(
             },
             plan: &plan,
         };
-        let mut left = left(&plan);
-        let failed = plan.phase().map(|phase| doing.all(phase));
-        let is_over = failed.as_ref().is_none_or(|failed| !failed.is_empty());
-        left.extend(failed.into_iter().flatten());
-        if is_over {
+        // It comes to an end: each round is somebody's turn, and nobody has them without end.
+        if let Some(phase) = plan.phase() {
+            doing.all(phase, &mut turns);
+        }
+        if plan.phase().is_none() || turns.is_over() {
+            let left = left(&plan, &turns);
+            tell_left(&left);
             Run::now(here, config, left.clone()).save(kept)?;
             return Ok(left.is_empty());
         }
     }
-    Err("it does not come to an end: run `noded-proxy ssh-keys` to see what is left".into())
 }
-
-const SETTLE: &str = "noded-proxy ssh-keys node settle";
-const UNDONE: &str = "a change that was begun and not proven is undone";
 
 fn wishes(args: &PlanArgs) -> Wishes {
     Wishes {
@@ -108,43 +105,35 @@ fn wishes(args: &PlanArgs) -> Wishes {
     }
 }
 
-fn look(config: &Config, here: &Here, cluster: &Cluster) -> Result<Scene, String> {
+/// What all nodes say. One that should answer and does not is not asked again in this run.
+fn look(
+    config: &Config,
+    here: &Here,
+    cluster: &Cluster,
+    turns: &mut Turns,
+) -> Result<Scene, String> {
     let ssconf = here.path(&config.ssconf_dir);
     let mut scene = Scene::of_master(&here.seen, &config.verify.allow_ssh_keys)?;
-    scene.nodes = ask::all(Ssh {
+    let ssh = Ssh {
         cluster,
         ssconf: &ssconf,
-    });
+    };
+    scene.nodes = ask::all(ssh, turns);
     Ok(scene)
 }
 
-/// Nodes with a change of keys that is neither proven nor undone.
-fn unsettled(scene: &Scene) -> Vec<String> {
-    let nodes = scene.nodes.iter();
-    let found = nodes.filter(|(_, said)| said.as_ref().is_ok_and(|sight| sight.unsettled));
-    found.map(|(name, _)| name.clone()).collect()
-}
-
 /// Nodes that should have been done; an offline one is when it is back.
-fn left(plan: &Plan) -> Vec<String> {
-    let refused = plan.nodes.iter().filter(|node| {
-        let why = node.refused.as_deref();
-        why.is_some_and(|why| why != ask::OFFLINE)
-    });
-    refused.map(|node| node.name.clone()).collect()
-}
-
-fn member<'a>(cluster: &'a Cluster, name: &str) -> Result<&'a Member, String> {
-    let mut members = cluster.members.iter();
-    let found = members.find(|member| member.name == name);
-    found.ok_or_else(|| "it is no node any more".into())
-}
-
-fn told(name: &str, done: &Result<String, String>) -> String {
-    match done {
-        Ok(told) => format!("ok    {name}: {told}"),
-        Err(why) => format!("FAIL  {name}: {why}"),
-    }
+fn left(plan: &Plan, turns: &Turns) -> Vec<String> {
+    let is_left = |node: &&Node| match node.refused.as_deref() {
+        Some(why) => why != ask::OFFLINE,
+        None => {
+            let mut needs = node.needs.iter();
+            let is_cut_off = turns.is_over() && needs.any(|need| need.phase().is_some());
+            is_cut_off || turns.lost(&node.name).is_some()
+        }
+    };
+    let left = plan.nodes.iter().filter(is_left);
+    left.map(|node| node.name.clone()).collect()
 }
 
 /// What is done first, for each node.
@@ -177,36 +166,29 @@ struct Doing<'a> {
 }
 
 impl Doing<'_> {
-    /// All nodes in one phase; those that are not done.
-    fn all(&self, phase: Phase) -> Vec<String> {
+    /// All nodes in one phase. Candidates that change to their own pairs do it one after the other
+    /// and only while that works: what fails there leaves the shared pair as everybody's way in.
+    fn all(&self, phase: Phase, turns: &mut Turns) {
         let nodes = self.plan.nodes.iter();
-        let nodes: Vec<&Node> = nodes
-            .filter(|node| node.in_phase(phase).next().is_some())
-            .collect();
-        for (at, node) in nodes.iter().enumerate() {
-            let done = self.one(phase, node);
-            outln!("{}", told(&node.name, &done));
-            if done.is_err() {
-                return nodes[at..].iter().map(|node| node.name.clone()).collect();
+        for node in nodes.filter(|node| node.in_phase(phase).next().is_some()) {
+            let is_good = turns.give(&node.name, || self.one(phase, node));
+            if !is_good && phase == Phase::Switch {
+                return;
             }
         }
-        Vec::new()
     }
 
-    fn one(&self, phase: Phase, node: &Node) -> Result<String, String> {
-        let cluster = still(self.args, self.config, self.here)?;
+    fn one(&self, phase: Phase, node: &Node) -> Result<String, Failed> {
+        let cluster = still(self.args, self.config, self.here).map_err(Failed::Run)?;
         let member = member(&cluster, &node.name)?;
         if phase == Phase::Make {
-            let order = serde_json::to_vec(&self.plan.file).map_err(|error| error.to_string())?;
-            deed(
-                self.order.ssh,
-                member,
-                "noded-proxy ssh-keys node make",
-                &order,
-            )?;
+            let order = serde_json::to_vec(&self.plan.file);
+            let order = order.map_err(|error| Failed::Run(error.to_string()))?;
+            let command = "noded-proxy ssh-keys node make";
+            deed(self.order.ssh, member, command, &order).map_err(Failed::Node)?;
             return Ok("a pair of its own made, which waits".into());
         }
-        let change = self.change(phase, member, node)?;
+        let change = self.change(phase, member, node).map_err(Failed::Node)?;
         match phase {
             Phase::Switch => self.switch(member, &change),
             _ => self.order.proven(member, &change),
@@ -247,7 +229,7 @@ impl Doing<'_> {
     }
 
     /// The candidate proves its own key before it uses it, and once more afterwards.
-    fn switch(&self, member: &Member, change: &Change) -> Result<String, String> {
+    fn switch(&self, member: &Member, change: &Change) -> Result<String, Failed> {
         let seen = self.plan.nodes.iter().filter(|node| node.refused.is_none());
         let nodes: Vec<String> = seen.map(|node| node.name.clone()).collect();
         let attempt = |staged| {
@@ -261,16 +243,18 @@ impl Doing<'_> {
                 &order,
             )
         };
-        attempt(true)?;
-        let told = self.order.begun(member, change)?;
+        attempt(true).map_err(Failed::Node)?;
+        let told = self.order.begun(member, change).map_err(Failed::Node)?;
         if let Err(why) = attempt(false) {
             let id = change.id;
             let undo = format!("noded-proxy ssh-keys node undo --id {id} --undo-after 0");
             let after = self.order.after;
-            return Err(match deed(self.order.ssh, member, &undo, b"") {
-                Ok(_) => format!("{why}; it has its former pair again"),
-                Err(_) => format!("{why}; within {after} s it has its former pair again"),
-            });
+            return Err(Failed::Node(
+                match deed(self.order.ssh, member, &undo, b"") {
+                    Ok(_) => format!("{why}; it has its former pair again"),
+                    Err(_) => format!("{why}; within {after} s it has its former pair again"),
+                },
+            ));
         }
         self.order.keep(member, change.id)?;
         Ok(told)

@@ -29,9 +29,14 @@ pub(super) fn challenge(node: &str) -> Result<String, String> {
     Ok(format!("{node} {hex}"))
 }
 
-/// Those keys by which something can be taken away elsewhere.
-fn counts(file: &KeyFile) -> bool {
-    file.private && (file.is_backup() || file.is_own())
+/// Those whose keys are asked for: all private ones, and first those by which something can be taken
+/// away elsewhere.
+fn asked(files: &mut [KeyFile]) -> Vec<&mut KeyFile> {
+    let private = files.iter_mut().filter(|file| file.private);
+    let mut asked: Vec<&mut KeyFile> = private.collect();
+    asked.sort_by_key(|file| !file.is_backup() && !file.is_own());
+    asked.truncate(MOST_KEYS);
+    asked
 }
 
 /// The node signs with each of them.
@@ -40,8 +45,7 @@ pub(super) fn sign(here: &Here, sight: &mut Sight, challenge: &[u8]) {
         return;
     }
     let directory = Path::new(&here.seen.ssh.directory);
-    let files = sight.files.iter_mut().filter(|file| counts(file));
-    for file in files.take(MOST_KEYS) {
+    for file in asked(&mut sight.files) {
         let Ok(real) = here.tree.real(&directory.join(&file.name)) else {
             continue;
         };
@@ -53,8 +57,7 @@ pub(super) fn sign(here: &Here, sight: &mut Sight, challenge: &[u8]) {
 
 /// The master notes which signatures are good. Without one a key is what the node says, and no more.
 pub(super) fn check(sight: &mut Sight, challenge: &str) {
-    let files = sight.files.iter_mut().filter(|file| counts(file));
-    for file in files.take(MOST_KEYS) {
+    for file in asked(&mut sight.files) {
         let signature = file.signature.take();
         let signature = signature.filter(|text| text.len() <= MOST_SIGNATURE);
         file.proven = signature.is_some_and(|text| is_by(&text, challenge, &file.key.to_string()));
@@ -74,12 +77,13 @@ fn is_by(signature: &str, challenge: &str, key: &str) -> bool {
     said.is_some_and(|said| said.split_whitespace().any(|word| word == key))
 }
 
-/// What it says, if it succeeds. It asks nobody for a passphrase.
+/// What it says, if it succeeds. It asks nobody for a passphrase, nor to touch a security key.
 fn keygen(arguments: &[&str], input: &[u8]) -> Option<String> {
     let mut keygen = Command::new("ssh-keygen")
         .args(arguments)
         .env("SSH_ASKPASS_REQUIRE", "force")
         .env("SSH_ASKPASS", "/bin/false")
+        .env("SSH_SK_PROVIDER", "/bin/false")
         .env("LC_ALL", "C")
         .env_remove("SSH_AUTH_SOCK")
         .stdin(Stdio::piped())

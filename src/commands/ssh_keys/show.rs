@@ -1,5 +1,5 @@
 //! The plan as text: what goes with its proof, what stays and why somebody should know. All that
-//! nodes have said is escaped. It decides nothing.
+//! nodes have said is escaped and bounded: hooks have it in the journal. It decides nothing.
 
 use std::fmt::Write;
 
@@ -7,6 +7,9 @@ use crate::daemon::report::words::count;
 use rules::shown::printable;
 use rules::ssh_keys::sight::Line;
 use rules::ssh_keys::{Fate, Node, Plan, pairs};
+
+/// Rows of one kind that are shown of one node; the others are counted.
+const MOST: usize = 200;
 
 /// The whole plan.
 pub(super) fn text(plan: &Plan) -> String {
@@ -30,23 +33,24 @@ fn add(text: &mut String, node: &Node) {
         rows.push(["left out".into(), printable(why), String::new()]);
     }
     let row = |word: &str, what, why: String| [word.to_owned(), what, why];
-    rows.extend(
-        node.remove
-            .iter()
-            .map(|(line, proof)| row("remove", shown(line), proof.to_string())),
-    );
-    rows.extend(
-        node.told
-            .iter()
-            .map(|(line, why)| row("keep", shown(line), why.to_string())),
-    );
-    rows.extend(node.backups.iter().map(|backup| {
+    let more = |word: &str, all: usize| {
+        let more = all.saturating_sub(MOST);
+        (more > 0).then(|| row(word, format!("{more} more"), String::new()))
+    };
+    let removed = node.remove.iter().take(MOST);
+    rows.extend(removed.map(|(line, proof)| row("remove", shown(line), proof.to_string())));
+    rows.extend(more("remove", node.remove.len()));
+    let told = node.told.iter().take(MOST);
+    rows.extend(told.map(|(line, why)| row("keep", shown(line), why.to_string())));
+    rows.extend(more("keep", node.told.len()));
+    rows.extend(node.backups.iter().take(MOST).map(|backup| {
         let word = match backup.fate {
             Fate::Delete => "delete",
             Fate::Young | Fate::Present | Fate::Proof => "keep",
         };
         row(word, printable(&backup.file), backup.fate.to_string())
     }));
+    rows.extend(more("backups:", node.backups.len()));
     if rows.is_empty() {
         return;
     }
@@ -66,16 +70,22 @@ pub(super) fn pairs_of(text: &mut String, node: &pairs::Node, is_unsettled: bool
         rows.push(format!("left out {}", printable(why)));
     }
     if is_unsettled {
-        rows.push("undo     a change that was begun and not proven".into());
+        rows.push("settle   a change that was begun and not proven".into());
     }
-    rows.extend(node.needs.iter().map(ToString::to_string));
-    let allowed = node.allowed.iter();
+    let more = |all: usize| {
+        let more = all.saturating_sub(MOST);
+        (more > 0).then(|| format!("and      {more} more"))
+    };
+    rows.extend(node.needs.iter().take(MOST).map(ToString::to_string));
+    rows.extend(more(node.needs.len()));
+    let allowed = node.allowed.iter().take(MOST);
     rows.extend(allowed.map(|line| {
         format!(
             "keep     {}\n           verify.allow_ssh_keys has it",
             shown(line)
         )
     }));
+    rows.extend(more(node.allowed.len()));
     if rows.is_empty() {
         return;
     }

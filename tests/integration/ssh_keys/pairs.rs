@@ -2,6 +2,7 @@
 //! pairs of their own. The stand-in for ssh lets in only whom `authorized_keys` lets in, with the key
 //! that the caller's tree has, so whoever is locked out fails here as he would there.
 
+mod hostile;
 mod scene;
 
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Whatever one node says, it takes away nobody's keys but its own, and nothing that counts.
+//! Whatever one node says, it takes away nobody's keys but its own, and nothing that counts; and it
+//! keeps nobody's.
 
 use super::*;
 use proptest::prelude::*;
@@ -74,6 +75,28 @@ proptest! {
                 let left = before(&node.name).lines.iter().filter(stays);
                 prop_assert!(left.clone().any(|l| l.key == plan.masters_key && !l.options));
             }
+        }
+    }
+
+    #[test]
+    fn a_normal_node_that_lies_keeps_no_key_that_another_has_proven(
+        lie in any_sight(),
+        proven in any::<bool>(),
+        by_comment in any::<bool>(),
+    ) {
+        let mut scene = scene();
+        of(&mut scene, "n3.x").files.push(file(BACKUP, '5'));
+        for name in ["n1.x", "n3.x"] {
+            of(&mut scene, name).lines.push(line('5', "root@n3.x"));
+        }
+        let files = lie.files.into_iter();
+        let files = files.map(|file| KeyFile { proven, ..file });
+        let lie = Sight { files: files.collect(), ..lie };
+        scene.nodes.insert("n2.x".into(), Ok(lie));
+        let plan = plan(&scene, &Wishes { by_comment, ..PLAIN }).unwrap();
+        for name in ["n1.x", "n3.x"] {
+            let gone = node(&plan, name).remove;
+            prop_assert!(gone.iter().any(|(line, _)| line.key == key('5')), "{}: {:?}", name, gone);
         }
     }
 }

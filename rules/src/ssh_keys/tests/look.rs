@@ -97,6 +97,7 @@ fn clusters_that_are_left_alone_as_a_table() {
             Ok(scene) => {
                 assert_eq!(expected, "");
                 assert_eq!(scene.current[&key('2')], "n2.x");
+                assert_eq!(scene.candidates, ["n1.x".into(), "n2.x".into()].into());
                 assert_eq!(scene.listed, [key('l')].into());
             }
             Err(why) => assert!(!expected.is_empty() && why.contains(expected), "{why}"),

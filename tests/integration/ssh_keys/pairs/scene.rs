@@ -21,6 +21,7 @@ while [[ $# -gt 2 ]]; do [[ $1 == -i ]] && identity=$2; shift; done
 root=$(<"$SCENE/$name.root")
 key=$(ssh-keygen -y -f "$identity" 2>/dev/null | cut -d' ' -f1,2); [[ -n $key ]] || denied
 grep -q "^$key" "$root/root/.ssh/authorized_keys" || denied
+[[ ! -e $SCENE/$name.instead ]] || . "$SCENE/$name.instead"
 [[ $command == *" look" || $command == true ]] || echo "$name $command" >> "$SCENE/deeds"
 [[ ! -e $SCENE/$name.shut || $command != true ]] || denied
 CALLER=$root bash -c "$command --config /dev/null --root $root"; status=$?
@@ -162,7 +163,11 @@ impl Scene {
             let kept = fs::read_dir(node.path("var/lib/noded-proxy-ssh-keys")).unwrap();
             let names = kept.map(|entry| entry.unwrap().file_name().into_string().unwrap());
             let left: Vec<String> = names
-                .filter(|name| name.starts_with("key-") || name.starts_with("staged"))
+                .filter(|name| {
+                    ["key-", "staged", "pending"]
+                        .iter()
+                        .any(|head| name.starts_with(head))
+                })
                 .collect();
             assert_eq!(left, [""; 0]);
         }

@@ -1,0 +1,90 @@
+//! A normal node in hostile hands where Ganeti does not manage the keys: what it refuses, or only says
+//! that it does, keeps no private key on another node.
+
+use std::fs;
+
+use super::scene::Scene;
+use crate::verify::tree::NODES;
+
+/// n1 is the master, n2 and n3 are normal nodes; n2 has its turn first, and does so.
+fn scene(script: &str) -> Scene {
+    let scene = Scene::new();
+    scene.roles(0, &[0], &[]);
+    let path = scene.dir.path().join(format!("{}.instead", NODES[1]));
+    fs::write(path, script).unwrap();
+    scene
+}
+
+#[test]
+fn a_node_that_fails_keeps_no_private_key_elsewhere() {
+    for (script, why) in [
+        ("[[ $command != *' change '* ]] || exit 1", "exit status 1"),
+        (
+            "[[ $command != *' change '* ]] || exec yes",
+            "it says more than",
+        ),
+        ("[[ $command != *' keep '* ]] || exit 255", "no new login"),
+    ] {
+        let scene = scene(script);
+        let (status, text) = scene.on(0, &["apply", "--undo-after", "1"]);
+        assert_eq!(status, 1, "{text}");
+        assert!(
+            text.contains("FAIL  n2.example.com: ") && text.contains(why),
+            "{text}"
+        );
+        assert!(scene.has_pair(0) && !scene.has_pair(2), "{text}");
+        assert!(
+            text.ends_with("1 node not done: n2.example.com\n"),
+            "{text}"
+        );
+        assert_eq!(text.matches("FAIL").count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn a_node_that_says_that_it_is_done_and_is_not_loses_its_turn() {
+    let lie = "[[ $command != *' change '* && $command != *' keep '* ]] || { echo done; exit; }";
+    let scene = scene(lie);
+    let (status, text) = scene.on(0, &["apply"]);
+    assert_eq!(status, 1, "{text}");
+    assert!(
+        text.contains("it says each time that it is done, and is not"),
+        "{text}"
+    );
+    assert!(scene.has_pair(0) && !scene.has_pair(2), "{text}");
+    assert!(
+        text.ends_with("1 node not done: n2.example.com\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_node_that_says_again_and_again_that_it_is_not_settled_loses_its_turn() {
+    let lie = "[[ $command != *' look' ]] || { bash -c \"$command --config /dev/null --root $root\" | \
+               sed 's|\"unsettled\":false|\"unsettled\":true|'; exit; }";
+    let scene = scene(lie);
+    let (status, text) = scene.on(0, &["apply"]);
+    assert!(scene.has_pair(0) && !scene.has_pair(2), "{status}: {text}");
+}
+
+#[test]
+fn a_node_that_shuts_candidates_out_keeps_no_private_key_elsewhere() {
+    let scene = Scene::new();
+    // n3 lets the master in and n2 not, so n2 keeps the shared pair, and all others their way in.
+    let shut =
+        "[[ $command != true || $CALLER != *\"$(<\"$SCENE/n2.example.com.root\")\"* ]] || denied";
+    fs::write(scene.dir.path().join("n3.example.com.instead"), shut).unwrap();
+    let (status, text) = scene.on(0, &["apply", "--own-pairs"]);
+    assert_eq!(status, 1, "{text}");
+    assert!(
+        text.contains("FAIL  n2.example.com: noded-proxy: it does not get in to n3"),
+        "{text}"
+    );
+    for at in [0, 1] {
+        assert_eq!(scene.own(at), scene.shared.public, "{text}");
+    }
+    assert!(!scene.has_pair(2), "what must go goes: {text}");
+    for to in [0, 1, 2] {
+        assert!(scene.gets_in(0, to) && scene.gets_in(1, to), "{text}");
+    }
+}
