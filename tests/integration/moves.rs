@@ -2,6 +2,7 @@
 //! certificates of a cluster and of a move. Where the original goes wrong, a test shows that, too.
 
 mod arguments;
+mod channel;
 mod faults;
 mod keys;
 mod kit;

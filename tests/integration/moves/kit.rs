@@ -34,6 +34,18 @@ pub(super) fn can_run(kinds: &[Kind]) -> bool {
     can || !kinds.contains(&Ganetis)
 }
 
+/// The program without arguments.
+pub(super) fn program(kind: Kind) -> Command {
+    match kind {
+        Ours => {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_noded-proxy"));
+            command.arg("import-export");
+            command
+        }
+        Ganetis => Command::new(ORIGINAL),
+    }
+}
+
 /// A directory with the certificates of a transfer.
 pub(super) struct Bench {
     pub(super) dir: TempDir,
@@ -96,14 +108,7 @@ impl Bench {
     fn end(&self, kind: Kind, mode: &str, peer: &str) -> Command {
         let status = self.path(&format!("{mode}-status"));
         fs::create_dir_all(&status).unwrap();
-        let mut command = match kind {
-            Ours => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_noded-proxy"));
-                command.arg("import-export");
-                command
-            }
-            Ganetis => Command::new(ORIGINAL),
-        };
+        let mut command = program(kind);
         let own = self.path(&format!("{mode}er.pem"));
         command.arg(status.join("status")).arg(mode);
         command.arg(format!("--key={}", own.display()));
@@ -148,6 +153,17 @@ impl Bench {
         End::start(command, self.path("export-status/status"))
     }
 
+    /// An importer of ours that another program starts, which leaves what it got as
+    /// [`Bench::importing`] does.
+    pub(super) fn importing_through(&self, program: &[&str]) -> End {
+        let own = self.end(Ours, "import", "exporter.crt");
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(own.get_program());
+        command.args(own.get_args()).args(["--ipv4", "--compress=none"]);
+        command.arg(format!("--cmd-suffix={}", self.keeps()));
+        End::start(command, self.path("import-status/status"))
+    }
+
     /// An exporter of ours in which `pid` is open, as noded leaves it.
     pub(super) fn export_with_open_file(&self, port: u16, prefix: &str) -> End {
         let mut shell = Command::new("bash");
@@ -164,9 +180,12 @@ impl Bench {
 
     /// An importer that leaves what it got in `got`, and in `done` when it believes that it has all.
     pub(super) fn importing(&self, kind: Kind, more: &[&str]) -> End {
+        self.import(kind, &self.keeps(), more)
+    }
+
+    fn keeps(&self) -> String {
         let (got, done) = (self.path("got"), self.path("done"));
-        let (got, done) = (got.display(), done.display());
-        self.import(kind, &format!("| ( cat > {got}; touch {done} )"), more)
+        format!("| ( cat > {}; touch {} )", got.display(), done.display())
     }
 
     /// What the import command got.
