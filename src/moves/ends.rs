@@ -108,3 +108,51 @@ fn now() -> i64 {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::mint::{CertificateBuilder, common_name, p256_key};
+    use std::net::{TcpListener, TcpStream};
+
+    fn credentials() -> Credentials {
+        let name = common_name("node").unwrap();
+        let minted = CertificateBuilder::new(name, p256_key().unwrap()).mint();
+        Credentials::from_pem(&minted.unwrap().pem().unwrap()).unwrap()
+    }
+
+    /// An end whose first verdict, in the handshake, is that everybody is right.
+    fn lenient(own: &Credentials, peer: &Credentials, end: End) -> Ends {
+        let info = peer.info();
+        let pin = Pin {
+            der: info.der.to_vec(),
+            not_before: info.not_before,
+            not_after: info.not_after,
+        };
+        Ends {
+            pinned: Pinned::new(own, Arc::new(|_| true), end, PROTOCOL).unwrap(),
+            pin: Arc::new(pin),
+            magic: None,
+            tool: "none".into(),
+            knows_one_peer: true,
+            compress: Compress::None,
+        }
+    }
+
+    #[test]
+    fn the_certificate_is_judged_again_when_the_peer_has_proved_to_own_it() {
+        let (own, right, wrong) = (credentials(), credentials(), credentials());
+        for (shown, refused) in [(&right, None), (&wrong, Some(Refused::Other.to_string()))] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (near, _) = listener.accept().unwrap();
+            let line = |tcp| Line::new(tcp, HANDSHAKE).unwrap();
+            let caller = lenient(shown, &own, End::Calls);
+            let calls = std::thread::spawn(move || caller.handshake(line(far)).is_ok());
+            let judged = lenient(&own, &right, End::Listens).handshake(line(near));
+            assert_eq!(judged.as_ref().err(), refused.as_ref());
+            drop(judged);
+            let _ = calls.join();
+        }
+    }
+}
