@@ -4,7 +4,9 @@
 mod arguments;
 mod channel;
 mod faults;
+mod hostile;
 mod keys;
 mod kit;
 mod pairs;
+mod status;
 mod strangers;

@@ -201,11 +201,7 @@ fn exit_status(status: ExitStatus) -> i32 {
 }
 
 /// Passes lines on, as fast as they are taken: a command that talks without end waits.
-fn listen(
-    from: impl Read + Send + 'static,
-    heard: &Sender<Heard>,
-    as_what: fn(String) -> Heard,
-) {
+fn listen(from: impl Read + Send + 'static, heard: &Sender<Heard>, as_what: fn(String) -> Heard) {
     let heard = heard.clone();
     let mut from = BufReader::new(from);
     thread::spawn(move || {

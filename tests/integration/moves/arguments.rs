@@ -78,7 +78,10 @@ fn wrong_arguments_have_the_exit_status_of_the_original() {
         ("./relative import", 1),
         ("import --compress=none", 1),
         (&format!("import --compress=none {none}"), 1),
-        (&format!("export --compress=none --host=::1 --port=1 {none}"), 1),
+        (
+            &format!("export --compress=none --host=::1 --port=1 {none}"),
+            1,
+        ),
         ("import --compress=no-such-tool", 1),
         ("--help", 0),
         ("import --help", 0),
@@ -97,7 +100,14 @@ fn wrong_arguments_have_the_exit_status_of_the_original() {
 fn flags_that_are_given_twice_are_taken_as_the_original_does() {
     let bench = Bench::of_a_cluster();
     bench.disk(1000);
-    let twice = ["-d", "-d", "-v", "--ipv4", "--magic=first", "--magic=second"];
+    let twice = [
+        "-d",
+        "-d",
+        "-v",
+        "--ipv4",
+        "--magic=first",
+        "--magic=second",
+    ];
     let mut import = bench.importing(Ours, &twice);
     let mut export = bench.export(Ours, import.port(), &bench.cat(), &["--magic=second"]);
     assert!(export.succeeds() && import.succeeds());

@@ -159,23 +159,29 @@ impl Bench {
         let own = self.end(Ours, "import", "exporter.crt");
         let mut command = Command::new(program[0]);
         command.args(&program[1..]).arg(own.get_program());
-        command.args(own.get_args()).args(["--ipv4", "--compress=none"]);
+        command
+            .args(own.get_args())
+            .args(["--ipv4", "--compress=none"]);
         command.arg(format!("--cmd-suffix={}", self.keeps()));
         End::start(command, self.path("import-status/status"))
     }
 
-    /// An exporter of ours in which `pid` is open, as noded leaves it.
-    pub(super) fn export_with_open_file(&self, port: u16, prefix: &str) -> End {
-        let mut shell = Command::new("bash");
-        let script = format!("exec 9>{}; exec \"$@\"", self.path("pid").display());
-        shell.args(["-c", &script, "bash"]);
+    /// An exporter of ours that another program starts.
+    pub(super) fn export_through(&self, program: &[&str], port: u16, prefix: &str) -> End {
         let own = self.end(Ours, "export", "importer.crt");
-        shell.arg(own.get_program()).args(own.get_args());
-        shell.args(["--ipv4", "--host=127.0.0.1", "--compress=none"]);
-        shell
-            .arg(format!("--port={port}"))
-            .arg(format!("--cmd-prefix={prefix}"));
-        End::start(shell, self.path("export-status/status"))
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(own.get_program());
+        command.args(own.get_args());
+        command.args(["--ipv4", "--host=127.0.0.1", "--compress=none"]);
+        command.arg(format!("--port={port}"));
+        command.arg(format!("--cmd-prefix={prefix}"));
+        End::start(command, self.path("export-status/status"))
+    }
+
+    /// The same, with `pid` open, as noded leaves it.
+    pub(super) fn export_with_open_file(&self, port: u16, prefix: &str) -> End {
+        let script = format!("exec 9>{}; exec \"$@\"", self.path("pid").display());
+        self.export_through(&["bash", "-c", &script, "bash"], port, prefix)
     }
 
     /// An importer that leaves what it got in `got`, and in `done` when it believes that it has all.
