@@ -13,7 +13,7 @@ use noded_proxy::commands::{
 fn main() -> ExitCode {
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
-        Err(told) => return exit::usage(&told),
+        Err(told) => return exit::usage(&told, import_export::usage()),
     };
     match command {
         Command::Run(args) => run::main(&args),

@@ -175,8 +175,8 @@ pub enum Command {
     /// them, and an end of the data is believed only if the sender said so. docs/moves.md tells what
     /// it prints and why.
     ///
-    /// Exit status: 0 the transfer is whole and the command succeeded, 1 it failed, 64 wrong
-    /// arguments.
+    /// Exit status, as of Ganeti's program: 0 the transfer is whole and the command succeeded, 1 it
+    /// failed, 2 wrong arguments.
     #[command(args_override_self = true)]
     ImportExport(ImportExportArgs),
     /// Show or destroy what moves of instances left here.

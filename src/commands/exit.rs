@@ -28,11 +28,12 @@ pub(crate) fn failure(why: impl Display) -> ExitCode {
 }
 
 /// What clap has to say. Help and version go to standard output; a wrong command line is one line,
-/// as a wrong value in the file is.
-pub fn usage(told: &clap::Error) -> ExitCode {
+/// as a wrong value in the file is. It has exit status 64, or this one.
+pub fn usage(told: &clap::Error, instead: Option<u8>) -> ExitCode {
+    let wrong = instead.unwrap_or(USAGE);
     if !told.use_stderr() || told.kind() == Nothing {
         let _ = told.print();
-        return ExitCode::from(if told.use_stderr() { USAGE } else { 0 });
+        return ExitCode::from(if told.use_stderr() { wrong } else { 0 });
     }
     let text = told.to_string();
     let lines = text.lines().map(str::trim);
@@ -41,5 +42,5 @@ pub fn usage(told: &clap::Error) -> ExitCode {
     let words: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
     let words = words.join(" ");
     errln!("noded-proxy: {}", words.trim_start_matches("error: "));
-    ExitCode::from(USAGE)
+    ExitCode::from(wrong)
 }

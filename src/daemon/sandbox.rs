@@ -128,6 +128,12 @@ pub fn start(config: &Config) -> Result<Option<Report>, Error> {
     Ok(Some(report))
 }
 
+/// What [`enter`] would put in force on this kernel. A thread tries it, and ends.
+pub fn offered() -> Result<Report, Error> {
+    let tried = std::thread::spawn(|| enter(&Plan::default()));
+    tried.join().unwrap_or_else(|_| Ok(Report::default()))
+}
+
 /// Restricts the calling thread, and all threads that it starts, to the plan, for good. Restricts
 /// as much as the kernel supports.
 pub fn enter(plan: &Plan) -> Result<Report, Error> {

@@ -141,4 +141,26 @@ mod tests {
             assert_eq!(who_goes(&visitors), goes, "{visitors:?}");
         }
     }
+
+    #[test]
+    fn the_first_wins_and_all_others_are_turned_away() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let own = listener.local_addr().unwrap();
+        let crowd = Crowd::default();
+        let enter = || {
+            let far = TcpStream::connect(own).unwrap();
+            let (near, from) = listener.accept().unwrap();
+            (crowd.enter(near.try_clone().unwrap(), from.ip()), near, far)
+        };
+        let (first, second) = (enter(), enter());
+        assert!(!crowd.is_decided());
+        assert!(crowd.claim(first.0.unwrap()));
+        assert!(!crowd.claim(second.0.unwrap()) && crowd.is_decided());
+        assert_eq!(enter().0, None);
+        // The loser's connection was shut, the winner's was not.
+        let ends = |mut far: &TcpStream| std::io::Read::read(&mut far, &mut [0; 9]);
+        assert_eq!(ends(&second.2).unwrap(), 0);
+        first.2.set_nonblocking(true).unwrap();
+        assert!(ends(&first.2).is_err());
+    }
 }

@@ -2,7 +2,7 @@
 //! certificate, Ganeti's word, the compression. It reads no file, and admits nobody without asking
 //! [`Pin`].
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::carry::Peer;
@@ -44,9 +44,7 @@ impl Ends {
             not_before: first.not_before,
             not_after: first.not_after,
         });
-        let judge = Arc::clone(&pin);
-        let check: PinCheck = Arc::new(move |shown| judge.judge(shown, now()).is_ok());
-        let pinned = Pinned::new(&own, check, end, PROTOCOL).map_err(|error| error.to_string())?;
+        let pinned = Pinned::new(&own, end, PROTOCOL).map_err(|error| error.to_string())?;
         let magic = setup.magic.as_deref().map(Magic::parse);
         let compress = Compress::parse(&setup.compress);
         Ok(Self {
@@ -61,9 +59,24 @@ impl Ends {
         })
     }
 
-    /// Shakes hands, and decides on the certificate that the peer has proved to own.
+    /// Shakes hands, and decides on the certificate that the peer has proved to own. Who is refused
+    /// in the middle is refused with the reason, and not in the library's words.
     pub(super) fn handshake(&self, line: Line) -> Result<Peer, String> {
-        let mut peer = self.pinned.handshake(line)?;
+        let refused = Arc::new(OnceLock::new());
+        let (pin, found) = (Arc::clone(&self.pin), Arc::clone(&refused));
+        let check: PinCheck = Box::new(move |shown| match pin.judge(shown, now()) {
+            Ok(()) => true,
+            Err(why) => {
+                let _ = found.set(why); // the first one
+                false
+            }
+        });
+        let done = self.pinned.handshake(line, check);
+        self.proved(done.map_err(|error| refused.get().map_or(error, Refused::to_string))?)
+    }
+
+    /// Decides on the certificate that the peer has proved to own.
+    fn proved(&self, mut peer: Peer) -> Result<Peer, String> {
         let shown = peer.peer().unwrap_or_default();
         let verdict: Result<(), Refused> = self.pin.judge(&shown, now());
         verdict.map_err(|refused| refused.to_string())?;
@@ -107,4 +120,54 @@ fn now() -> i64 {
     since.map_or(0, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::mint::{CertificateBuilder, common_name, p256_key};
+    use std::net::{TcpListener, TcpStream};
+
+    fn credentials() -> Credentials {
+        let name = common_name("node").unwrap();
+        let minted = CertificateBuilder::new(name, p256_key().unwrap()).mint();
+        Credentials::from_pem(&minted.unwrap().pem().unwrap()).unwrap()
+    }
+
+    fn ends(own: &Credentials, peer: &Credentials, end: End) -> Ends {
+        let info = peer.info();
+        let pin = Pin {
+            der: info.der.to_vec(),
+            not_before: info.not_before,
+            not_after: info.not_after,
+        };
+        Ends {
+            pinned: Pinned::new(own, end, PROTOCOL).unwrap(),
+            pin: Arc::new(pin),
+            magic: None,
+            tool: "none".into(),
+            knows_one_peer: true,
+            compress: Compress::None,
+        }
+    }
+
+    /// The handshake lets everybody pass: what counts is the second verdict alone.
+    #[test]
+    fn the_certificate_is_judged_again_when_the_peer_has_proved_to_own_it() {
+        let (own, right, wrong) = (credentials(), credentials(), credentials());
+        for (shown, refused) in [(&right, None), (&wrong, Some(Refused::Other.to_string()))] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (near, _) = listener.accept().unwrap();
+            let line = |tcp| Line::new(tcp, HANDSHAKE).unwrap();
+            let caller = ends(shown, &own, End::Calls);
+            let calls = std::thread::spawn(move || caller.handshake(line(far)).is_ok());
+            let listens = ends(&own, &right, End::Listens);
+            let peer = listens.pinned.handshake(line(near), Box::new(|_| true));
+            let judged = listens.proved(peer.unwrap());
+            assert_eq!(judged.as_ref().err(), refused.as_ref());
+            drop(judged);
+            let _ = calls.join();
+        }
+    }
 }

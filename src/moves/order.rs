@@ -227,6 +227,18 @@ pub enum Wrong {
     Command(&'static str, Unfit),
 }
 
+impl Wrong {
+    /// Whether Ganeti's program sees it in the command line. Other faults it sees at work.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Status(_) | Self::Missing(_) | Self::Value("compress", _) => false,
+            Self::Mode(_) | Self::Families | Self::Value(..) => true,
+            // Ganeti's program would do as it is told.
+            Self::Misplaced(..) | Self::Command(..) => true,
+        }
+    }
+}
+
 impl Typed {
     /// The transfer that is meant.
     pub fn order(self) -> Result<Order, Wrong> {

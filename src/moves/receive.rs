@@ -162,10 +162,7 @@ fn transfer(shared: &Arc<Shared>, mut peer: Peer, address: IpAddr, id: u64) -> R
     }
     let (claimer, start) = (Arc::clone(shared), shared.ends.start(ours));
     let claim = move || {
-        let taken = claimer.crowd.claim(id);
-        let mut data = claimer.data.lock().map_err(|error| error.to_string())?;
-        let data = data.take().filter(|_| taken);
-        let data = data.ok_or("another connection has begun the transfer")?;
+        let data = place(claimer.crowd.claim(id), &claimer.data)?;
         // Whoever waits in `accept` is woken, and nobody is let in any more.
         let _ = rustix::net::shutdown(&claimer.listener, rustix::net::Shutdown::Both);
         claimer.reporter.begins(address, ours);
@@ -198,6 +195,13 @@ fn transfer(shared: &Arc<Shared>, mut peer: Peer, address: IpAddr, id: u64) -> R
     }
 }
 
+/// Where the data go, if the transfer is this connection's: nobody else may take it away.
+fn place<T>(is_mine: bool, data: &Mutex<Option<T>>) -> Result<T, String> {
+    let mut data = data.lock().map_err(|error| error.to_string())?;
+    let data = if is_mine { data.take() } else { None };
+    data.ok_or_else(|| "another connection has begun the transfer".into())
+}
+
 /// The first words with a peer of this program.
 fn greet(shared: &Shared, peer: &mut Peer, incoming: &mut Incoming) -> Result<(), String> {
     let said = incoming.message(peer).map_err(|fault| fault.to_string())?;
@@ -206,4 +210,17 @@ fn greet(shared: &Shared, peer: &mut Peer, incoming: &mut Incoming) -> Result<()
         complain(peer, why);
     }
     judged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_not_won_takes_the_place_from_nobody() {
+        let data = Mutex::new(Some(7));
+        assert!(place(false, &data).is_err());
+        assert_eq!(place(true, &data), Ok(7));
+        assert!(place(true, &data).is_err());
+    }
 }

@@ -6,7 +6,6 @@
 //! that ends without the peer's orderly end (`close_notify`) is never an end here: it is a fault.
 
 use std::io::{self, Read, Write};
-use std::sync::Arc;
 
 use openssl::error::ErrorStack;
 use openssl::ssl::{
@@ -19,7 +18,9 @@ use super::credentials::Credentials;
 use super::profile::Profile;
 
 /// Whether the handshake with the owner of this certificate (DER) may go on.
-pub(crate) type PinCheck = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+pub(crate) type PinCheck = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
+const VERIFY: SslVerifyMode = SslVerifyMode::PEER.union(SslVerifyMode::FAIL_IF_NO_PEER_CERT);
 
 /// Which end of the connection this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,6 @@ impl Pinned {
     /// name) is what two ends of this program agree on.
     pub(crate) fn new(
         own: &Credentials,
-        check: PinCheck,
         end: End,
         protocol: &'static [u8],
     ) -> Result<Self, ErrorStack> {
@@ -51,8 +51,7 @@ impl Pinned {
         };
         let mut context = Profile::Modern.builder(method)?;
         own.show(&mut context)?;
-        let verify = SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT;
-        context.set_verify_callback(verify, move |_, session| allowed(&check, session));
+        context.set_verify(VERIFY); // without a check nobody is right
         match end {
             End::Calls => context.set_alpn_protos(protocol)?,
             End::Listens => context.set_alpn_select_callback(move |_, offered| {
@@ -63,9 +62,14 @@ impl Pinned {
         Ok(Self { context, end })
     }
 
-    /// Shakes hands. The stream bounds the time.
-    pub(crate) fn handshake<S: Read + Write>(&self, tcp: S) -> Result<Channel<S>, String> {
-        let ssl = Ssl::new(&self.context).map_err(|error| error.to_string())?;
+    /// Shakes hands with whom `check` lets pass. The stream bounds the time.
+    pub(crate) fn handshake<S: Read + Write>(
+        &self,
+        tcp: S,
+        check: PinCheck,
+    ) -> Result<Channel<S>, String> {
+        let mut ssl = Ssl::new(&self.context).map_err(|error| error.to_string())?;
+        ssl.set_verify_callback(VERIFY, move |_, session| allowed(&check, session));
         let done = match self.end {
             End::Listens => ssl.accept(tcp),
             End::Calls => ssl.connect(tcp),

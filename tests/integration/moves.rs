@@ -2,10 +2,13 @@
 //! certificates of a cluster and of a move. Where the original goes wrong, a test shows that, too.
 
 mod arguments;
+mod channel;
 mod compressed;
 mod counted;
 mod faults;
+mod hostile;
 mod keys;
 mod kit;
 mod pairs;
+mod status;
 mod strangers;

@@ -3,7 +3,7 @@
 //! what it may do beside that is taken away before the first byte of a peer is read.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -12,10 +12,11 @@ use std::thread;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
+use super::status::log;
 use crate::commands::exit;
-use crate::daemon::sandbox::{Plan, enter};
+use crate::daemon::sandbox::{Plan, Report, enter};
 use crate::moves::order::Compress;
-use crate::moves::talk::{LONGEST, Road, Setup, Word};
+use crate::moves::talk::{Event, LONGEST, Road, Setup, Word, line};
 use crate::moves::{self};
 
 /// Where the programs are that compress, and what they load.
@@ -49,8 +50,20 @@ fn run() -> std::io::Result<bool> {
     if !report.no_new_privs {
         return Err(std::io::Error::other("the kernel has no no_new_privs"));
     }
+    tell(report, &control)?;
     let words = listen(control_in);
     Ok(moves::run(setup, data, control, &words))
+}
+
+/// Protection that is missing is told: in the log, and where files are in reach in the job, too.
+fn tell(report: Report, mut control: &UnixStream) -> std::io::Result<()> {
+    let text = format!("noded-proxy: the channel's sandbox is not complete: {report}");
+    match (report.is_complete(), report.filesystem) {
+        (true, _) => {}
+        (false, true) => log(&text),
+        (false, false) => control.write_all(&line(&Event::Says(text)))?,
+    }
+    Ok(())
 }
 
 /// What is left to it. Programs only if one is to be run.
@@ -60,11 +73,14 @@ fn plan(setup: &Setup) -> Plan {
         Road::Export { peers, .. } => (vec![], peers.iter().map(|peer| peer.port()).collect()),
     };
     let compress = Compress::parse(&setup.compress);
-    let run = match compress.is_some_and(|compress| compress.runs_program()) {
-        true => PROGRAMS.map(Into::into).into(),
-        false => vec![],
+    let null = || vec!["/dev/null".into()]; // a tool may be a script
+    let (run, read, write) = match compress.is_some_and(|compress| compress.runs_program()) {
+        true => (PROGRAMS.map(Into::into).into(), null(), null()),
+        false => (vec![], vec![], vec![]),
     };
     Plan {
+        read,
+        write,
         run,
         bind,
         connect,

@@ -17,7 +17,7 @@ use std::thread;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
 /// Reads one letter; kills its group when there is none. It ignores the signals that Ganeti's
 /// "abort" sends, because the command may ignore them, too.
@@ -64,7 +64,7 @@ impl Group {
         text: &str,
         joint: Joint,
         tells_size: bool,
-        heard: &UnboundedSender<Heard>,
+        heard: &Sender<Heard>,
     ) -> io::Result<Self> {
         let mut command = bash(text);
         command.stderr(Stdio::piped());
@@ -106,7 +106,7 @@ impl Group {
         mut child: Child,
         warden: Option<Child>,
         group: i32,
-        heard: &UnboundedSender<Heard>,
+        heard: &Sender<Heard>,
     ) -> io::Result<Self> {
         let own = i32::try_from(child.id()).unwrap_or(0);
         let leader = Pid::from_raw(if group == 0 { own } else { group });
@@ -117,7 +117,7 @@ impl Group {
         let heard = heard.clone();
         thread::spawn(move || {
             let status = child.wait();
-            let _ = heard.send(Heard::Exit(status.map_or(1, exit_status)));
+            let _ = heard.blocking_send(Heard::Exit(status.map_or(1, exit_status)));
         });
         Ok(Self {
             leader,
@@ -195,19 +195,15 @@ fn exit_status(status: ExitStatus) -> i32 {
     status.code().or(signal).unwrap_or(1)
 }
 
-/// Passes lines on.
-fn listen(
-    from: impl Read + Send + 'static,
-    heard: &UnboundedSender<Heard>,
-    as_what: fn(String) -> Heard,
-) {
+/// Passes lines on, as fast as they are taken: a command that talks without end waits.
+fn listen(from: impl Read + Send + 'static, heard: &Sender<Heard>, as_what: fn(String) -> Heard) {
     let heard = heard.clone();
     let mut from = BufReader::new(from);
     thread::spawn(move || {
         let mut line = Vec::new();
         while matches!((&mut from).take(LINE).read_until(b'\n', &mut line), Ok(1..)) {
             let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-            let _ = heard.send(as_what(text));
+            let _ = heard.blocking_send(as_what(text));
             line.clear();
         }
     });

@@ -23,6 +23,15 @@ use telling::Telling;
 use crate::commands::exit;
 use crate::config::FileArgs;
 
+/// Exit status of Ganeti's program for a wrong command line, as Python's programs have it.
+const USAGE: u8 = 2;
+
+/// The same, if this program was started in the place of Ganeti's.
+pub fn usage() -> Option<u8> {
+    let command = std::env::args_os().nth(1);
+    (command? == "import-export").then_some(USAGE)
+}
+
 /// Exit status 0 when the transfer is whole and the command succeeded.
 pub fn main(args: &ImportExportArgs) -> ExitCode {
     let status = StatusFile::new(&args.status);
@@ -34,7 +43,7 @@ pub fn main(args: &ImportExportArgs) -> ExitCode {
                 let mut status = status;
                 status.set(|status| status.cannot_begin(&wrong.to_string()));
             }
-            return ExitCode::from(exit::USAGE);
+            return ExitCode::from(if wrong.is_usage() { USAGE } else { 1 });
         }
     };
     let file = FileArgs {

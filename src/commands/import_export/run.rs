@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::group::{Group, Heard};
@@ -32,8 +32,14 @@ const LINGER: Duration = Duration::from_secs(5);
 /// An export command whose reader is gone may clean up for so long.
 const CLEAN_UP: Duration = Duration::from_secs(30);
 
-/// What a command said last comes within this time.
+/// What a command said last comes within this time, one line behind the other.
 const LAST_LINES: Duration = Duration::from_millis(200);
+
+/// Who goes on talking when the command has ended, a daemon that it left, is heard for so long.
+const LAST_TALK: Duration = Duration::from_secs(2);
+
+/// So many lines and events wait to be looked at. Beyond that, who talks has to wait.
+const WAITING: usize = 64;
 
 /// The channel says its last word within this time.
 const LAST_WORD: Duration = Duration::from_secs(15);
@@ -50,7 +56,7 @@ struct Transfer {
     group: Option<Group>,
     channel: Child,
     words: OwnedWriteHalf,
-    heard: UnboundedSender<Heard>,
+    heard: Sender<Heard>,
     /// The last signal that came from outside, or that is as good as one.
     stopped: Option<i32>,
     /// When the importer gives up waiting for a peer.
@@ -78,7 +84,7 @@ pub(super) async fn run(order: Order, mut status: StatusFile, telling: Telling) 
     let begun = begin(&order).await;
     match begun {
         Ok((begun, events)) => {
-            let (heard, hears) = unbounded_channel();
+            let (heard, hears) = mpsc::channel(WAITING);
             let mut transfer = Transfer::new(order, status, telling, begun, heard);
             let code = transfer.conduct(events, hears, term, int).await;
             transfer.finish(code).await
@@ -110,7 +116,7 @@ impl Transfer {
         status: StatusFile,
         telling: Telling,
         (channel, place, words): Begun,
-        heard: UnboundedSender<Heard>,
+        heard: Sender<Heard>,
     ) -> Self {
         let import = matches!(order.way, Way::Import { .. });
         let size = match order.size {
@@ -149,22 +155,19 @@ impl Transfer {
     async fn conduct(
         &mut self,
         mut events: BufReader<OwnedReadHalf>,
-        mut heard: UnboundedReceiver<Heard>,
+        mut heard: Receiver<Heard>,
         mut term: Stream,
         mut int: Stream,
     ) -> i32 {
-        let (sender, mut happens) = unbounded_channel();
+        let (sender, mut happens) = mpsc::channel(WAITING);
         tokio::spawn(async move {
             while let Some(event) = next(&mut events).await {
-                let _ = sender.send(event);
+                let _ = sender.send(event).await;
             }
         });
         loop {
             if let Some(code) = self.step().await {
-                // What the command said last.
-                while let Ok(Some(what)) = timeout(LAST_LINES, heard.recv()).await {
-                    self.hear(what);
-                }
+                self.hear_out(&mut heard).await;
                 return code;
             }
             let until = self.patience.or(self.listens_until);
@@ -312,6 +315,16 @@ impl Transfer {
         }
     }
 
+    /// What the command said last.
+    async fn hear_out(&mut self, heard: &mut Receiver<Heard>) {
+        let until = Instant::now() + LAST_TALK;
+        while let Ok(Some(what)) = timeout(LAST_LINES, heard.recv()).await
+            && Instant::now() < until
+        {
+            self.hear(what);
+        }
+    }
+
     /// Somebody wants it to end. The command gets the signal; its input stays open meanwhile.
     fn stop(&mut self, number: i32, signal: Signal) {
         self.stopped = Some(number);
@@ -356,7 +369,7 @@ impl Transfer {
             seconds: self.began.elapsed().as_secs_f64(),
             code,
         });
-        self.status.set(|status| status.ends(code));
+        self.status.last(|status| status.ends(code)).await;
         self.status.is_success()
     }
 }

@@ -2,17 +2,22 @@
 //! opened a file in its log directory there. It decides nothing.
 
 use std::ffi::OsString;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Mode;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::moves::status::Status;
 use crate::node::directory::Directory;
 
 /// Lines of output alone do not have it written more often.
 const SELDOM: Duration = Duration::from_secs(1);
+
+/// The last word is tried so often, a second apart.
+const TRIES: u32 = 10;
 
 /// The file.
 pub(super) struct StatusFile {
@@ -37,7 +42,7 @@ impl StatusFile {
     /// Changes what it says, and writes it.
     pub(super) fn set(&mut self, change: impl FnOnce(&mut Status)) {
         change(&mut self.status);
-        self.write();
+        let _ = self.write(); // it is told, and tried again
     }
 
     /// One more line, for the log, too. It is in the file when that is [`StatusFile::due`].
@@ -62,7 +67,23 @@ impl StatusFile {
         self.status.is_success()
     }
 
-    fn write(&mut self) {
+    /// Says the last word. Without it Ganeti's job waits for ever, so it is tried for a while; and if
+    /// it cannot be written, what was there before goes: then the job fails.
+    pub(super) async fn last(&mut self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.status);
+        for _ in 0..TRIES {
+            match self.write() {
+                Ok(()) => return,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return, // nobody reads it
+                Err(_) => sleep(Duration::from_secs(1)).await,
+            }
+        }
+        if let Err(error) = fs::remove_file(&self.path).and_then(|()| self.write()) {
+            log(&format!("{}: {error}", self.path.display()));
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
         (self.written, self.stale) = (Instant::now(), false);
         let text = self.status.text(now());
         let name = self
@@ -73,9 +94,10 @@ impl StatusFile {
         let parent = self.path.parent().unwrap_or_else(|| Path::new("/"));
         let written =
             Directory::open(parent).and_then(|dir| dir.replace(&name, text.as_bytes(), Mode::RUSR));
-        if let Err(error) = written {
+        if let Err(error) = &written {
             log(&format!("{}: {error}", self.path.display()));
         }
+        written
     }
 }
 

@@ -46,6 +46,18 @@ pub(super) fn has_tool(tool: &str, kinds: &[Kind]) -> bool {
     can
 }
 
+/// The program without arguments.
+pub(super) fn program(kind: Kind) -> Command {
+    match kind {
+        Ours => {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_noded-proxy"));
+            command.arg("import-export");
+            command
+        }
+        Ganetis => Command::new(ORIGINAL),
+    }
+}
+
 /// A directory with the certificates of a transfer.
 pub(super) struct Bench {
     pub(super) dir: TempDir,
@@ -120,14 +132,7 @@ impl Bench {
     fn end(&self, kind: Kind, mode: &str, peer: &str) -> Command {
         let status = self.status_of(mode);
         fs::create_dir_all(status.parent().unwrap()).unwrap();
-        let mut command = match kind {
-            Ours => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_noded-proxy"));
-                command.arg("import-export");
-                command
-            }
-            Ganetis => Command::new(ORIGINAL),
-        };
+        let mut command = program(kind);
         let own = self.path(&format!("{mode}er.pem"));
         command.arg(status).arg(mode);
         command.arg(format!("--key={}", own.display()));
@@ -172,25 +177,45 @@ impl Bench {
         End::start(command, self.status_of("export"))
     }
 
-    /// An exporter of ours in which `pid` is open, as noded leaves it.
-    pub(super) fn export_with_open_file(&self, port: u16, prefix: &str) -> End {
-        let mut shell = Command::new("bash");
-        let script = format!("exec 9>{}; exec \"$@\"", self.path("pid").display());
-        shell.args(["-c", &script, "bash"]);
+    /// An importer of ours that another program starts, which leaves what it got as
+    /// [`Bench::importing`] does.
+    pub(super) fn importing_through(&self, program: &[&str]) -> End {
+        let own = self.end(Ours, "import", "exporter.crt");
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(own.get_program());
+        command
+            .args(own.get_args())
+            .args(["--ipv4", "--compress=none"]);
+        command.arg(format!("--cmd-suffix={}", self.keeps()));
+        End::start(command, self.path("import-status/status"))
+    }
+
+    /// An exporter of ours that another program starts.
+    pub(super) fn export_through(&self, program: &[&str], port: u16, prefix: &str) -> End {
         let own = self.end(Ours, "export", "importer.crt");
-        shell.arg(own.get_program()).args(own.get_args());
-        shell.args(["--ipv4", "--host=127.0.0.1", "--compress=none"]);
-        shell
-            .arg(format!("--port={port}"))
-            .arg(format!("--cmd-prefix={prefix}"));
-        End::start(shell, self.status_of("export"))
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(own.get_program());
+        command.args(own.get_args());
+        command.args(["--ipv4", "--host=127.0.0.1", "--compress=none"]);
+        command.arg(format!("--port={port}"));
+        command.arg(format!("--cmd-prefix={prefix}"));
+        End::start(command, self.status_of("export"))
+    }
+
+    /// The same, with `pid` open, as noded leaves it.
+    pub(super) fn export_with_open_file(&self, port: u16, prefix: &str) -> End {
+        let script = format!("exec 9>{}; exec \"$@\"", self.path("pid").display());
+        self.export_through(&["bash", "-c", &script, "bash"], port, prefix)
     }
 
     /// An importer that leaves what it got in `got`, and in `done` when it believes that it has all.
     pub(super) fn importing(&self, kind: Kind, more: &[&str]) -> End {
+        self.import(kind, &self.keeps(), more)
+    }
+
+    fn keeps(&self) -> String {
         let (got, done) = (self.path("got"), self.path("done"));
-        let (got, done) = (got.display(), done.display());
-        self.import(kind, &format!("| ( cat > {got}; touch {done} )"), more)
+        format!("| ( cat > {}; touch {} )", got.display(), done.display())
     }
 
     /// What the import command got.
