@@ -106,7 +106,7 @@ fn a_command_that_talks_without_end_takes_no_memory_and_steers_no_terminal() {
     let go = bench.path("go");
     // Much faster than it can be written down; then odd lines.
     let prefix = format!(
-        "( yes $(printf %0100d 1) | head -c 24000000 >&2; printf 'a\\033[2Jb\\000c\\377 END\\n' >&2; \
+        "( yes $(printf %01000d 1) | head -c 24000000 >&2 || :; printf 'a\\033[2Jb\\000c\\377 END\\n' >&2; \
          head -c 9000 /dev/zero >&2; echo >&2; while [ ! -e {} ]; do sleep 0.1; done; echo data ) |",
         go.display()
     );
