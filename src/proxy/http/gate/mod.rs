@@ -246,8 +246,8 @@ impl<S: AsyncRead + Unpin> Gate<S> {
             left -= count as u64;
             self.state = State::Body(left);
             match read {
-                Poll::Ready(Ok(())) if count == 0 && before == begin => self.state = State::Last,
-                Poll::Ready(Ok(())) if count > 0 && left > 0 && out.remaining() > 0 => continue,
+                Poll::Ready(Ok(())) if count == 0 => self.state = State::Last,
+                Poll::Ready(Ok(())) if left > 0 && out.remaining() > 0 => continue,
                 Poll::Ready(Err(error)) if before > begin => self.broken = Some(error),
                 Poll::Pending | Poll::Ready(Err(_)) if before == begin => return read,
                 _ => {} // what has come comes first
