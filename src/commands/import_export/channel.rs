@@ -113,3 +113,32 @@ fn listen(mut from: BufReader<UnixStream>) -> Receiver<Word> {
     });
     words
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_may_open_files_and_run_programs_only_for_a_tool_that_is_one() {
+        let listen = "127.0.0.1:7000".parse().unwrap();
+        for (compress, is_program) in [
+            ("none", false),
+            ("zstd", false),
+            ("lz4", false),
+            ("gzip", true),
+            ("pigz", true),
+        ] {
+            let plan = plan(&Setup {
+                key: String::new(),
+                cert: String::new(),
+                ca: String::new(),
+                compress: compress.into(),
+                magic: None,
+                road: Road::Import { listen },
+            });
+            let none = plan.run.is_empty() && plan.read.is_empty() && plan.write.is_empty();
+            assert_eq!(none, !is_program, "{compress}");
+            assert_eq!((plan.bind, plan.connect), (vec![7000], vec![]));
+        }
+    }
+}
