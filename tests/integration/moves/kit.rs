@@ -323,6 +323,11 @@ impl Drop for End {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
             let _ = kill_process(Pid::from_raw(self.pid()).unwrap(), Signal::TERM);
+            if std::thread::panicking() {
+                let _ = self.child.kill(); // a second panic would hide the first
+                let _ = self.child.wait();
+                return;
+            }
             wait_until("it obeys SIGTERM", || {
                 matches!(self.child.try_wait(), Ok(Some(_)))
             });

@@ -136,7 +136,7 @@ fn a_daemon_that_goes_on_talking_does_not_hold_up_the_end() {
     bench.disk(1000);
     let stop = bench.path("stop");
     let talk = format!(
-        "while [ ! -e {} ]; do echo x >&2; sleep 0.05; done",
+        "while [ ! -e {} ]; do echo x >&2; sleep 0.01; done",
         stop.display()
     );
     let suffix = format!("| ( cat >/dev/null; setsid bash -c '{talk}' & exit 0 )");

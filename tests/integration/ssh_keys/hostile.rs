@@ -7,7 +7,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{BACKUP, DAY, Scene, command, said};
 use crate::support::wait_until;
-use crate::verify::tree::{NODES, Recorded, cluster};
+use crate::verify::tree::{NODES, cluster};
 
 /// n2 is a normal node here, and has its turn before n3.
 fn normal() -> Scene {
@@ -236,14 +236,16 @@ fn of_many_hooks_one_waits_and_the_others_go() {
         flock(&file, FlockOperation::NonBlockingLockExclusive).map(|()| file)
     };
     let running = lock("run").unwrap();
-    let hook = |node: &Recorded| command(scene.dir.path(), node, &["apply", "--hook"]);
-    let waiting = hook(&scene.nodes[0])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let start = || {
+        let mut hook = command(scene.dir.path(), &scene.nodes[0], &["apply", "--hook"]);
+        hook.stdout(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let waiting = start();
     wait_until("one waits", || lock("waits").is_err());
     for _ in 0..3 {
-        let (status, text) = said(&hook(&scene.nodes[0]).output().unwrap());
+        let mut next = start();
+        wait_until("it goes", || next.try_wait().unwrap().is_some());
+        let (status, text) = said(&next.wait_with_output().unwrap());
         assert!(status == 0 && text.contains("another run waits"), "{text}");
     }
     // What has changed meanwhile is seen by the one that waits.
