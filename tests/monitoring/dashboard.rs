@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::metrics::Known;
-use crate::scene::{Prometheus, Traffic, wait_until};
+use crate::scene::{Exporter, Prometheus, Traffic, wait_until};
 use crate::tools::{has, text};
 
 const DASHBOARD: &str = "prometheus/dashboard.json";
@@ -85,14 +85,16 @@ fn the_panels_use_metrics_that_exist() {
     }
 }
 
-/// Two proxies with traffic, admitted, refused and failed: no panel stays empty.
+/// Two proxies with traffic, admitted, refused and failed, and a disk transfer: no panel stays empty.
 #[test]
 fn each_query_has_an_answer_from_a_real_prometheus() {
     if !has("prometheus") {
         return;
     }
     let traffic = [Traffic::start(), Traffic::start()];
-    let prometheus = Prometheus::scraping(&traffic.each_ref().map(Traffic::admin));
+    let exporter = Exporter::of_one_transfer();
+    let admins = traffic.each_ref().map(Traffic::admin);
+    let prometheus = Prometheus::scraping(&admins, &exporter);
     let node = traffic[0].admin().to_string();
     let dashboard = dashboard();
     let mut empty = Vec::new();

@@ -2,8 +2,8 @@
 //! it ends with the test.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Lines};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -94,6 +94,52 @@ impl Traffic {
     }
 }
 
+/// What node_exporter gives out of a file for its textfile collector: that of one disk transfer that
+/// this process stands for, counted by the program itself.
+pub(crate) struct Exporter {
+    address: SocketAddr,
+}
+
+impl Exporter {
+    pub(crate) fn of_one_transfer() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = counted();
+        std::thread::spawn(move || {
+            for visit in listener.incoming().map_while(Result::ok) {
+                give(visit, &metrics);
+            }
+        });
+        Self { address }
+    }
+}
+
+/// The file after one transfer that went well.
+fn counted() -> String {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("noded-proxy-moves.prom");
+    let mut count = Command::new(env!("CARGO_BIN_EXE_noded-proxy"));
+    count.args(["moves", "count", "--import", "--run-dir"]);
+    count.arg(place.path()).arg("--to").arg(&file);
+    count.args(["--pid", &std::process::id().to_string()]);
+    let mut count = count.stdin(Stdio::piped()).spawn().unwrap();
+    let told = b"{\"Bytes\":1048576}\n{\"Ended\":\"Whole\"}\n";
+    count.stdin.take().unwrap().write_all(told).unwrap();
+    assert!(count.wait().unwrap().success());
+    fs::read_to_string(file).unwrap()
+}
+
+/// One answer, whatever is asked.
+fn give(mut visit: TcpStream, metrics: &str) {
+    let mut asked = BufReader::new(visit.try_clone().unwrap()).lines();
+    while asked
+        .next()
+        .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+    {}
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close";
+    let _ = write!(visit, "{head}\r\n\r\n{metrics}"); // who left asks again
+}
+
 /// Debian's Prometheus, in a directory of its own.
 pub(crate) struct Prometheus {
     _process: Ends,
@@ -102,16 +148,18 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes these every half second, as docs/alerts.md has it.
-    pub(crate) fn scraping(admins: &[SocketAddr]) -> Self {
+    /// Scrapes these every half second, as docs/alerts.md has it, and a node_exporter.
+    pub(crate) fn scraping(admins: &[SocketAddr], exporter: &Exporter) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = |name: &str| directory.path().join(name);
         let targets: Vec<String> = admins.iter().map(|admin| format!("\"{admin}\"")).collect();
         let config = format!(
             "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\n\
              scrape_configs:\n  - job_name: noded-proxy\n    static_configs:\n      \
-             - targets: [{}]\n        labels: {{cluster: cluster.example.com}}\n",
-            targets.join(", ")
+             - targets: [{}]\n        labels: {{cluster: cluster.example.com}}\n  \
+             - job_name: node\n    static_configs: [{{targets: [\"{}\"]}}]\n",
+            targets.join(", "),
+            exporter.address,
         );
         fs::write(file("prometheus.yml"), config).unwrap();
         let process = Command::new("prometheus")
