@@ -135,7 +135,7 @@ impl Snapshot {
             candidate_addresses: &self.candidate_addresses,
             primary_addresses: &self.primary_addresses,
             cluster: server.and_then(|s| s.common_name.as_deref()),
-            master: self.leadership.master(),
+            master_ip: self.leadership.master_ip,
             of_the_cluster: audit && made_here(),
             excludes_clients: audit && excludes_clients(&peer.der),
             now,

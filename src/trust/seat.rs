@@ -17,7 +17,7 @@ use crate::node::files::{self, FileContent};
 use crate::node::flaw::Flaw;
 use crate::node::ssconf::Ssconf;
 use rules::admission::{Admission, Latch, ServerPem};
-use rules::authz::{Master, Permit};
+use rules::authz::Permit;
 use rules::identity::{Digest, PeerIdentity};
 use rules::master::{Facts, Role, Seat, follow};
 
@@ -32,8 +32,6 @@ const MAX_BYTES: usize = 4096;
 pub struct Leadership {
     /// The master in which this node believes.
     pub seat: Option<Seat>,
-    /// The master that ssconf names, in which this node may not believe.
-    pub named: Option<Arc<str>>,
     /// The nodes that the master announced as its successors.
     pub announced: Arc<BTreeSet<Box<str>>>,
     /// The cluster's own address.
@@ -41,14 +39,6 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// The cluster's own address, and the nodes that may hold it.
-    pub(super) fn master(&self) -> Option<Master<'_>> {
-        let believed = self.seat.as_ref().map(|seat| &*seat.name);
-        let address = self.master_ip?;
-        let nodes = [self.named.as_deref(), believed];
-        Some(Master { address, nodes })
-    }
-
     /// The role of an admitted peer.
     pub(super) fn role(
         &self,
@@ -178,7 +168,6 @@ impl SeatFile {
         self.away &= cluster == Cluster::Unknown;
         Leadership {
             seat: self.renew(ssconf, admission, known, faults),
-            named: ssconf.master_node.clone(),
             announced: Arc::clone(&ssconf.announced),
             master_ip: ssconf.master_ip,
         }

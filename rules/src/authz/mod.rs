@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use crate::admission::{Admission, Nobody};
 use crate::identity::PeerIdentity;
 use crate::named;
-pub use place::Master;
 use place::{Cluster, Misfit, misfit};
 
 /// What the administrator decided beyond the candidate map.
@@ -71,8 +70,8 @@ pub struct Facts<'a> {
     pub primary_addresses: &'a HashMap<String, IpAddr>,
     /// Common name of `server.pem`.
     pub cluster: Option<&'a str>,
-    /// The cluster's own address, and who may hold it.
-    pub master: Option<Master<'a>>,
+    /// The cluster's own address, from which a master may call.
+    pub master_ip: Option<IpAddr>,
     /// Whether the certificate is that of `server.pem` or signed by it, which admitted a peer
     /// before Ganeti 2.11. Only [`Mode::Audit`] looks at it.
     pub of_the_cluster: bool,
@@ -216,7 +215,7 @@ fn misplaced(peer: &PeerIdentity, facts: &Facts<'_>) -> Option<Denied> {
         candidates: facts.candidate_addresses,
         nodes: facts.primary_addresses,
         name: facts.cluster,
-        master: facts.master,
+        master_ip: facts.master_ip,
     };
     misfit(peer, cluster).map(|misfit| match misfit {
         Misfit::NotCandidate => Denied::AddressNotCandidate,

@@ -2,7 +2,9 @@
 //!
 //! Candidates call from their primary address, and `client.pem` names its node (Ganeti 2.12.5 and
 //! later). The master may also call from the cluster's own address: in IPv6 clusters where that has a
-//! netmask of 128, Linux picks it as the source. Pure, and closed: while the lists of addresses are not known, no address fits.
+//! netmask of 128, Linux picks it as the source. It moves with the role, of which a node that was away
+//! knows nothing yet, so it fits each candidate. Pure, and closed: while the lists of addresses are
+//! not known, no address fits.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -18,18 +20,8 @@ pub(super) struct Cluster<'a> {
     pub(super) nodes: &'a HashMap<String, IpAddr>,
     /// Common name of `server.pem`.
     pub(super) name: Option<&'a str>,
-    /// The cluster's own address.
-    pub(super) master: Option<Master<'a>>,
-}
-
-/// The cluster's own address (`ssconf_master_ip`), and who may hold it.
-#[derive(Debug, Clone, Copy)]
-pub struct Master<'a> {
-    /// The address.
-    pub address: IpAddr,
-    /// The nodes that may hold it: the one that `ssconf_master_node` names, and the one in which this
-    /// node believes. They differ during a failover.
-    pub nodes: [Option<&'a str>; 2],
+    /// The cluster's own address (`ssconf_master_ip`).
+    pub(super) master_ip: Option<IpAddr>,
 }
 
 /// How an address does not fit.
@@ -42,10 +34,8 @@ pub(super) enum Misfit {
 
 /// How the peer's address does not fit its certificate; `None` if it does.
 pub(super) fn misfit(peer: &PeerIdentity, cluster: Cluster<'_>) -> Option<Misfit> {
-    let master = cluster
-        .master
-        .filter(|master| master.address == peer.address);
-    if master.is_none() && !cluster.candidates.contains(&peer.address) {
+    let is_clusters = cluster.master_ip == Some(peer.address);
+    if !is_clusters && !cluster.candidates.contains(&peer.address) {
         return Some(Misfit::NotCandidate);
     }
     // server.pem, and client.pem as Ganeti made it up to 2.12.4, have the cluster's name. They name
@@ -54,9 +44,11 @@ pub(super) fn misfit(peer: &PeerIdentity, cluster: Cluster<'_>) -> Option<Misfit
     if claimed.is_some() && claimed == cluster.name {
         return None;
     }
-    let is_master = |master: Master<'_>| claimed.is_some() && master.nodes.contains(&claimed);
     let address = claimed.and_then(|name| cluster.nodes.get(name));
-    let fits = address == Some(&peer.address) || master.is_some_and(is_master);
+    let fits = address.is_some_and(|address| match is_clusters {
+        true => cluster.candidates.contains(address),
+        false => *address == peer.address,
+    });
     (!fits).then_some(Misfit::OtherNode)
 }
 
@@ -113,13 +105,14 @@ mod tests {
                 nobodys,
             ),
             (Some("n1"), "192.0.2.1", &none, nobodys), // nothing known: closed
-            // The cluster's own address: for the master of this moment alone.
+            // The cluster's own address: for each candidate, whoever was master when this node last heard.
             (Some("n1"), "2001:db8::200", &candidates, None),
             (Some("n2"), "2001:db8::200", &candidates, None),
             (Some("n3"), "2001:db8::200", &candidates, other),
+            (Some("n7"), "2001:db8::200", &candidates, other),
             (None, "2001:db8::200", &candidates, other),
             (Some("n1"), "2001:db8::201", &candidates, nobodys),
-            (Some("n1"), "2001:db8::200", &none, None),
+            (Some("n1"), "2001:db8::200", &none, other),
             (Some("ganeti.example.com"), "2001:db8::200", &none, None),
         ];
         for (cn, from, candidates, expected) in table {
@@ -130,10 +123,7 @@ mod tests {
                 candidate_addresses: candidates,
                 primary_addresses: &nodes,
                 cluster: Some("ganeti.example.com"),
-                master: Some(Master {
-                    address: ip("2001:db8::200"),
-                    nodes: [Some("n1"), Some("n2")],
-                }),
+                master_ip: Some(ip("2001:db8::200")),
                 of_the_cluster: false,
                 excludes_clients: false,
                 now: 1_000,

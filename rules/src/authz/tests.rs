@@ -48,7 +48,7 @@ fn ask(
         candidate_addresses: &HashSet::new(),
         primary_addresses: &HashMap::new(),
         cluster: Some("ganeti.example.com"),
-        master: None,
+        master_ip: None,
         of_the_cluster,
         excludes_clients,
         now: NOW,

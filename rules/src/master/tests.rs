@@ -36,7 +36,7 @@ fn admitted(key: &str, name: Option<&str>, from: IpAddr) -> (Permit, PeerIdentit
         candidate_addresses: &HashSet::new(),
         primary_addresses: &HashMap::new(),
         cluster: None,
-        master: None,
+        master_ip: None,
         of_the_cluster: true,
         excludes_clients: false,
         now: 1,

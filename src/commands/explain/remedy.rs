@@ -133,8 +133,7 @@ fn of_denied(denied: Denied) -> &'static str {
         }
         Denied::OtherNodesCertificate => {
             "was the certificate copied from one node to another? gnt-cluster renew-crypto \
-             --new-node-certificates gives each node its own; a new master that calls from the \
-             cluster's own address: this node missed the failover, see bind_peer in docs/admission.md"
+             --new-node-certificates gives each node its own"
         }
     }
 }

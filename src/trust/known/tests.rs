@@ -167,7 +167,7 @@ fn two_certificates_with_one_digest_are_told_apart_by_their_bytes() {
             candidate_addresses: &HashSet::new(),
             primary_addresses: &HashMap::new(),
             cluster: None,
-            master: None,
+            master_ip: None,
             of_the_cluster: true,
             excludes_clients: false,
             now: peer.not_before,

@@ -146,6 +146,30 @@ fn bind_peer_enforced_wants_each_certificate_from_its_own_nodes_address() {
     });
 }
 
+/// By IPv6 Linux lets the master call from the cluster's address. A node that was away during the
+/// failover still takes another one for master.
+#[test]
+fn bind_peer_enforced_hears_a_new_master_from_the_clusters_address() {
+    let pki = Pki::new();
+    let [one, two, three] = ["node1", "node2", "node3"].map(|name| pki.client(name));
+    let proxy = Proxy::with(&pki)
+        .candidates(&[("u1", &one), ("u2", &two), ("u3", &three)])
+        .config("admission.bind_peer = 'enforce'")
+        .start();
+    let ssconf = proxy.dir().join("ganeti");
+    replace(&ssconf.join("ssconf_master_node"), b"node1\n", 0o444);
+    replace(&ssconf.join("ssconf_master_ip"), b"127.0.0.9\n", 0o444);
+    write_addresses(&proxy, "127.0.0.1\n127.0.0.2\n", NODES);
+    proxy.wait_for("the old master is heard", |proxy| {
+        admitted_from(proxy, &one, "127.0.0.9")
+    });
+    assert!(admitted_from(&proxy, &two, "127.0.0.9"), "and the new one");
+    let reason = "other_nodes_certificate";
+    assert_eq!(proxy.rejected(reason), 0.0);
+    assert!(!admitted_from(&proxy, &three, "127.0.0.9"), "no candidate");
+    proxy.wait_for("it is counted", |proxy| proxy.rejected(reason) == 1.0);
+}
+
 #[test]
 fn bind_peer_warn_admits_counts_and_logs() {
     let pki = Pki::new();
