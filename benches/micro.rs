@@ -79,7 +79,7 @@ fn admission_rule(c: &mut Criterion) {
             candidate_addresses: &addresses,
             primary_addresses: &nodes,
             cluster: None,
-            master: None,
+            master_ip: None,
             of_the_cluster: false,
             excludes_clients: false,
             now: 1,
