@@ -12,8 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, StatVfsMountFlags, Uid, fchown, fstat,
-    fstatvfs, fsync, mkdirat, openat, renameat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, StatVfsMountFlags, Uid, fchmod, fchown,
+    fstat, fstatvfs, fsync, mkdirat, openat, renameat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -195,6 +195,7 @@ impl Directory {
     fn create_new(&self, name: &OsStr, mode: Mode) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let file = openat(&self.fd, name, flags | OFlags::CLOEXEC, mode)?;
+        fchmod(&file, mode)?; // what noded starts has its umask, 077
         self.keep_owner(&file)?;
         Ok(file.into())
     }

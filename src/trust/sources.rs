@@ -4,6 +4,7 @@
 //! be read is a fault of its own, and the other files still count.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,7 +43,8 @@ pub(super) struct Files {
 impl Sources {
     /// The files there are now, with their stamps.
     pub(super) fn stamps(&self) -> Vec<(PathBuf, Option<Stamp>)> {
-        let directory = self.directory.as_deref().map(list).unwrap_or_default();
+        let directory = self.directory.as_deref().map(certificate_files);
+        let directory = directory.and_then(Result::ok).unwrap_or_default();
         let paths = directory
             .into_iter()
             .chain(self.directory.clone())
@@ -75,7 +77,7 @@ impl Files {
                     let path = directory.clone();
                     self.faults.push(Fault::CandidateDirectory { path });
                 }
-                for path in list(directory) {
+                for path in certificate_files(directory).unwrap_or_default() {
                     self.add(&path, Source::Directory);
                 }
             }
@@ -130,17 +132,14 @@ impl Files {
 
 /// The regular files of a directory, sorted by name. It leaves out hidden files and those that are
 /// being written (`.new`, `.tmp`, `~`).
-fn list(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return Vec::new();
-    };
-    let mut paths: Vec<PathBuf> = entries
+pub(crate) fn certificate_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.is_file() && is_meant(path))
         .collect();
     paths.sort();
     paths.truncate(MOST_FILES);
-    paths
+    Ok(paths)
 }
 
 fn is_meant(path: &Path) -> bool {

@@ -368,6 +368,32 @@ fn the_bundle_of_candidates_is_looked_at() {
 }
 
 #[test]
+fn of_the_candidates_directory_it_looks_at_what_the_proxy_reads() {
+    let node = Node::new(nowhere());
+    fs::create_dir(node.path("candidates")).unwrap();
+    let directory = node.path("candidates");
+    let flag = [
+        "--offline",
+        "--candidate-certs",
+        directory.to_str().unwrap(),
+    ];
+    let client = fs::read_to_string(node.path("ganeti/client.pem")).unwrap();
+    node.write("candidates/one.pem", &client, 0o644);
+    // What `certs distribute` keeps on the master, and what is half written.
+    node.write("candidates/.noded-proxy-given", "node n2\n", 0o600);
+    node.write("candidates/two.pem.new", "half", 0o644);
+    let one = "1 certificate of the candidate map";
+    node.check(&flag).assert("candidate_certs", "ok", &[one]);
+    node.write("candidates/two.pem", "garbage", 0o644);
+    let report = node.check(&flag);
+    report.assert(
+        "candidate_certs",
+        "warning",
+        &[one, "1 of no use", "two.pem"],
+    );
+}
+
+#[test]
 fn audit_mode_is_a_warning() {
     let node = Node::new(nowhere());
     let audit = ["--offline", "--mode", "audit"];

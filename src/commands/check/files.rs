@@ -17,7 +17,7 @@ use crate::node::directory::Directory;
 use crate::node::files::{FileContent, read};
 use crate::node::sockets::unprivileged_ports;
 use crate::tls::{Credentials, CredentialsError, bundle};
-use crate::trust::{MAX_PEM, Remembered, State};
+use crate::trust::{MAX_PEM, Remembered, State, certificate_files};
 use rules::candidates::{MAX_BYTES, MapFile, parse};
 
 /// Largest PEM or ssconf file that is read, in bytes.
@@ -247,8 +247,9 @@ fn candidate_certs(dir: &Path, map: &Map) -> Finding {
         "candidate_certs",
         format!("candidate_certs = {}", dir.display()),
     );
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
+    // Those that the proxy reads: others are not of no use, but somebody else's.
+    let paths = match certificate_files(dir) {
+        Ok(paths) => paths,
         Err(error) => {
             let todo = "mkdir it, or remove the key; then systemctl restart noded-proxy: a running \
                         one's sandbox does not know a new directory";
@@ -256,8 +257,7 @@ fn candidate_certs(dir: &Path, map: &Map) -> Finding {
         }
     };
     let mut tally = Tally::default();
-    let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
-    for path in paths.filter(|path| path.is_file()) {
+    for path in paths {
         tally.add(&path, map);
     }
     tally.finding(id, &name)

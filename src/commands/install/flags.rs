@@ -17,10 +17,10 @@ pub struct NodeArgs {
     /// Do it, and do not only say what would be done
     #[arg(long)]
     pub apply: bool,
-    /// Wait until no RPC runs on this node
+    /// Wait until no RPC runs on this node; with --moves: no disk transfer
     #[arg(long, conflicts_with = "now")]
     pub wait: bool,
-    /// Do it although RPCs run on this node
+    /// Do it although RPCs, or disk transfers, run on this node
     #[arg(long)]
     pub now: bool,
     /// File in which Ganeti's NODED_ARGS are set [default: /etc/default/ganeti,

@@ -26,8 +26,15 @@ pub(crate) struct Leavings {
 /// A status directory.
 pub(super) struct Transfer {
     pub(super) name: String,
-    pub(super) alive: bool,
+    /// Root's processes that name it.
+    pub(super) users: Vec<u32>,
     pub(super) changed: i64,
+}
+
+impl Transfer {
+    pub(super) fn is_alive(&self) -> bool {
+        !self.users.is_empty()
+    }
 }
 
 impl Leavings {
@@ -87,10 +94,8 @@ impl Leavings {
                 .and_then(|all| Some(all.first()?.not_after));
             let mark = self.run.join(MARKS).join(&name);
             let used = fs::symlink_metadata(mark).ok().map(|mark| mark.mtime());
-            let named = |line: &[u8]| line.windows(name.len()).any(|part| part == name.as_bytes());
-            let users = lines.iter().filter(|(_, line)| named(line));
             keys.push(Key {
-                users: users.map(|(pid, _)| *pid).collect(),
+                users: users(&lines, &name),
                 name,
                 ends,
                 used,
@@ -107,11 +112,9 @@ impl Leavings {
             let Ok(found) = fs::symlink_metadata(self.transfers_dir().join(&name)) else {
                 continue; // Ganeti has removed it meanwhile
             };
-            let named = |line: &[u8]| line.windows(name.len()).any(|part| part == name.as_bytes());
-            let alive = lines.iter().any(|(_, line)| named(line));
             if found.is_dir() {
                 all.push(Transfer {
-                    alive,
+                    users: users(&lines, &name),
                     changed: found.mtime(),
                     name,
                 });
@@ -190,6 +193,13 @@ fn command_lines() -> Vec<(u32, Vec<u8>)> {
     let line = |pid: u32| Some((pid, fs::read(format!("/proc/{pid}/cmdline")).ok()?));
     let pids = pids.filter(|pid| *pid != own).filter(is_believed);
     pids.filter_map(line).collect()
+}
+
+/// Those whose command line has the name.
+fn users(lines: &[(u32, Vec<u8>)], name: &str) -> Vec<u32> {
+    let named = |line: &[u8]| line.windows(name.len()).any(|part| part == name.as_bytes());
+    let users = lines.iter().filter(|(_, line)| named(line));
+    users.map(|(pid, _)| *pid).collect()
 }
 
 /// Seconds since 1970.

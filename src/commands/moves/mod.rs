@@ -41,24 +41,29 @@ fn list(place: &PlaceArgs) -> io::Result<()> {
     let leavings = Leavings::of(&place.run_dir);
     let mut table = Table::new();
     for key in leavings.keys()? {
-        let fate = key.fate(now());
-        let users: Vec<_> = key.users.iter().map(u32::to_string).collect();
-        let by = match users.is_empty() {
-            true => String::new(),
-            false => format!(" (pid {})", users.join(", ")),
-        };
-        table.row(["key", &key.name, &format!("{}{by}", fate.words())]);
+        let state = format!("{}{}", key.fate(now()).words(), by(&key.users));
+        table.row(["key", &key.name, &state]);
     }
     for transfer in leavings.transfers()? {
-        let state = match transfer.alive {
+        let state = match transfer.is_alive() {
             true => "runs",
             false if is_left(false, transfer.changed, now()) => "left by a dead transfer",
             false => "ended",
         };
-        table.row(["transfer", &transfer.name, state]);
+        let state = format!("{state}{}", by(&transfer.users));
+        table.row(["transfer", &transfer.name, &state]);
     }
     out!("{}", table.render(terminal_width()));
     Ok(())
+}
+
+/// Whose it is.
+fn by(users: &[u32]) -> String {
+    let users: Vec<_> = users.iter().map(u32::to_string).collect();
+    match users.is_empty() {
+        true => String::new(),
+        false => format!(" (pid {})", users.join(", ")),
+    }
 }
 
 /// Removes what may go, one line for each; all that can be removed, even if something cannot.
@@ -74,7 +79,7 @@ fn clean(leavings: &Leavings) -> io::Result<()> {
         }
     }
     for transfer in leavings.transfers()? {
-        if is_left(transfer.alive, transfer.changed, now()) {
+        if is_left(transfer.is_alive(), transfer.changed, now()) {
             told("transfer", &transfer.name, leavings.sweep(&transfer.name));
         }
     }

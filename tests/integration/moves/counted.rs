@@ -6,6 +6,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
+use super::keys::moves;
 use super::kit::{Bench, End, Ours};
 use crate::support::wait_until;
 
@@ -102,6 +103,14 @@ fn one_that_is_killed_does_not_run_any_more_and_the_other_end_has_failed() {
         &bench,
         &["running{role=\"import\"} 1", "running{role=\"export\"} 1"],
     );
+    let list = moves(&bench, "list");
+    let mut transfers = list.lines().filter(|line| line.starts_with("transfer"));
+    let shown = transfers.any(|line| {
+        let pids = line.split_once("runs (pid ").map(|(_, pids)| pids);
+        let mut pids = pids.unwrap_or_default().split([',', ' ', ')']);
+        pids.any(|pid| pid == export.pid().to_string())
+    });
+    assert!(shown, "{list}");
     export.signal(Signal::KILL);
     export.reap();
     assert!(!import.succeeds());

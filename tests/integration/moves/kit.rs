@@ -46,16 +46,15 @@ pub(super) fn has_tool(tool: &str, kinds: &[Kind]) -> bool {
     can
 }
 
-/// The program without arguments.
+/// The program without arguments, with the umask that noded has.
 pub(super) fn program(kind: Kind) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 077; exec \"$@\"", "sh"]);
     match kind {
-        Ours => {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_noded-proxy"));
-            command.arg("import-export");
-            command
-        }
-        Ganetis => Command::new(ORIGINAL),
-    }
+        Ours => command.args([env!("CARGO_BIN_EXE_noded-proxy"), "import-export"]),
+        Ganetis => command.arg(ORIGINAL),
+    };
+    command
 }
 
 /// A directory with the certificates of a transfer.
