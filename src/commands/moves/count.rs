@@ -140,7 +140,7 @@ mod tests {
         // Nobody has waited for it, so its number is not free.
         let pid = child.id();
         while began(pid).is_some() {
-            std::thread::yield_now();
+            thread::yield_now();
         }
         child.wait().unwrap();
         assert_eq!(began(pid), None);
