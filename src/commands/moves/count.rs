@@ -38,18 +38,19 @@ const EACH: Duration = Duration::from_secs(15);
 
 /// Counts one transfer to its end.
 pub(super) fn count(args: &CountArgs) -> io::Result<()> {
-    let gone = || io::Error::other("the transfer is gone");
-    let began = began(args.pid).ok_or_else(gone)?;
-    let transfer = Process {
+    // One that could not begin may be gone by now, and has left a word in the pipe.
+    let gone = Process {
         pid: args.pid,
-        began,
+        began: 0,
     };
+    let transfer = process(args.pid).unwrap_or(gone);
+    let own = process(std::process::id()).ok_or_else(|| io::Error::other("no /proc"))?;
     let role = match args.import {
         true => Role::Import,
         false => Role::Export,
     };
     let (mut bytes, mut ended) = (0, Ended::Killed);
-    let mut failed = change(args, |account| account.runs(transfer, role, 0)).err();
+    let mut failed = change(args, |account| account.runs(transfer, own, role, 0)).err();
     let mut written = Instant::now();
     for line in io::stdin().lock().lines() {
         match line.map(|line| serde_json::from_str(&line)) {
@@ -60,12 +61,12 @@ pub(super) fn count(args: &CountArgs) -> io::Result<()> {
         if written.elapsed() >= EACH {
             written = Instant::now();
             // A full disk may have room again.
-            let done = change(args, |account| account.runs(transfer, role, bytes));
+            let done = change(args, |account| account.runs(transfer, own, role, bytes));
             failed = failed.or_else(|| done.err());
         }
     }
     let last = change(args, |account| {
-        account.runs(transfer, role, bytes);
+        account.runs(transfer, own, role, bytes);
         account.ends(transfer, role, ended, now());
     });
     failed.map_or(last, Err)
@@ -81,7 +82,7 @@ fn change(args: &CountArgs, what: impl FnOnce(&mut Account)) -> io::Result<()> {
     let _held = lock(&directory, PATIENCE).map_err(told(LOCK))?;
     let mut account = state(&directory).map_err(told(STATE))?;
     what(&mut account);
-    account.bury(|process| began(process.pid) == Some(process.began), now());
+    account.bury(|one| process(one.pid) == Some(one), now());
     let text = serde_json::to_vec(&account)?;
     let replaced = directory.replace(OsStr::new(STATE), &text, Mode::RUSR | Mode::WUSR);
     replaced.map_err(told(STATE))?;
@@ -112,6 +113,12 @@ fn state(directory: &Directory) -> io::Result<Account> {
         file.take(MOST).read_to_end(&mut text)?;
     }
     Ok(serde_json::from_slice(&text).unwrap_or_default())
+}
+
+/// A living process.
+fn process(pid: u32) -> Option<Process> {
+    let began = began(pid)?;
+    Some(Process { pid, began })
 }
 
 /// When a living process began; nothing if there is none. One that nobody has waited for is none.
@@ -196,13 +203,10 @@ mod tests {
         let place = Place::new();
         let gone = Process { pid: 1, began: 0 };
         let own = std::process::id();
-        let lives = Process {
-            pid: own,
-            began: began(own).unwrap(),
-        };
+        let lives = process(own).unwrap();
         let args = place.args(own);
-        change(&args, |all| all.runs(gone, Role::Export, 3)).unwrap();
-        change(&args, |all| all.runs(lives, Role::Import, 3)).unwrap();
+        change(&args, |all| all.runs(gone, gone, Role::Export, 3)).unwrap();
+        change(&args, |all| all.runs(lives, lives, Role::Import, 3)).unwrap();
         let account = place.account();
         assert_eq!(account.ended(Role::Export, Ended::Killed), 1);
         assert_eq!(
