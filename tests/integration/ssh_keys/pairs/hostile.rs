@@ -157,3 +157,19 @@ fn who_is_demoted_while_a_run_lasts_loses_its_private_key_in_it() {
     let text = scene.apply(&[]);
     assert_eq!(scene.holders(), [0], "{text}");
 }
+
+/// While one candidate cannot change, the shared pair stays the way in of all.
+#[test]
+fn where_one_candidate_cannot_change_to_its_own_pair_no_other_does() {
+    let scene = Scene::new();
+    scene.roles(0, &[0, 1, 2], &[]);
+    let shut =
+        "[[ $command != true || $CALLER != *\"$(<\"$SCENE/n2.example.com.root\")\"* ]] || denied";
+    fs::write(scene.dir.path().join("n1.example.com.instead"), shut).unwrap();
+    let (status, text) = scene.on(0, &["apply", "--own-pairs"]);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("FAIL  n2.example.com: "), "{text}");
+    for at in [0, 1, 2] {
+        assert_eq!(scene.own(at), scene.shared.public, "{at}: {text}");
+    }
+}
