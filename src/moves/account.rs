@@ -47,6 +47,9 @@ pub struct Process {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Running {
     process: Process,
+    /// Who counts it, and tells how it ended.
+    #[serde(default)]
+    counter: Option<Process>,
     role: Role,
     bytes: u64,
 }
@@ -93,8 +96,8 @@ impl Account {
         }
     }
 
-    /// A transfer runs, and has passed so many bytes until now.
-    pub fn runs(&mut self, process: Process, role: Role, bytes: u64) {
+    /// A transfer runs, is counted by this process, and has passed so many bytes until now.
+    pub fn runs(&mut self, process: Process, counter: Process, role: Role, bytes: u64) {
         let known = self.running.iter_mut().find(|one| one.process == process);
         let before = match known {
             Some(one) => {
@@ -105,6 +108,7 @@ impl Account {
             None => {
                 self.running.push(Running {
                     process,
+                    counter: Some(counter),
                     role,
                     bytes,
                 });
@@ -123,12 +127,13 @@ impl Account {
         self.last[index(ended)] = now;
     }
 
-    /// Those whose process is gone were killed.
+    /// Those whose process is gone were killed, unless somebody is there who will tell how they ended:
+    /// a counter outlives its transfer by a moment.
     pub fn bury(&mut self, lives: impl Fn(Process) -> bool, now: i64) {
         let dead: Vec<_> = self
             .running
             .iter()
-            .filter(|one| !lives(one.process))
+            .filter(|one| !lives(one.process) && !one.counter.is_some_and(&lives))
             .cloned()
             .collect();
         for one in dead {
@@ -169,12 +174,12 @@ mod tests {
     #[test]
     fn transfers_at_once_add_up() {
         let mut account = Account::default();
-        account.runs(process(1), Role::Import, 0);
-        account.runs(process(2), Role::Import, 10);
-        account.runs(process(3), Role::Export, 5);
-        account.runs(process(1), Role::Import, 100);
-        account.runs(process(1), Role::Import, 90); // never less
-        account.runs(process(2), Role::Import, 30);
+        account.runs(process(1), process(9), Role::Import, 0);
+        account.runs(process(2), process(9), Role::Import, 10);
+        account.runs(process(3), process(9), Role::Export, 5);
+        account.runs(process(1), process(9), Role::Import, 100);
+        account.runs(process(1), process(9), Role::Import, 90); // never less
+        account.runs(process(2), process(9), Role::Import, 30);
         assert_eq!(
             (account.running(Role::Import), account.running(Role::Export)),
             (2, 1)
@@ -205,8 +210,8 @@ mod tests {
     #[test]
     fn one_that_was_killed_does_not_run_and_its_number_may_be_another_s() {
         let mut account = Account::default();
-        account.runs(process(1), Role::Export, 8);
-        account.runs(process(2), Role::Export, 1);
+        account.runs(process(1), process(9), Role::Export, 8);
+        account.runs(process(2), process(9), Role::Export, 1);
         let again = Process { pid: 1, began: 9 };
         account.bury(|one| one == again || one == process(2), 33);
         assert_eq!(account.running(Role::Export), 1);
@@ -220,9 +225,21 @@ mod tests {
     }
 
     #[test]
+    fn one_whose_counter_has_not_told_its_end_is_not_taken_for_killed() {
+        let mut account = Account::default();
+        account.runs(process(1), process(2), Role::Export, 8);
+        account.bury(|one| one == process(2), 33);
+        account.ends(process(1), Role::Export, Ended::Whole, 34);
+        account.bury(|_| false, 35);
+        assert_eq!(account.ended(Role::Export, Ended::Whole), 1);
+        assert_eq!(account.ended(Role::Export, Ended::Killed), 0);
+        assert_eq!(account.bytes(Role::Export), 8);
+    }
+
+    #[test]
     fn it_comes_back_from_its_file_and_each_result_has_a_place() {
         let mut account = Account::default();
-        account.runs(process(1), Role::Export, 8);
+        account.runs(process(1), process(9), Role::Export, 8);
         for (at, ended) in Ended::all().enumerate() {
             assert_eq!(index(ended), at);
             account.ends(process(2), Role::Import, ended, at as i64);

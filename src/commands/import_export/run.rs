@@ -44,6 +44,9 @@ const WAITING: usize = 64;
 /// The channel says its last word within this time.
 const LAST_WORD: Duration = Duration::from_secs(15);
 
+/// As a shell tells SIGKILL.
+const KILLED: i32 = 128 + 9;
+
 /// A running transfer.
 struct Transfer {
     order: Order,
@@ -303,7 +306,9 @@ impl Transfer {
                 if let Some(group) = &mut self.group {
                     group.ended();
                 }
-                if self.course.import && !self.course.whole && self.stopped.is_none() {
+                // That it was killed here is no news: why has been said.
+                let is_own = code == KILLED && self.course.channel.is_some();
+                if self.course.import && !self.course.whole && self.stopped.is_none() && !is_own {
                     self.status
                         .say(&format!("noded-proxy: {}", self.course.complaint()));
                 }

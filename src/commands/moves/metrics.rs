@@ -64,8 +64,8 @@ mod tests {
     fn every_result_has_a_series_and_the_process_has_none() {
         let process = Process { pid: 1, began: 1 };
         let mut account = Account::default();
-        account.runs(process, Role::Import, 1 << 40);
-        account.runs(Process { pid: 2, began: 1 }, Role::Export, 3);
+        account.runs(process, process, Role::Import, 1 << 40);
+        account.runs(Process { pid: 2, began: 1 }, process, Role::Export, 3);
         account.ends(process, Role::Import, Ended::Whole, 1_795_000_000);
         let text = text(&account);
         for line in [

@@ -300,6 +300,29 @@ fn damaged_lz4_frames_as_a_table() {
     }
 }
 
+/// Whoever looks behind its start would get what another frame had.
+#[test]
+fn a_linked_block_does_not_look_behind_the_start_of_its_frame() {
+    let sum = |head: &[u8]| (twox_hash::XxHash32::oneshot(0, head) >> 8) as u8;
+    let frame = |blocks: &[&[u8]]| {
+        let head = [0x40, 0x40];
+        let magic = 0x184D_2204_u32.to_le_bytes();
+        [&magic[..], &head, &[sum(&head)], &blocks.concat(), &[0; 4]].concat()
+    };
+    let plain = [&(6_u32 | 1 << 31).to_le_bytes()[..], b"abcdef"].concat();
+    // No literals, six bytes from six bytes before; and then five literals, as the form wants it.
+    let back = [&9_u32.to_le_bytes()[..], &[0x02, 6, 0, 0x50], b"vwxyz"].concat();
+    assert_eq!(
+        unpacked(Codec::Lz4, &frame(&[&plain, &back]), 5),
+        Ok(b"abcdefabcdefvwxyz".to_vec())
+    );
+    let two = [frame(&[&plain]), frame(&[&back])].concat();
+    for piece in [1, 99] {
+        let fault = unpacked(Codec::Lz4, &two, piece).unwrap_err();
+        assert!(matches!(fault, Fault::Broken(Codec::Lz4, _)), "{fault}");
+    }
+}
+
 #[test]
 fn a_taker_that_fails_ends_it_with_its_own_words() {
     for codec in ALL {

@@ -2,7 +2,7 @@
 //! trouble of a transfer.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
@@ -80,6 +80,36 @@ fn transfers_at_once_and_one_after_the_other_add_up() {
     assert!(
         told.contains("import whole: instance=unknown disk=disk0 peer="),
         "{told}"
+    );
+}
+
+/// Each ends while the counters of others look who is gone.
+#[test]
+fn many_that_end_at_the_same_time_are_each_counted_once() {
+    let (bench, flag) = counted("moves.prom");
+    fs::create_dir_all(bench.path("run")).unwrap();
+    let config = flag.strip_prefix("--config=").unwrap();
+    let short = |at: usize| {
+        let status = bench.path(&format!("run/import-export/import-disk{at}-x"));
+        fs::create_dir_all(&status).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_noded-proxy"));
+        command.arg("import-export").arg(status.join("status"));
+        command.args(["import", "--ipv4", "--compress=none", "--config", config]);
+        command.args(["--key=/none", "--cert=/none", "--ca=/none"]);
+        command.arg("--cmd-suffix=| cat").stderr(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let all: Vec<_> = (0..24).map(short).collect();
+    for mut one in all {
+        assert!(!one.wait().unwrap().success());
+    }
+    shows(
+        &bench,
+        &[
+            "running{role=\"import\"} 0",
+            "transfers_total{result=\"failed\",role=\"import\"} 24",
+            "transfers_total{result=\"killed\",role=\"import\"} 0",
+        ],
     );
 }
 

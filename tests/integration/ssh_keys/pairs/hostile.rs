@@ -2,9 +2,11 @@
 //! that it does, keeps no private key on another node.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use super::scene::Scene;
-use crate::verify::tree::NODES;
+use crate::verify::tree::{NODES, SshKey};
 
 /// n1 is the master, n2 and n3 are normal nodes; n2 has its turn first, and does so.
 fn scene(script: &str) -> Scene {
@@ -80,11 +82,94 @@ fn a_node_that_shuts_candidates_out_keeps_no_private_key_elsewhere() {
         text.contains("FAIL  n2.example.com: noded-proxy: it does not get in to n3"),
         "{text}"
     );
+    // It was asked before the change and not only behind it.
+    assert!(!text.contains("has its former pair again"), "{text}");
     for at in [0, 1] {
         assert_eq!(scene.own(at), scene.shared.public, "{text}");
     }
     assert!(!scene.has_pair(2), "what must go goes: {text}");
     for to in [0, 1, 2] {
         assert!(scene.gets_in(0, to) && scene.gets_in(1, to), "{text}");
+    }
+}
+
+/// The private half that opens all nodes goes to none that lost its role since it was planned.
+#[test]
+fn who_is_no_candidate_any_more_gets_no_private_key() {
+    let scene = Scene::new();
+    scene.apply(&[]);
+    scene.roles(0, &[0, 1, 2], &[]);
+    let list = scene.nodes[0].path("var/lib/ganeti/ssconf_master_candidates");
+    let names = "printf 'n1.example.com\\nn2.example.com\\n'";
+    let meanwhile = format!(
+        "[[ $command != *' look' ]] || {{ rm -f {0}; {names} > {0}; }}",
+        list.display()
+    );
+    let path = scene.dir.path().join(format!("{}.instead", NODES[2]));
+    fs::write(path, meanwhile).unwrap();
+    let (status, text) = scene.on(0, &["apply"]);
+    assert_eq!(status, 1, "{text}");
+    assert!(
+        text.contains("FAIL  n3.example.com: it is no candidate any more"),
+        "{text}"
+    );
+    assert_eq!(scene.holders(), [0, 1], "{text}");
+}
+
+/// Two halves that are no pair would lock the other candidate out.
+#[test]
+fn a_public_half_of_another_key_is_not_brought() {
+    let scene = Scene::new();
+    scene.apply(&[]);
+    scene.roles(0, &[0, 1, 2], &[]);
+    let other = SshKey::make(&["-t", "ecdsa"]);
+    let line = other.line("root@n1.example.com");
+    scene.nodes[0].ssh("id_ecdsa.pub", line.as_bytes(), 0o644);
+    let (status, text) = scene.on(0, &["apply"]);
+    assert_eq!(status, 1, "{text}");
+    assert_eq!(scene.holders(), [0, 1], "{text}");
+    assert!(
+        text.contains("id_ecdsa.pub is that of another key"),
+        "{text}"
+    );
+}
+
+/// A run takes a while, and each round goes by the roles of its own time.
+#[test]
+fn who_is_demoted_while_a_run_lasts_loses_its_private_key_in_it() {
+    let scene = Scene::new();
+    scene.roles(0, &[0], &[]);
+    let data = "var/lib/ganeti";
+    let mut meanwhile = String::from("[[ $command != *' keep '* ]] || {\n");
+    for (at, node) in scene.nodes.iter().enumerate() {
+        let later = scene.dir.path().join(format!("later-{at}"));
+        let copy = |from: &Path, to: &Path| format!("cp -a {} {}", from.display(), to.display());
+        let saved = Command::new("sh")
+            .args(["-c", &copy(&node.path(data), &later)])
+            .status();
+        assert!(saved.unwrap().success());
+        meanwhile += &copy(&later.join("."), &node.path(data));
+        meanwhile.push('\n');
+    }
+    scene.roles(0, &[0, 1], &[]);
+    let path = scene.dir.path().join(format!("{}.instead", NODES[2]));
+    fs::write(path, meanwhile + "}").unwrap();
+    let text = scene.apply(&[]);
+    assert_eq!(scene.holders(), [0], "{text}");
+}
+
+/// While one candidate cannot change, the shared pair stays the way in of all.
+#[test]
+fn where_one_candidate_cannot_change_to_its_own_pair_no_other_does() {
+    let scene = Scene::new();
+    scene.roles(0, &[0, 1, 2], &[]);
+    let shut =
+        "[[ $command != true || $CALLER != *\"$(<\"$SCENE/n2.example.com.root\")\"* ]] || denied";
+    fs::write(scene.dir.path().join("n1.example.com.instead"), shut).unwrap();
+    let (status, text) = scene.on(0, &["apply", "--own-pairs"]);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("FAIL  n2.example.com: "), "{text}");
+    for at in [0, 1, 2] {
+        assert_eq!(scene.own(at), scene.shared.public, "{at}: {text}");
     }
 }
