@@ -182,6 +182,17 @@ mod tests {
         assert_eq!(far.read(&mut [0; 9]).unwrap(), 0);
     }
 
+    /// `keepalive,keepidle=60,keepintvl=10,keepcnt=5` of Ganeti's import-export.
+    #[test]
+    fn a_peer_that_is_gone_is_noticed_as_by_ganetis_program() {
+        let (line, _far) = pair();
+        let socket = SockRef::from(&line.tcp);
+        assert!(socket.keepalive().unwrap());
+        let times = [socket.tcp_keepalive_time(), socket.tcp_keepalive_interval()];
+        assert_eq!(times.map(|time| time.unwrap().as_secs()), [60, 10]);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 5);
+    }
+
     #[test]
     fn a_handshake_has_a_bound_even_if_a_byte_comes_now_and_then() {
         let (mut line, mut far) = pair();

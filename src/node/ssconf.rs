@@ -276,4 +276,18 @@ mod tests {
         }
         assert_eq!(read(), (Ssconf::default(), vec![]));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics_and_no_line_is_lost(text in "[ -~\\n0-9a-f.:]{0,80}") {
+            for name in FILES {
+                let _ = Ssconf::default().take(name, &text);
+            }
+            if let Ok(found) = addresses(&text) {
+                for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+                    proptest::prop_assert!(found.contains(&ip(line).to_canonical()));
+                }
+            }
+        }
+    }
 }

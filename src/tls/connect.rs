@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_openssl::SslStream;
 
 use super::credentials::{Credentials, Issuer};
+use super::failure;
 use super::mint::CertifiedKey;
 use super::profile::Profile;
 
@@ -68,7 +69,7 @@ impl Connector {
         let mut stream = SslStream::new(ssl, tcp).map_err(|error| error.to_string())?;
         match Pin::new(&mut stream).connect().await {
             Ok(()) => Ok(stream),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(failure::words(&error)),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a failed handshake means: the library's errors to a reason. It decides nothing.
 
+use std::io;
+
 use openssl::error::ErrorStack;
 use openssl::ssl::{self, ErrorCode, SslRef, SslVersion};
 use rules::identity::PeerIdentity;
@@ -103,6 +105,17 @@ pub(super) fn missing_alert(error: &ssl::Error, session: &SslRef) -> Option<[u8;
 /// nowhere before.
 pub(super) fn lacks_proof_alone(error: &ssl::Error) -> bool {
     Reasons::of(error).say("bad signature")
+}
+
+/// The alert with which the peer ended an open connection; nothing if it ended otherwise.
+pub fn alert(error: &io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<ssl::Error>()?;
+    Some(words(error)).filter(|words| words.contains("alert"))
+}
+
+/// In plain words, without the library's file names.
+pub(super) fn words(error: &ssl::Error) -> String {
+    Reasons::of(error).first(error)
 }
 
 /// The library's reasons for an error, in plain words, with the part of the library that says so.

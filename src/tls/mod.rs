@@ -57,7 +57,7 @@ pub(crate) use credentials::certificates_with;
 pub use credentials::{CertificateInfo, Credentials, CredentialsError, Issuer, certificates};
 pub(crate) use credentials::{certificate, fingerprint, first_der, pem};
 pub use ecdsa::{EcdsaCertificate, NoEcdsaCertificate, ServerCertificate};
-pub use failure::HandshakeError;
+pub use failure::{HandshakeError, alert};
 pub use hello::accepts_p256;
 pub use leaf::KeyKind;
 pub(crate) use lone::{Lone, from_base64};

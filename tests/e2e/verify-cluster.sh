@@ -115,5 +115,12 @@ c = json.load(open(sys.argv[1])); c[\"cluster\"][\"candidate_certs\"][\"dead-bee
   for n in n1 n2 n3; do on "$n" sh -c "rm -f $data/config.data.backup-*" || return; done
   on n3 rm $data/rapi/users
   out=$(on n1 noded-proxy verify --cluster) || { echo "$out"; fail "not clean again"; return; }
+
+  # Asked by Ganeti's own cluster verify: errors alone.
+  local hook=cluster-verify-post.d/noded-proxy-verify
+  on n3 install -D -m 755 /usr/share/noded-proxy/hooks/$hook /etc/ganeti/hooks/$hook && on n3 chmod 644 $ssh/id_rsa || return
+  ! out=$(on master gnt-cluster verify 2>&1) || { echo "$out"; fail "cluster verify is content"; return; }
+  on n3 chmod 600 $ssh/id_rsa; on n3 rm -r /etc/ganeti/hooks
+  grep -E 'n3\S*: noded-proxy verify: .*secret_readable' <<<"$out" || { echo "$out"; fail "cluster verify does not say it"; return; }
   cluster verify
 }

@@ -180,6 +180,16 @@ fn a_reload_that_fails_says_why_and_changes_nothing() {
         assert_eq!(stage.rpc("version", "[]").status, 200);
         fs::write(&good[at].0, &good[at].1).unwrap();
     }
+    // Whoever may read all files cannot read this one.
+    fs::remove_file(&config).unwrap();
+    fs::create_dir(&config).unwrap();
+    let output = reload(&stage.proxy);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(told.contains("config.toml"), "{told}");
+    assert_eq!(main_pid(&stage.proxy), old);
+    fs::remove_dir(&config).unwrap();
+    fs::write(&config, &good[0].1).unwrap();
     assert_ne!(reloaded(&stage.proxy), old);
     assert_eq!(stage.rpc("version", "[]").status, 200);
 }

@@ -100,6 +100,18 @@ fn the_unit_writes_no_core_dump() {
     assert!(unit.lines().any(|line| line == "LimitCORE=0"));
 }
 
+#[test]
+fn the_unit_tells_at_the_start_what_is_not_well_alone() {
+    let unit = include_str!("../../systemd/noded-proxy.service");
+    let checks = unit
+        .lines()
+        .filter(|line| line.contains("noded-proxy check"));
+    let checks: Vec<_> = checks
+        .filter(|line| line.starts_with("ExecStartPre="))
+        .collect();
+    assert!(!checks.is_empty() && checks.iter().all(|line| line.contains(" --quiet")));
+}
+
 /// What another process can write to and read of its memory.
 fn memory(pid: i32) -> Vec<u8> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();

@@ -332,19 +332,22 @@ fn a_noded_that_speaks_tls_behind_a_plain_upstream_is_told_by_name() {
     }
 }
 
+/// One that has a candidate map of its own, and one that does not speak TLS.
 #[test]
-fn a_noded_that_wants_another_certificate_is_an_upstream_error() {
-    let Some(noded) = Noded::start(&["--map", "client"]) else {
-        return;
-    };
-    let proxy = noded.proxy().arg("--upstream-tls").start();
-    let answer = noded.through(&proxy, &[], "version", "[]");
-    assert_eq!((answer.status, answer.good), (502, false));
-    assert!(
-        answer
-            .fail_msg
-            .is_some_and(|why| why.contains(&noded.address().to_string()))
-    );
+fn a_noded_that_fits_no_upstream_tls_is_told_with_what_to_change() {
+    for flags in [&["--map", "client"][..], &["--no-ssl", "--map", "client"]] {
+        let Some(noded) = Noded::start(flags) else {
+            return;
+        };
+        let proxy = noded.proxy().arg("--upstream-tls").start();
+        let answer = noded.through(&proxy, &[], "version", "[]");
+        assert_eq!((answer.status, answer.good), (502, false), "{flags:?}");
+        let why = answer.fail_msg.unwrap();
+        let address = noded.address().to_string();
+        for words in [&*address, "TLS: ", "--no-ssl", "upstream.tls = false"] {
+            assert!(why.contains(words), "{flags:?}: {why}");
+        }
+    }
 }
 
 #[test]

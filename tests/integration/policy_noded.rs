@@ -202,6 +202,13 @@ fn an_instance_s_name_runs_no_program_under_the_shipped_policy() {
 fn no_file_is_fingerprinted_for_a_candidate() {
     let Some(noded) = noded() else { return };
     let strict = include_str!("../../config/policy-strict.toml");
+    let open = candidate(&noded, "");
+    let shadow = "[{\"filelist\": [\"/etc/shadow\"]}, \"c\", {}]";
+    let answer = noded.through(&open, &[], "node_verify", shadow);
+    assert!(
+        answer.good && answer.body.contains("/etc/shadow"),
+        "{answer:?}"
+    );
     let closed = candidate(&noded, strict);
     for (procedure, body) in [
         (

@@ -1,6 +1,6 @@
 //! What the commands show of a running proxy, and which proxy or files they ask.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use crate::support::client::{admitted, rpc};
 use crate::support::pki::{Pki, map_text};
@@ -38,6 +38,34 @@ fn status_finds_the_proxy_by_the_configuration() {
     replace(&wrong, b"no_such_key = 1\n", 0o644);
     let (code, text) = said(&run(&["status", "--config", wrong.to_str().unwrap()]));
     assert_eq!(code, Some(64), "{text}");
+}
+
+/// As `status | head -3` does it.
+#[test]
+fn what_shows_a_running_proxy_ends_quietly_when_its_reader_leaves() {
+    let pki = Pki::new();
+    let client = pki.client("node1");
+    let proxy = Proxy::with(&pki).candidates(&[("uuid-1", &client)]).start();
+    let file = configuration(&proxy);
+    assert!(!admitted(proxy.addr(), &pki.client("node2")), "to be told");
+    for arguments in [
+        &["status"][..],
+        &["status", "--json"],
+        &["certs", "list"],
+        &["explain", "--peer", "127.0.0.1"],
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
+            .args(arguments)
+            .args(["--config", &file])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take()); // before anything was read
+        let output = child.wait_with_output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.is_empty(), "{arguments:?}: {told}");
+    }
 }
 
 #[test]

@@ -145,4 +145,21 @@ mod tests {
             assert_eq!(Cluster::parse(without), Err(needed));
         }
     }
+
+    proptest::proptest! {
+        /// They become words of a command line.
+        #[test]
+        fn no_text_panics_or_makes_a_name_that_ssh_or_a_shell_understands(
+            texts in proptest::collection::vec("(n1.x\n)?[ -~\n]{0,60}", 6),
+        ) {
+            let at = |name: &str| name.bytes().map(usize::from).sum::<usize>() % texts.len();
+            if let Ok(cluster) = Cluster::parse(|name| Some(texts[at(name)].clone())) {
+                for member in &cluster.members {
+                    let plain = |c: char| c.is_ascii_alphanumeric() || "._-:=".contains(c);
+                    proptest::prop_assert!(member.name.chars().all(plain), "{}", member.name);
+                    proptest::prop_assert!(!member.name.starts_with('-'));
+                }
+            }
+        }
+    }
 }

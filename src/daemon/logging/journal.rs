@@ -163,26 +163,41 @@ mod tests {
         let (_dir, reader, queue) = journal();
         let log = tracing_subscriber::registry().with(ToJournal(queue));
         subscriber::with_default(log, || {
-            info!(peer = %"192.0.2.1", status = 200, why = "a\nb", "rpc");
+            let (cn, digest, procedure) = ("node1", "AA:BB", "version");
+            info!(peer = %"192.0.2.1", cn, digest, procedure, reason = "policy", status = 200, "rpc");
+            info!(why = "a\nb", "oh");
             error!("oops");
         });
         let mut buffer = [0; 4096];
-        let length = reader.recv(&mut buffer).unwrap();
-        let found = fields(&buffer[..length]);
-        let of = |name: &str| found.get(name).map(String::as_str);
+        let mut next = || {
+            let length = reader.recv(&mut buffer).unwrap();
+            fields(&buffer[..length])
+        };
+        let found = next();
+        let message = "rpc peer=192.0.2.1 cn=\"node1\" digest=\"AA:BB\" procedure=\"version\" \
+                       reason=\"policy\" status=200";
         for (name, value) in [
-            ("MESSAGE", r#"rpc peer=192.0.2.1 status=200 why="a\nb""#),
+            ("MESSAGE", message),
             ("PRIORITY", "5"),
             ("SYSLOG_IDENTIFIER", "noded-proxy"),
             ("CODE_FILE", file!()),
             ("PEER", "192.0.2.1"),
+            ("CN", "node1"),
+            ("DIGEST", "AA:BB"),
+            ("PROCEDURE", "version"),
+            ("REASON", "policy"),
             ("STATUS", "200"),
-            ("NODED_PROXY_WHY", "a\nb"),
         ] {
-            assert_eq!(of(name), Some(value), "{found:?}");
+            assert_eq!(
+                found.get(name).map(String::as_str),
+                Some(value),
+                "{found:?}"
+            );
         }
-        let length = reader.recv(&mut buffer).unwrap();
-        assert_eq!(fields(&buffer[..length])["PRIORITY"], "3");
+        let found = next();
+        assert_eq!(found["MESSAGE"], r#"oh why="a\nb""#);
+        assert_eq!(found["NODED_PROXY_WHY"], "a\nb");
+        assert_eq!(next()["PRIORITY"], "3");
     }
 
     #[test]

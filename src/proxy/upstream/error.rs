@@ -47,7 +47,11 @@ pub enum Error {
     #[error("cannot tell whose the connection is: {0}: nothing was sent")]
     OwnerUnknown(String),
     /// The TLS handshake with noded failed, or there is no `server.pem` for it.
-    #[error("TLS: {0} (upstream.tls = true is for a noded without --no-ssl in NODED_ARGS)")]
+    #[error(
+        "TLS: {0} (upstream.tls = true is for a noded that speaks TLS, shows this server.pem and \
+         takes it from its clients: not for one with --no-ssl in NODED_ARGS, nor for one with a \
+         candidate map, which needs --no-ssl and upstream.tls = false)"
+    )]
     Tls(String),
     /// noded speaks TLS, and it is spoken to without.
     #[error(

@@ -1,5 +1,4 @@
-//! A connection to noded, plain or with TLS. It never interprets the bytes that it carries. It
-//! never interprets the bytes that it carries.
+//! A connection to noded, plain or with TLS. It never interprets the bytes that it carries.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;

@@ -450,6 +450,11 @@ fn a_refusal_reaches_a_client_that_sends_on() {
         let answer = read_response(&mut stream);
         assert_eq!(answer.status, status, "{head}");
     }
+    // Refused at its first byte.
+    let mut stream = stage.connect();
+    send(&mut stream, head(MIB));
+    send(&mut stream, [&[0xe9][..], &ascii(MIB - 1)].concat());
+    assert_eq!(read_response(&mut stream).status, 400);
     assert_got(&stage, &[]);
 }
 

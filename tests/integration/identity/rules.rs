@@ -168,6 +168,12 @@ fn bind_peer_enforced_hears_a_new_master_from_the_clusters_address() {
     assert_eq!(proxy.rejected(reason), 0.0);
     assert!(!admitted_from(&proxy, &three, "127.0.0.9"), "no candidate");
     proxy.wait_for("it is counted", |proxy| proxy.rejected(reason) == 1.0);
+    // The cluster gets another address.
+    replace(&ssconf.join("ssconf_master_ip"), b"127.0.0.8\n", 0o444);
+    proxy.wait_for("the new address is known", |proxy| {
+        admitted_from(proxy, &two, "127.0.0.8")
+    });
+    assert!(!admitted_from(&proxy, &two, "127.0.0.9"), "it is nobody's");
 }
 
 #[test]

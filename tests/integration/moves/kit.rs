@@ -27,23 +27,27 @@ pub(super) use Kind::{Ganetis, Ours};
 
 /// Whether Ganeti's own program can be run. If not, the test says so and passes.
 pub(super) fn can_run(kinds: &[Kind]) -> bool {
-    let can = Path::new(ORIGINAL).exists() && Path::new("/usr/bin/socat").exists();
-    if !can && kinds.contains(&Ganetis) {
-        eprintln!("Ganeti's import-export is not installed: not tested");
+    if !kinds.contains(&Ganetis) {
+        return true;
     }
-    can || !kinds.contains(&Ganetis)
+    is_there(ORIGINAL.as_ref()) && is_there("/usr/bin/socat".as_ref())
+}
+
+fn is_there(program: &Path) -> bool {
+    let is_there = program.exists();
+    if !is_there {
+        let program = program.display();
+        eprintln!("NOT TESTED: {program} is not installed (tests/lab/setup)");
+        let required = std::env::var_os("NODED_PROXY_REQUIRE_LAB").is_some_and(|v| v == "1");
+        assert!(!required, "{program} is required");
+    }
+    is_there
 }
 
 /// Whether the program is there with which Ganeti's own compresses. If not, the test says so and
 /// passes; with `NODED_PROXY_REQUIRE_LAB=1` it fails.
 pub(super) fn has_tool(tool: &str, kinds: &[Kind]) -> bool {
-    let can = !kinds.contains(&Ganetis) || Path::new("/usr/bin").join(tool).exists();
-    if !can {
-        eprintln!("NOT TESTED: {tool} is not installed (tests/lab/setup)");
-        let required = std::env::var_os("NODED_PROXY_REQUIRE_LAB").is_some_and(|v| v == "1");
-        assert!(!required, "{tool} is required");
-    }
-    can
+    !kinds.contains(&Ganetis) || is_there(&Path::new("/usr/bin").join(tool))
 }
 
 /// The program without arguments, with the umask that noded has.

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, split};
 
 use super::error::Error;
 use crate::proxy::http::Body;
+use crate::tls;
 use head::final_head;
 use send::send;
 
@@ -44,7 +45,10 @@ where
     match sent {
         Ok(()) => answer.await,
         // It closed while we sent. It may have answered before that.
-        Err(error @ Error::Send(_)) => answer.await.map_err(|_| error),
+        Err(error @ Error::Send(_)) => answer.await.map_err(|why| match why {
+            Error::Tls(_) => why,
+            _ => error,
+        }),
         Err(error) => Err(error),
     }
 }
@@ -57,7 +61,11 @@ async fn receive(reader: &mut (impl AsyncRead + Unpin)) -> Result<(Head, BytesMu
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 return Err(Error::SendTimeout);
             }
-            Err(error) => error.to_string(),
+            // In TLS 1.3 noded says no after our side of the handshake is done.
+            Err(error) => match tls::alert(&error).filter(|_| received.is_empty()) {
+                Some(alert) => return Err(Error::Tls(alert)),
+                None => error.to_string(),
+            },
             Ok(_) => match final_head(&mut received)? {
                 Some(head) => return Ok((head, received)),
                 None => continue,
