@@ -162,6 +162,7 @@ pub(crate) fn a_candidate_demoted_while_it_sends_a_long_request_is_refused() {
         proxy.write_map(&[("uuid-2", &other)]);
         let answer = read_response(&mut stream);
         assert_eq!(answer.status, 403, "{}", answer.text());
+        assert_eq!(answer.header("connection"), Some("close"));
         let _ = stream.write_all(&vec![b' '; 1 << 20]);
         let _ = stream.write_all(b"\r\n0\r\n\r\n");
         if let Ok(other) = try_read_response(&mut stream) {

@@ -47,10 +47,15 @@ pub async fn answer(
     let last = !matches!(arrival.verdict, Ok(Framing::Length(_)));
     let mut response = respond(shared, client, arrival, request).await;
     if last {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
+        is_last(&mut response);
     }
     Ok(response)
+}
+
+/// hyper takes no request of this connection any more.
+fn is_last(response: &mut Response<ReplyBody>) {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
 }
 
 async fn respond(
@@ -257,6 +262,9 @@ impl Record {
             response
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static(Method::POST.as_str()));
+        }
+        if matches!(refusal, Refusal::Denied(_)) {
+            is_last(&mut response); // the word that the map has changed may still be on its way
         }
         response
     }
