@@ -34,7 +34,9 @@ pub(super) enum Misfit {
 
 /// How the peer's address does not fit its certificate; `None` if it does.
 pub(super) fn misfit(peer: &PeerIdentity, cluster: Cluster<'_>) -> Option<Misfit> {
-    let is_clusters = cluster.master_ip == Some(peer.address);
+    // What is a node's own address is that of no other, whatever ssconf_master_ip says.
+    let is_nodes = || cluster.nodes.values().any(|own| *own == peer.address);
+    let is_clusters = cluster.master_ip == Some(peer.address) && !is_nodes();
     if !is_clusters && !cluster.candidates.contains(&peer.address) {
         return Some(Misfit::NotCandidate);
     }
@@ -142,5 +144,31 @@ mod tests {
             let off = ask(BindPeer::Off).map(|permit| permit.misplaced());
             assert_eq!(off, Ok(None), "{cn:?} from {from}");
         }
+    }
+
+    /// A stolen certificate gets no second place by a false `ssconf_master_ip`.
+    #[test]
+    fn a_nodes_own_address_never_counts_as_the_clusters() {
+        let candidates: HashSet<IpAddr> = ["192.0.2.1", "192.0.2.2"].map(ip).into();
+        let nodes = ["1", "2", "3"].map(|n| (format!("n{n}"), ip(&format!("192.0.2.{n}"))));
+        let nodes = HashMap::from(nodes);
+        let ask = |cn, from, master_ip| {
+            let cluster = Cluster {
+                candidates: &candidates,
+                nodes: &nodes,
+                name: None,
+                master_ip: Some(ip(master_ip)),
+            };
+            misfit(&peer(Some(cn), from), cluster)
+        };
+        let of_a_candidate = ask("n1", "192.0.2.2", "192.0.2.2");
+        assert!(matches!(of_a_candidate, Some(Misfit::OtherNode)));
+        let of_a_normal_node = ask("n1", "192.0.2.3", "192.0.2.3");
+        assert!(matches!(of_a_normal_node, Some(Misfit::NotCandidate)));
+        assert!(ask("n2", "192.0.2.2", "192.0.2.2").is_none(), "its own");
+        assert!(
+            ask("n1", "192.0.2.9", "192.0.2.9").is_none(),
+            "the cluster's"
+        );
     }
 }
