@@ -238,7 +238,12 @@ impl Record {
         self.reason = Some(error.name());
         self.refused = matches!(error, Error::Withdrawn | Error::Superseded);
         let why = self.shared.upstream.describe(error);
-        self.explain(error.status(), why)
+        let refused = self.refused;
+        let mut response = self.explain(error.status(), why);
+        if refused {
+            is_last(&mut response); // as below
+        }
+        response
     }
 
     /// Answers a request that never reaches noded.
