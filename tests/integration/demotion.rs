@@ -10,6 +10,7 @@ use crate::handshake::{assert_refused, proxy_for};
 use crate::support::client::{
     Tls, admitted, alert, connect, read_response, refusal, request, send, try_read_response,
 };
+use crate::support::commands::explain_peer;
 use crate::support::pki::Pki;
 use crate::support::proxy::Proxy;
 use crate::support::stub::StubNoded;
@@ -235,12 +236,7 @@ fn refused_requests_are_remembered_with_time_and_procedure() {
     assert_eq!(refusals[0]["procedure"], "powercycle_node");
     assert!(refusals[0]["time"].as_u64().unwrap() > 1_700_000_000);
     assert_eq!(refusals[1]["reason"], "path");
-    let explain = std::process::Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
-        .args(["explain", "--peer", "127.0.0.1", "--admin"])
-        .arg(proxy.admin().to_string())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&explain.stdout);
+    let text = explain_peer(&proxy);
     assert!(text.contains("policy: policy.deny"), "{text}");
     assert!(text.contains("powercycle_node"), "{text}");
 }

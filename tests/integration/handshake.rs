@@ -1,6 +1,7 @@
 //! What TLS lets through, and what a refused client is told, counted and logged as.
 
 use crate::support::client::{Tls, admitted, alert, context, refusal, refusal_with};
+use crate::support::commands::explain_peer;
 use crate::support::pki::{Identity, Pki};
 use crate::support::proxy::{Builder, Proxy};
 
@@ -325,12 +326,7 @@ fn a_caller_that_does_not_trust_this_node_is_told_by_name() {
     assert_eq!(line["cn"], "node1.example.com");
     let refusal = &proxy.status()["last_refusals"][0];
     assert_eq!(refusal["reason"], "no_request");
-    let explain = std::process::Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
-        .args(["explain", "--peer", "127.0.0.1", "--admin"])
-        .arg(proxy.admin().to_string())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&explain.stdout);
+    let text = explain_peer(&proxy);
     for words in ["no_request", "server.pem"] {
         assert!(text.contains(words), "{text}");
     }

@@ -1,7 +1,9 @@
 //! The command line's own words: which flags each command takes, and the man pages made from them.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use crate::support::commands::assert_ends_quietly_unread;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_noded-proxy");
 
@@ -215,16 +217,7 @@ fn a_directory_that_is_not_there_is_named() {
 #[test]
 fn a_command_ends_quietly_when_its_reader_leaves() {
     for arguments in [&["man"][..], &["completions", "bash"], &["run", "--help"]] {
-        let mut child = Command::new(PROGRAM)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        drop(child.stdout.take()); // before anything was read
-        let output = child.wait_with_output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(told.is_empty(), "{arguments:?}: {told}");
+        assert_ends_quietly_unread(arguments);
     }
 }
 

@@ -1,8 +1,9 @@
 //! What the commands show of a running proxy, and which proxy or files they ask.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use crate::support::client::{admitted, rpc};
+use crate::support::commands::assert_ends_quietly_unread;
 use crate::support::pki::{Pki, map_text};
 use crate::support::proxy::{Proxy, replace};
 
@@ -54,17 +55,7 @@ fn what_shows_a_running_proxy_ends_quietly_when_its_reader_leaves() {
         &["certs", "list"],
         &["explain", "--peer", "127.0.0.1"],
     ] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
-            .args(arguments)
-            .args(["--config", &file])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        drop(child.stdout.take()); // before anything was read
-        let output = child.wait_with_output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(told.is_empty(), "{arguments:?}: {told}");
+        assert_ends_quietly_unread(&[arguments, &["--config", &file]].concat());
     }
 }
 

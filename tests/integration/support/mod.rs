@@ -6,6 +6,7 @@
 )]
 
 pub(crate) mod client;
+pub(crate) mod commands;
 pub(crate) mod der;
 pub(crate) mod handing;
 pub(crate) mod impostor;
