@@ -2,6 +2,8 @@
 //! certificate, Ganeti's word, the compression. It reads no file, and admits nobody without asking
 //! [`Pin`].
 
+use std::collections::BTreeSet;
+use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,15 +12,20 @@ use super::frame::{Message, PROTOCOL};
 use super::line::Line;
 use super::order::{Compress, Magic};
 use super::pin::{Pin, Refused};
-use super::talk::Setup;
-use crate::tls::{Credentials, End, PinCheck, Pinned, certificates};
+use super::talk::{Road, Setup};
+use crate::tls::{Credentials, End, PinCheck, Pinned, Shown, certificates, is_enough, offers};
 
 /// A stranger's handshake may take so long.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// The name in `server.pem` (`X509_CERT_CN` in Ganeti's `_constants.py`). The exporter of 2.16 to 3.0
+/// looks for it in every certificate, that of 3.1 for the node's.
+const CLUSTER: &str = "ganeti.example.com";
+
 /// One end.
 pub(super) struct Ends {
     pinned: Pinned,
+    end: End,
     pin: Arc<Pin>,
     magic: Option<Magic>,
     tool: String,
@@ -44,11 +51,16 @@ impl Ends {
             not_before: first.not_before,
             not_after: first.not_after,
         });
-        let pinned = Pinned::new(&own, end, PROTOCOL).map_err(|error| error.to_string())?;
+        let mut pinned = Pinned::new(&own, end, PROTOCOL).map_err(|error| error.to_string())?;
+        if let Road::Import { names, .. } = &setup.road {
+            let names: BTreeSet<_> = names.iter().cloned().chain([CLUSTER.into()]).collect();
+            pinned = pinned.with_names(&own, &names).map_err(|e| e.to_string())?;
+        }
         let magic = setup.magic.as_deref().map(Magic::parse);
         let compress = Compress::parse(&setup.compress);
         Ok(Self {
             pinned,
+            end,
             knows_one_peer: *own.info().der != *pin.der,
             pin,
             magic: magic
@@ -61,7 +73,8 @@ impl Ends {
 
     /// Shakes hands, and decides on the certificate that the peer has proved to own. Who is refused
     /// in the middle is refused with the reason, and not in the library's words.
-    pub(super) fn handshake(&self, line: Line) -> Result<Peer, String> {
+    pub(super) fn handshake(&self, mut line: Line) -> Result<Peer, String> {
+        let shown = self.shown(&mut line).map_err(|error| error.to_string())?;
         let refused = Arc::new(OnceLock::new());
         let (pin, found) = (Arc::clone(&self.pin), Arc::clone(&refused));
         let check: PinCheck = Box::new(move |shown| match pin.judge(shown, now()) {
@@ -71,8 +84,16 @@ impl Ends {
                 false
             }
         });
-        let done = self.pinned.handshake(line, check);
+        let done = self.pinned.handshake(line, shown, check);
         self.proved(done.map_err(|error| refused.get().map_or(error, Refused::to_string))?)
+    }
+
+    /// Ganeti's exporter compares names, this program the whole certificate.
+    fn shown(&self, line: &mut Line) -> io::Result<Shown> {
+        Ok(match self.end {
+            End::Listens if !offers(line.first(is_enough)?, PROTOCOL) => Shown::Named,
+            End::Listens | End::Calls => Shown::Own,
+        })
     }
 
     /// Decides on the certificate that the peer has proved to own.
@@ -143,6 +164,7 @@ mod tests {
         };
         Ends {
             pinned: Pinned::new(own, end, PROTOCOL).unwrap(),
+            end,
             pin: Arc::new(pin),
             magic: None,
             tool: "none".into(),
@@ -163,7 +185,9 @@ mod tests {
             let caller = ends(shown, &own, End::Calls);
             let calls = std::thread::spawn(move || caller.handshake(line(far)).is_ok());
             let listens = ends(&own, &right, End::Listens);
-            let peer = listens.pinned.handshake(line(near), Box::new(|_| true));
+            let peer = listens
+                .pinned
+                .handshake(line(near), Shown::Own, Box::new(|_| true));
             let judged = listens.proved(peer.unwrap());
             assert_eq!(judged.as_ref().err(), refused.as_ref());
             drop(judged);

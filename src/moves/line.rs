@@ -70,6 +70,20 @@ impl Line {
         Ok(())
     }
 
+    /// What the peer says first, as soon as that is enough; it stays to be read. Less when the peer
+    /// ends before.
+    pub(super) fn first(&mut self, is_enough: fn(&[u8]) -> bool) -> io::Result<&[u8]> {
+        let mut more = [0; 4096];
+        while !is_enough(&self.ahead) {
+            self.bounded()?;
+            match self.tcp.read(&mut more).map_err(timed_out)? {
+                0 => break,
+                count => self.ahead.extend_from_slice(&more[..count]),
+            }
+        }
+        Ok(&self.ahead)
+    }
+
     /// Whether bytes are here that were not read.
     pub(super) fn has_ahead(&self) -> bool {
         self.taken < self.ahead.len()
@@ -204,6 +218,31 @@ mod tests {
         );
         line.unbounded().unwrap();
         assert_eq!(line.read(&mut [0; 9]).unwrap(), 1);
+    }
+
+    #[test]
+    fn what_the_peer_says_first_is_seen_and_stays_to_be_read() {
+        let (mut line, mut far) = pair();
+        far.write_all(b"he").unwrap();
+        let says = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20)); // most likely a segment of its own
+            far.write_all(b"llo").unwrap();
+        });
+        assert_eq!(line.first(|seen| seen.len() >= 5).unwrap(), b"hello");
+        says.join().unwrap(); // it has ended: no more comes
+        assert_eq!(line.first(|seen| seen.len() > 5).unwrap(), b"hello");
+        let mut read = [0; 9];
+        assert_eq!(line.read(&mut read).unwrap(), 5);
+        assert_eq!(&read[..5], b"hello");
+        assert_eq!(line.read(&mut read).unwrap(), 0);
+    }
+
+    #[test]
+    fn the_first_word_has_the_bound_of_a_handshake() {
+        let (mut line, _far) = pair();
+        line.deadline = Some(Instant::now());
+        let never = line.first(|_| false).unwrap_err();
+        assert_eq!(never.kind(), ErrorKind::TimedOut);
     }
 
     #[test]

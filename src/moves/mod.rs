@@ -83,7 +83,7 @@ fn channel(
     words: &Receiver<Word>,
 ) -> Result<(), String> {
     match &setup.road {
-        Road::Import { listen } => {
+        Road::Import { listen, .. } => {
             let ends = Ends::new(&setup, End::Listens)?;
             receive::receive(ends, *listen, data, Arc::clone(reporter), words)
         }

@@ -4,6 +4,7 @@
 //! The channel's process is the one that a hostile peer may have taken over. Its words are read
 //! strictly, and none of them is ever run.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub enum Road {
     Import {
         /// Where it listens.
         listen: SocketAddr,
+        /// What Ganeti's exporter may call this node.
+        names: BTreeSet<String>,
     },
     /// Calls and sends.
     Export {

@@ -60,7 +60,7 @@ pub enum CredentialsError {
 impl Credentials {
     /// Reads key and certificate from PEM text as Ganeti writes it: the key first, then the
     /// certificate. Other blocks (DH parameters) are skipped; further certificates are sent along
-    /// as the chain.
+    /// as the chain, but not the same one again.
     pub fn from_pem(pem: &[u8]) -> Result<Self, CredentialsError> {
         let mut chain = stack(pem)?;
         let key = PKey::private_key_from_pem(pem).map_err(CredentialsError::Key)?;
@@ -70,6 +70,8 @@ impl Credentials {
             .position(fits)
             .ok_or(CredentialsError::Mismatch(chain.len()))?;
         let certificate = chain.remove(own);
+        let der = certificate.to_der()?;
+        chain.retain(|other| other.to_der().is_ok_and(|other| other != der));
         let info = CertificateInfo::of(&certificate)?;
         Ok(Self {
             own: CertifiedKey { key, certificate },

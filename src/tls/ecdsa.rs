@@ -160,6 +160,20 @@ mod tests {
         names.map(|n| n.dnsname().unwrap().to_owned()).collect()
     }
 
+    /// As where `--key` and `--cert` of a transfer are both `server.pem`.
+    #[test]
+    fn the_same_certificate_twice_is_no_chain() {
+        let name = common_name("ganeti.example.com").unwrap();
+        let server = CertificateBuilder::new(name, rsa_key(2048).unwrap());
+        let pem = server.mint().unwrap().pem().unwrap();
+        let twice = Credentials::from_pem(&[&pem[..], &pem].concat()).unwrap();
+        assert!(EcdsaCertificate::mint(&twice, &BTreeSet::new()).is_ok());
+        let other = CertificateBuilder::new(common_name("ca").unwrap(), rsa_key(2048).unwrap());
+        let other = other.mint().unwrap().pem().unwrap();
+        let chain = Credentials::from_pem(&[&pem[..], &other].concat()).unwrap();
+        assert!(EcdsaCertificate::mint(&chain, &BTreeSet::new()).is_err());
+    }
+
     #[test]
     fn it_is_good_for_the_names_of_server_pem_and_for_those_given() {
         let table: [(&str, &[&str], &[&str]); 5] = [

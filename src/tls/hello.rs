@@ -1,5 +1,5 @@
-//! The one thing that must be known of a ClientHello before the TLS library reads it. Pure: it
-//! reads bytes, and it never refuses a client.
+//! What must be known of a ClientHello before the TLS library reads it. Pure: it reads bytes, and
+//! it never refuses a client.
 
 use bytes::Buf;
 
@@ -8,13 +8,17 @@ use super::wire::take;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SUPPORTED_GROUPS: u16 = 10;
+const ALPN: u16 = 16;
 const SECP256R1: u16 = 0x0017;
+/// Longest content of a record (RFC 8446, 5.1).
+const LONGEST_RECORD: usize = 1 << 14;
 
 /// True if a TLS 1.2 client lists secp256r1 in supported_groups, and so can verify a P-256
 /// certificate (RFC 8422, 5.1.1). AWS-LC does not check this. `received` is the start of the
 /// connection; anything but a complete ClientHello gives false.
 pub fn accepts_p256(received: &[u8]) -> bool {
-    let Some(mut groups) = supported_groups(received) else {
+    let list = content_of(received, SUPPORTED_GROUPS);
+    let Some(mut groups) = list.and_then(|mut content| take(&mut content, 2)) else {
         return false;
     };
     while let Ok(group) = groups.try_get_u16() {
@@ -25,8 +29,36 @@ pub fn accepts_p256(received: &[u8]) -> bool {
     false
 }
 
-/// The list in the extension, if the first record holds a whole ClientHello that has it.
-fn supported_groups(mut received: &[u8]) -> Option<&[u8]> {
+/// Whether the client offers this protocol (RFC 7301, 3.1), `received` as before. `protocol` has its
+/// length before the name, as on the wire.
+pub(crate) fn offers(received: &[u8], protocol: &[u8]) -> bool {
+    let list = content_of(received, ALPN);
+    let Some(mut names) = list.and_then(|mut content| take(&mut content, 2)) else {
+        return false;
+    };
+    while let Some(name) = take(&mut names, 1) {
+        if protocol.get(1..) == Some(name) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether no more is needed to tell what is in the first record: it is whole, or none of a
+/// ClientHello.
+pub(crate) fn is_enough(received: &[u8]) -> bool {
+    match received {
+        [HANDSHAKE, _, _, high, low, content @ ..] => {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            length > LONGEST_RECORD || content.len() >= length
+        }
+        [first, ..] => *first != HANDSHAKE,
+        [] => false,
+    }
+}
+
+/// What is in an extension, if the first record holds a whole ClientHello that has it.
+fn content_of(mut received: &[u8], wanted: u16) -> Option<&[u8]> {
     // TLSPlaintext (RFC 8446, 5.1): type, version, fragment
     (received.try_get_u8() == Ok(HANDSHAKE)).then_some(())?;
     received.try_get_u16().ok()?;
@@ -41,9 +73,9 @@ fn supported_groups(mut received: &[u8]) -> Option<&[u8]> {
     let mut extensions = take(&mut hello, 2)?;
     loop {
         let kind = extensions.try_get_u16().ok()?;
-        let mut content = take(&mut extensions, 2)?;
-        if kind == SUPPORTED_GROUPS {
-            return take(&mut content, 2);
+        let content = take(&mut extensions, 2)?;
+        if kind == wanted {
+            return Some(content);
         }
     }
 }
@@ -104,6 +136,43 @@ mod tests {
     }
 
     #[test]
+    fn the_protocols_that_are_offered() {
+        let names = |names: &[&[u8]]| {
+            let list: Vec<u8> = names.iter().flat_map(|name| framed(1, name)).collect();
+            extension(ALPN, &framed(2, &list))
+        };
+        let groups = groups(&[0x17]);
+        for (extensions, offered) in [
+            (names(&[b"move"]), true),
+            ([&groups[..], &names(&[b"h2", b"move"])].concat(), true),
+            (names(&[b"moves"]), false),
+            (names(&[b"mov", b"e"]), false),
+            (names(&[b"", b"h2"]), false),
+            (names(&[]), false),
+            (groups.clone(), false),
+            (extension(ALPN, b"move"), false),
+            (vec![], false),
+        ] {
+            let flight = hello(&extensions);
+            assert_eq!(offers(&flight, b"\x04move"), offered, "{extensions:?}");
+            assert!(!offers(&flight[..flight.len() - 1], b"\x04move"));
+        }
+    }
+
+    #[test]
+    fn a_record_is_waited_for_as_long_as_it_may_be_a_clienthello() {
+        let flight = hello(&groups(&[0x17]));
+        for cut in 0..flight.len() {
+            assert!(!is_enough(&flight[..cut]), "{cut}");
+        }
+        assert!(is_enough(&flight) && is_enough(&[&flight[..], b"more"].concat()));
+        assert!(is_enough(b"P") && is_enough(&[23]));
+        let longest = [HANDSHAKE, 3, 1, 0x40, 0];
+        let longer = [HANDSHAKE, 3, 1, 0x40, 1];
+        assert!(!is_enough(&longest) && is_enough(&longer));
+    }
+
+    #[test]
     fn real_clients_take_it() {
         for flight in [
             &include_bytes!("../../fuzz/seeds/client_hello/openssl")[..],
@@ -141,10 +210,13 @@ mod tests {
             byte in any::<u8>(),
         ) {
             accepts_p256(&bytes);
+            offers(&bytes, b"\x04move");
+            is_enough(&bytes);
             let mut flight = hello(&[groups(&[0x17]), bytes].concat());
             let at = at.index(flight.len());
             flight[at] = byte;
             accepts_p256(&flight);
+            offers(&flight, b"\x04move");
         }
 
         #[test]

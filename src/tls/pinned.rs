@@ -4,17 +4,22 @@
 //! issuers and chains never count, no session is resumed, and a peer without a certificate is
 //! refused. The caller asks the check again after the handshake, on [`Channel::peer`]. A stream
 //! that ends without the peer's orderly end (`close_notify`) is never an end here: it is a fault.
+//!
+//! Another program may compare names, though its one CA is this end's exact certificate. An end that
+//! listens shows it a certificate for the names that it looks for, signed by its own.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 
 use openssl::error::ErrorStack;
 use openssl::ssl::{
-    AlpnError, Error, ErrorCode, HandshakeError, Ssl, SslContext, SslMethod, SslStream,
-    SslVerifyMode, select_next_proto,
+    AlpnError, Error, ErrorCode, HandshakeError, Ssl, SslContext, SslContextBuilder, SslMethod,
+    SslStream, SslVerifyMode, select_next_proto,
 };
 use openssl::x509::{X509StoreContextRef, X509VerifyResult};
 
 use super::credentials::Credentials;
+use super::ecdsa::EcdsaCertificate;
 use super::profile::Profile;
 
 /// Whether the handshake with the owner of this certificate (DER) may go on.
@@ -31,10 +36,21 @@ pub(crate) enum End {
     Calls,
 }
 
+/// Which certificate the peer is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// The own one: the peer pins it.
+    Own,
+    /// One for names that the own one has signed, if there is one and the peer can verify it.
+    Named,
+}
+
 /// Makes channels to one peer.
 pub(crate) struct Pinned {
     context: SslContext,
     end: End,
+    /// With a certificate for names, if there is one.
+    named: Option<SslContext>,
 }
 
 impl Pinned {
@@ -49,26 +65,50 @@ impl Pinned {
             End::Listens => SslMethod::tls_server(),
             End::Calls => SslMethod::tls_client(),
         };
-        let mut context = Profile::Modern.builder(method)?;
-        own.show(&mut context)?;
-        context.set_verify(VERIFY); // without a check nobody is right
+        let mut context = builder(own, method)?;
         match end {
             End::Calls => context.set_alpn_protos(protocol)?,
             End::Listens => context.set_alpn_select_callback(move |_, offered| {
                 select_next_proto(protocol, offered).ok_or(AlpnError::NOACK)
             }),
         }
-        let context = context.build();
-        Ok(Self { context, end })
+        Ok(Self {
+            context: context.build(),
+            end,
+            named: None,
+        })
+    }
+
+    /// Has a certificate for `names`, too, signed by the own one. If that cannot sign
+    /// ([`NoEcdsaCertificate`]), nothing changes.
+    ///
+    /// [`NoEcdsaCertificate`]: super::NoEcdsaCertificate
+    pub(crate) fn with_names(
+        mut self,
+        own: &Credentials,
+        names: &BTreeSet<String>,
+    ) -> Result<Self, ErrorStack> {
+        if let Ok(EcdsaCertificate(minted)) = EcdsaCertificate::mint(own, names) {
+            let mut context = builder(own, SslMethod::tls_server())?;
+            minted.show(&mut context)?;
+            self.named = Some(context.build());
+        }
+        drop(ErrorStack::get()); // of a certificate that cannot sign
+        Ok(self)
     }
 
     /// Shakes hands with whom `check` lets pass. The stream bounds the time.
     pub(crate) fn handshake<S: Read + Write>(
         &self,
         tcp: S,
+        shown: Shown,
         check: PinCheck,
     ) -> Result<Channel<S>, String> {
-        let mut ssl = Ssl::new(&self.context).map_err(|error| error.to_string())?;
+        let context = match (shown, &self.named) {
+            (Shown::Named, Some(named)) => named,
+            _ => &self.context,
+        };
+        let mut ssl = Ssl::new(context).map_err(|error| error.to_string())?;
         ssl.set_verify_callback(VERIFY, move |_, session| allowed(&check, session));
         let done = match self.end {
             End::Listens => ssl.accept(tcp),
@@ -82,6 +122,14 @@ impl Pinned {
             }
         }
     }
+}
+
+/// With a certificate, and nobody to trust yet.
+fn builder(own: &Credentials, method: SslMethod) -> Result<SslContextBuilder, ErrorStack> {
+    let mut context = Profile::Modern.builder(method)?;
+    own.show(&mut context)?;
+    context.set_verify(VERIFY); // without a check nobody is right
+    Ok(context)
 }
 
 /// The library calls this once for each thing that it finds wrong with the chain. Only the leaf

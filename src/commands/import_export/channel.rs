@@ -69,7 +69,7 @@ fn tell(report: Report, mut control: &UnixStream) -> std::io::Result<()> {
 /// What is left to it. Programs only if one is to be run.
 fn plan(setup: &Setup) -> Plan {
     let (bind, connect) = match &setup.road {
-        Road::Import { listen } => (vec![listen.port()], vec![]),
+        Road::Import { listen, .. } => (vec![listen.port()], vec![]),
         Road::Export { peers, .. } => (vec![], peers.iter().map(|peer| peer.port()).collect()),
     };
     let compress = Compress::parse(&setup.compress);
@@ -117,6 +117,7 @@ fn listen(mut from: BufReader<UnixStream>) -> Receiver<Word> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn it_may_open_files_and_run_programs_only_for_a_tool_that_is_one() {
@@ -134,7 +135,10 @@ mod tests {
                 ca: String::new(),
                 compress: compress.into(),
                 magic: None,
-                road: Road::Import { listen },
+                road: Road::Import {
+                    listen,
+                    names: BTreeSet::new(),
+                },
             });
             let none = plan.run.is_empty() && plan.read.is_empty() && plan.write.is_empty();
             assert_eq!(none, !is_program, "{compress}");

@@ -14,14 +14,17 @@ mod start;
 mod status;
 mod telling;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use args::ImportExportArgs;
+use start::Names;
 use status::{StatusFile, log};
 use telling::Telling;
 
 use crate::commands::exit;
-use crate::config::FileArgs;
+use crate::config::{Config, FileArgs, MovesConfig, MovesMetrics};
+use crate::node::ssconf::Ssconf;
 
 /// Exit status of Ganeti's program for a wrong command line, as Python's programs have it.
 const USAGE: u8 = 2;
@@ -49,15 +52,40 @@ pub fn main(args: &ImportExportArgs) -> ExitCode {
     let file = FileArgs {
         config: args.config.clone(),
     };
-    let telling = Telling::new(&file, &order);
+    let config = config(&file);
+    let telling = Telling::new(&config, &order);
+    let names = own_names(&config.ssconf_dir);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => match runtime.block_on(run::run(order, status, telling)) {
+        Ok(runtime) => match runtime.block_on(run::run(order, names, status, telling)) {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         },
         Err(error) => exit::failure(error),
     }
+}
+
+/// What is wrong with the configuration is told, and the transfer goes on without numbers.
+fn config(file: &FileArgs) -> Config {
+    Config::load(file, &[]).unwrap_or_else(|problems| {
+        problems
+            .iter()
+            .for_each(|problem| log(&problem.to_string()));
+        Config {
+            moves: MovesConfig {
+                metrics: MovesMetrics::Off,
+            },
+            ..Config::default()
+        }
+    })
+}
+
+/// The names that Ganeti's exporter may know this node by. Ganeti's own are only as good as its
+/// files: what cannot be read is left out.
+fn own_names(ssconf_dir: &Path) -> Names {
+    let mut ssconf = Ssconf::default();
+    let _ = ssconf.read(ssconf_dir, |_| false);
+    ssconf.names_of(&rustix::system::uname().nodename().to_string_lossy())
 }

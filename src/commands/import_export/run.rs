@@ -3,13 +3,12 @@
 //! The order of a failed import is the point: the pipe is never closed before the command is killed.
 
 use std::future::pending;
-use std::io::{self, PipeWriter};
+use std::io::PipeWriter;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
@@ -18,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::group::{Group, Heard};
 use super::outcome::{Outcome, clean_up_after};
-use super::start::{self, Place};
+use super::start::{Begun, Names, Place, begin};
 use super::status::StatusFile;
 use super::telling::Telling;
 use crate::moves::course::{Course, Step};
@@ -74,7 +73,12 @@ struct Transfer {
 }
 
 /// Runs a transfer, and writes its status to the end. Whether it went well.
-pub(super) async fn run(order: Order, mut status: StatusFile, telling: Telling) -> bool {
+pub(super) async fn run(
+    order: Order,
+    names: Names,
+    mut status: StatusFile,
+    telling: Telling,
+) -> bool {
     status.set(|_| {});
     let signals = (
         signal(SignalKind::terminate()),
@@ -84,7 +88,7 @@ pub(super) async fn run(order: Order, mut status: StatusFile, telling: Telling) 
         status.set(|status| status.cannot_begin("no signal handler"));
         return false;
     };
-    let begun = begin(&order).await;
+    let begun = begin(&order, names).await;
     match begun {
         Ok((begun, events)) => {
             let (heard, hears) = mpsc::channel(WAITING);
@@ -99,18 +103,6 @@ pub(super) async fn run(order: Order, mut status: StatusFile, telling: Telling) 
             false
         }
     }
-}
-
-/// The channel, its command, and the way to it.
-type Begun = (Child, Option<Place>, OwnedWriteHalf);
-
-async fn begin(order: &Order) -> io::Result<(Begun, BufReader<OwnedReadHalf>)> {
-    let setup = start::setup(order)?;
-    let (data, place) = start::ends(&order.way)?;
-    let (channel, control) = start::channel(data)?;
-    let (events, mut words) = UnixStream::from_std(control)?.into_split();
-    words.write_all(&line(&setup)).await?;
-    Ok(((channel, place, words), BufReader::new(events)))
 }
 
 impl Transfer {

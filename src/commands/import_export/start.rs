@@ -1,6 +1,7 @@
 //! What a transfer needs before it runs: pipes, files, the peer's addresses, and the process of the
 //! channel. It decides nothing about a peer.
 
+use std::collections::BTreeSet;
 use std::fs::read_to_string;
 use std::io::{self, PipeReader, PipeWriter};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -10,13 +11,15 @@ use std::path::Path;
 use std::process::Stdio;
 
 use rustix::pipe::fcntl_setpipe_size;
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
 
 use super::group::{Joint, open};
 use super::status::log;
 use crate::moves::order::{Family, Order, Way};
 use crate::moves::shell::{Sink, Source};
-use crate::moves::talk::{Road, Setup};
+use crate::moves::talk::{Road, Setup, line};
 
 /// Users from here on are nobody's: above all that systemd, containers and directories give away, and
 /// there is one for each number of a process.
@@ -39,7 +42,7 @@ pub(super) struct Place {
 }
 
 /// What the channel reads or writes, and the command at the other end, if there is one.
-pub(super) fn ends(way: &Way) -> io::Result<(Stdio, Option<Place>)> {
+fn ends(way: &Way) -> io::Result<(Stdio, Option<Place>)> {
     let told = |path: &Path| {
         let path = path.to_owned();
         move |error| io::Error::other(format!("{}: {error}", path.display()))
@@ -76,6 +79,25 @@ pub(super) fn ends(way: &Way) -> io::Result<(Stdio, Option<Place>)> {
     }
 }
 
+/// The channel, its command, and the way to it.
+pub(super) type Begun = (Child, Option<Place>, OwnedWriteHalf);
+
+/// What Ganeti's exporter may call this node.
+pub(super) type Names = BTreeSet<String>;
+
+/// Starts the channel. Its words come from what stands beside it.
+pub(super) async fn begin(
+    order: &Order,
+    names: Names,
+) -> io::Result<(Begun, BufReader<OwnedReadHalf>)> {
+    let setup = setup(order, names)?;
+    let (data, place) = ends(&order.way)?;
+    let (channel, control) = channel(data)?;
+    let (events, mut words) = tokio::net::UnixStream::from_std(control)?.into_split();
+    words.write_all(&line(&setup)).await?;
+    Ok(((channel, place, words), BufReader::new(events)))
+}
+
 fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
     let (from, to) = io::pipe()?;
     let _ = fcntl_setpipe_size(&to, PIPE); // a smaller one is only slower
@@ -83,7 +105,7 @@ fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 }
 
 /// What the channel's process gets.
-pub(super) fn setup(order: &Order) -> io::Result<Setup> {
+fn setup(order: &Order, names: Names) -> io::Result<Setup> {
     let read = |path: &Path| {
         let text = read_to_string(path);
         text.map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
@@ -94,11 +116,11 @@ pub(super) fn setup(order: &Order) -> io::Result<Setup> {
         ca: read(&order.files.ca)?,
         compress: order.tool.clone(),
         magic: order.magic.as_ref().map(|magic| magic.word().to_owned()),
-        road: road(order)?,
+        road: road(order, names)?,
     })
 }
 
-fn road(order: &Order) -> io::Result<Road> {
+fn road(order: &Order, names: Names) -> io::Result<Road> {
     match &order.way {
         Way::Import { port, .. } => {
             let any = match order.family {
@@ -106,7 +128,7 @@ fn road(order: &Order) -> io::Result<Road> {
                 Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             };
             let listen = SocketAddr::new(order.bind.unwrap_or(any), *port);
-            Ok(Road::Import { listen })
+            Ok(Road::Import { listen, names })
         }
         Way::Export {
             host,
@@ -152,7 +174,7 @@ fn own_user(pid: u32, maps: &[String]) -> u32 {
 }
 
 /// Starts the channel's process, as a user of its own if this one is root.
-pub(super) fn channel(data: Stdio) -> io::Result<(Child, UnixStream)> {
+fn channel(data: Stdio) -> io::Result<(Child, UnixStream)> {
     let (own, theirs) = UnixStream::pair()?;
     let mut command = Command::new("/proc/self/exe");
     command.arg("move-channel").current_dir("/").env_clear();

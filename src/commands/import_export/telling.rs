@@ -12,7 +12,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use super::group::later;
 use super::outcome::Outcome;
 use super::status::log;
-use crate::config::{Config, FileArgs, MovesConfig, MovesMetrics};
+use crate::config::{Config, MovesMetrics};
 use crate::moves::account::Ended;
 use crate::moves::order::{Order, Way};
 use crate::moves::subject::Subject;
@@ -25,19 +25,8 @@ pub(super) struct Telling {
 }
 
 impl Telling {
-    /// As the configuration has it. What is wrong with that is told, and the transfer goes on.
-    pub(super) fn new(file: &FileArgs, order: &Order) -> Self {
-        let config = Config::load(file, &[]).unwrap_or_else(|problems| {
-            problems
-                .iter()
-                .for_each(|problem| log(&problem.to_string()));
-            Config {
-                moves: MovesConfig {
-                    metrics: MovesMetrics::Off,
-                },
-                ..Config::default()
-            }
-        });
+    /// As the configuration has it.
+    pub(super) fn new(config: &Config, order: &Order) -> Self {
         let counter = match &config.moves.metrics {
             MovesMetrics::At(path) => counter(path, order).unwrap_or_else(|error| {
                 log(&format!("not counted: {error}"));

@@ -16,7 +16,7 @@ use crate::support::wait_until;
 type Peer = SslStream<TcpStream>;
 
 /// What two ends of this program agree on.
-const PROTOCOL: &[u8] = b"\x12noded-proxy-move/1";
+pub(super) const PROTOCOL: &[u8] = b"\x12noded-proxy-move/1";
 
 fn data(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap();
