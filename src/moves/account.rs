@@ -25,9 +25,13 @@ named! {
     pub enum Ended {
         /// All is there, and the command succeeded.
         Whole = "whole",
-        /// Something went wrong.
-        Failed = "failed",
-        /// Ganeti or somebody else wanted it to end, or nobody came.
+        /// Nobody with the right certificate came, or was reached; or this end could not begin.
+        NotBegun = "not_begun",
+        /// Ganeti's command on this node failed, or ended too soon.
+        Command = "command",
+        /// The connection broke, or what came is not whole, or the other end failed.
+        Channel = "channel",
+        /// Ganeti or somebody else wanted it to end.
         Stopped = "stopped",
         /// Its process was killed: nobody said how it ended.
         Killed = "killed",
@@ -59,7 +63,7 @@ struct Running {
 struct Counts {
     bytes: u64,
     /// In the order of [`Ended`].
-    ended: [u64; 4],
+    ended: [u64; 6],
 }
 
 /// What all transfers have come to since the machine runs.
@@ -69,15 +73,17 @@ pub struct Account {
     export: Counts,
     running: Vec<Running>,
     /// When a transfer ended so last, seconds since 1970, in the order of [`Ended`].
-    last: [i64; 4],
+    last: [i64; 6],
 }
 
 fn index(ended: Ended) -> usize {
     match ended {
         Ended::Whole => 0,
-        Ended::Failed => 1,
-        Ended::Stopped => 2,
-        Ended::Killed => 3,
+        Ended::NotBegun => 1,
+        Ended::Command => 2,
+        Ended::Channel => 3,
+        Ended::Stopped => 4,
+        Ended::Killed => 5,
     }
 }
 
@@ -190,7 +196,7 @@ mod tests {
         );
         account.ends(process(1), Role::Import, Ended::Whole, 50);
         account.ends(process(2), Role::Import, Ended::Stopped, 60);
-        account.ends(process(3), Role::Export, Ended::Failed, 70);
+        account.ends(process(3), Role::Export, Ended::Channel, 70);
         assert_eq!(
             account.running(Role::Import) + account.running(Role::Export),
             0
@@ -198,7 +204,7 @@ mod tests {
         for (role, ended, count, last) in [
             (Role::Import, Ended::Whole, 1, 50),
             (Role::Import, Ended::Stopped, 1, 60),
-            (Role::Export, Ended::Failed, 1, 70),
+            (Role::Export, Ended::Channel, 1, 70),
             (Role::Export, Ended::Whole, 0, 50),
             (Role::Import, Ended::Killed, 0, 0),
         ] {

@@ -4,6 +4,14 @@
 //! The rule that counts: the import command's input ends only after the channel said that the
 //! transfer is whole, and the exporter hears a good word only after the export command succeeded.
 
+use super::account::Ended;
+
+/// The exit status of a command that was killed, as the shell has it.
+pub const KILLED: i32 = 128 + 9;
+
+/// The same of one whose output nobody reads (SIGPIPE).
+const UNREAD: i32 = 128 + 13;
+
 /// What has happened so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Course {
@@ -21,6 +29,12 @@ pub struct Course {
     pub input_ended: bool,
     /// The channel got its word.
     pub told: bool,
+    /// Time was up before a peer came.
+    pub nobody_came: bool,
+    /// A verified peer had Ganeti's word: the transfer began.
+    pub begun: bool,
+    /// The channel failed while the command still ran.
+    pub broke_first: bool,
 }
 
 /// What is to be done.
@@ -41,6 +55,12 @@ pub enum Step {
 }
 
 impl Course {
+    /// The channel has failed.
+    pub fn breaks(&mut self, why: String) {
+        self.broke_first = self.command.is_none();
+        self.channel = Some(Err(why));
+    }
+
     /// What is to be done next.
     pub fn next(&self) -> Step {
         let exit = match (self.has_command, self.command) {
@@ -59,6 +79,31 @@ impl Course {
             (_, true, Some(0)) => Step::TellGood,
             (_, true, Some(_)) => Step::TellBad(self.complaint()),
             _ => Step::Wait,
+        }
+    }
+
+    /// How a transfer ended with this exit status in Ganeti's form, where a negative one is the number
+    /// of a signal that somebody sent.
+    pub fn ended(&self, code: i32) -> Ended {
+        match code {
+            0 => Ended::Whole,
+            ..0 if self.nobody_came => Ended::NotBegun,
+            ..0 => Ended::Stopped,
+            _ if !self.begun => Ended::NotBegun,
+            _ if self.command_failed() => Ended::Command,
+            _ => Ended::Channel,
+        }
+    }
+
+    /// Whether the command was first. One that exports ends as soon as nobody reads, and one that
+    /// imports is killed then.
+    fn command_failed(&self) -> bool {
+        match self.command {
+            None => false,
+            Some(0) => self.import && !self.whole && !self.broke_first,
+            Some(KILLED) => !self.broke_first,
+            Some(UNREAD) if !self.import => false,
+            Some(_) => self.import || !self.broke_first,
         }
     }
 
@@ -200,6 +245,54 @@ mod tests {
     }
 
     #[test]
+    fn how_it_ended_as_a_table() {
+        let begun = |course: Course| Course {
+            begun: true,
+            ..course
+        };
+        let with = |course: Course, command, broke_first, whole| Course {
+            command,
+            broke_first,
+            whole,
+            ..begun(course)
+        };
+        let late = Course {
+            nobody_came: true,
+            ..import()
+        };
+        for (course, code, ended) in [
+            (begun(import()), 0, Ended::Whole),
+            (late, -15, Ended::NotBegun),
+            (import(), -15, Ended::Stopped),
+            (begun(export()), -2, Ended::Stopped),
+            (import(), 1, Ended::NotBegun),
+            (export(), 1, Ended::NotBegun),
+            (begun(import()), 1, Ended::Channel),
+            (begun(export()), 1, Ended::Channel),
+            (with(import(), Some(3), false, false), 3, Ended::Command),
+            (with(import(), Some(3), false, true), 3, Ended::Command),
+            (with(import(), Some(0), false, false), 1, Ended::Command),
+            (with(import(), Some(0), true, false), 1, Ended::Channel),
+            (with(import(), Some(0), false, true), 1, Ended::Channel),
+            (with(import(), Some(KILLED), true, false), 1, Ended::Channel),
+            (
+                with(import(), Some(KILLED), false, false),
+                1,
+                Ended::Command,
+            ),
+            // It closed its input, failed a moment later, and was not killed.
+            (with(import(), Some(3), true, false), 3, Ended::Command),
+            (with(export(), Some(3), false, true), 3, Ended::Command),
+            (with(export(), Some(UNREAD), true, false), 1, Ended::Channel),
+            (with(export(), Some(UNREAD), false, false), 1, Ended::Channel),
+            (with(export(), Some(1), true, false), 1, Ended::Channel),
+            (with(export(), Some(0), false, true), 1, Ended::Channel),
+        ] {
+            assert_eq!(course.ended(code), ended, "{code} {course:?}");
+        }
+    }
+
+    #[test]
     fn the_course_of_an_export_as_a_table() {
         let whole = Course {
             whole: true,
@@ -275,12 +368,15 @@ mod tests {
     fn any_course() -> impl Strategy<Value = Course> {
         let channel = prop_oneof![Just(None), Just(Some(Ok(()))), Just(broken())];
         let command = proptest::option::of(0..3_i32);
-        (any::<[bool; 5]>(), command, channel).prop_map(|(is, command, channel)| Course {
+        (any::<[bool; 8]>(), command, channel).prop_map(|(is, command, channel)| Course {
             import: is[0],
             has_command: is[1],
             whole: is[2],
             input_ended: is[3],
             told: is[4],
+            begun: is[5],
+            broke_first: is[6],
+            nobody_came: is[7],
             command,
             channel,
         })

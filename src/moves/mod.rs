@@ -69,10 +69,13 @@ use crate::tls::End;
 /// about it on `out`.
 pub(crate) fn run(setup: Setup, data: File, out: UnixStream, words: &Receiver<Word>) -> bool {
     let reporter = Arc::new(Reporter::new(out));
+    // An export command that nobody reads any more hears of it after the reason was told.
+    let held = matches!(setup.road, Road::Export { .. }).then(|| data.try_clone());
     let done = channel(setup, data, &reporter, words);
     let good = done.is_ok();
     reporter.progress();
     reporter.tell(&Event::Ends(done.err()));
+    drop(held);
     good
 }
 

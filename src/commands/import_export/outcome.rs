@@ -6,6 +6,7 @@ use std::path::Path;
 use super::group::later;
 use super::status::log;
 use crate::commands::moves::Leavings;
+use crate::moves::account::Ended;
 use crate::moves::subject::Subject;
 
 /// How a transfer ended: the last line of its log.
@@ -16,6 +17,7 @@ pub(super) struct Outcome {
     pub(super) bytes: u64,
     pub(super) seconds: f64,
     pub(super) code: i32,
+    pub(super) ended: Ended,
 }
 
 impl Outcome {
@@ -69,6 +71,7 @@ mod tests {
             bytes: 104_857_600,
             seconds: 2.0,
             code: 0,
+            ended: Ended::Whole,
         };
         let of = Subject {
             instance: Some("web1.example.com".into()),

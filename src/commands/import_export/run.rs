@@ -20,7 +20,7 @@ use super::outcome::{Outcome, clean_up_after};
 use super::start::{Begun, Names, Place, begin};
 use super::status::StatusFile;
 use super::telling::Telling;
-use crate::moves::course::{Course, Step};
+use crate::moves::course::{Course, KILLED, Step};
 use crate::moves::order::{Order, Size, Way};
 use crate::moves::progress::Progress;
 use crate::moves::talk::{Event, LONGEST, Word, line};
@@ -42,9 +42,6 @@ const WAITING: usize = 64;
 
 /// The channel says its last word within this time.
 const LAST_WORD: Duration = Duration::from_secs(15);
-
-/// As a shell tells SIGKILL.
-const KILLED: i32 = 128 + 9;
 
 /// A running transfer.
 struct Transfer {
@@ -256,12 +253,12 @@ impl Transfer {
             Some(Event::Ends(None)) => self.course.channel = Some(Ok(())),
             Some(Event::Ends(Some(why))) => {
                 self.status.say(&format!("noded-proxy: {why}"));
-                self.course.channel = Some(Err(why));
+                self.course.breaks(why);
             }
             None => {
                 self.status
                     .say("noded-proxy: the channel's process broke down");
-                self.course.channel = Some(Err("broke down".into()));
+                self.course.breaks("broke down".into());
             }
         }
     }
@@ -269,6 +266,7 @@ impl Transfer {
     /// A peer is verified, and has Ganeti's word: the command starts.
     fn begins(&mut self, peer: IpAddr, ours: bool) {
         self.peer = Some((peer, ours));
+        self.course.begun = true;
         self.listens_until = None;
         self.began = Instant::now();
         let Some(place) = self.place.take() else {
@@ -348,6 +346,7 @@ impl Transfer {
             self.status.say(&format!(
                 "Child process didn't establish connection in time ({seconds}s), sending SIGTERM"
             ));
+            self.course.nobody_came = true;
             self.stop(15, Signal::TERM);
         }
     }
@@ -365,6 +364,7 @@ impl Transfer {
             bytes: self.bytes,
             seconds: self.began.elapsed().as_secs_f64(),
             code,
+            ended: self.course.ended(code),
         });
         self.status.last(|status| status.ends(code)).await;
         self.status.is_success()

@@ -49,16 +49,12 @@ impl Telling {
     pub(super) fn ends(mut self, outcome: &Outcome) {
         log(&outcome.line(&self.subject));
         self.passed(outcome.bytes);
-        self.tell(&Passed::Ended(match outcome.code {
-            0 => Ended::Whole,
-            ..0 => Ended::Stopped,
-            _ => Ended::Failed,
-        }));
+        self.tell(&Passed::Ended(outcome.ended));
     }
 
     /// It could not begin.
     pub(super) fn cannot_begin(mut self) {
-        self.tell(&Passed::Ended(Ended::Failed));
+        self.tell(&Passed::Ended(Ended::NotBegun));
     }
 
     /// The pipe never blocks: a line that finds no room is lost, and the next one says the same.

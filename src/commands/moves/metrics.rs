@@ -76,7 +76,7 @@ mod tests {
             "noded_proxy_moves_transfers_total{result=\"whole\",role=\"import\"} 1",
             "noded_proxy_moves_transfers_total{result=\"killed\",role=\"export\"} 0",
             "noded_proxy_moves_last_end_timestamp_seconds{result=\"whole\"} 1795000000",
-            "noded_proxy_moves_last_end_timestamp_seconds{result=\"failed\"} 0",
+            "noded_proxy_moves_last_end_timestamp_seconds{result=\"channel\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }

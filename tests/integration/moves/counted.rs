@@ -68,7 +68,7 @@ fn transfers_at_once_and_one_after_the_other_add_up() {
             "transfers_total{result=\"whole\",role=\"import\"} 3",
             "transfers_total{result=\"whole\",role=\"export\"} 3",
             "transfers_total{result=\"killed\",role=\"export\"} 0",
-            "last_end_timestamp_seconds{result=\"failed\"} 0",
+            "last_end_timestamp_seconds{result=\"channel\"} 0",
         ],
     );
     use std::os::unix::fs::PermissionsExt;
@@ -107,7 +107,7 @@ fn many_that_end_at_the_same_time_are_each_counted_once() {
         &bench,
         &[
             "running{role=\"import\"} 0",
-            "transfers_total{result=\"failed\",role=\"import\"} 24",
+            "transfers_total{result=\"not_begun\",role=\"import\"} 24",
             "transfers_total{result=\"killed\",role=\"import\"} 0",
         ],
     );
@@ -150,7 +150,7 @@ fn one_that_is_killed_does_not_run_any_more_and_the_other_end_has_failed() {
             "running{role=\"import\"} 0",
             "running{role=\"export\"} 0",
             "transfers_total{result=\"killed\",role=\"export\"} 1",
-            "transfers_total{result=\"failed\",role=\"import\"} 1",
+            "transfers_total{result=\"channel\",role=\"import\"} 1",
         ],
     );
     let _ = fs::File::options().read(true).write(true).open(&fifo); // its reader ends
@@ -162,6 +162,59 @@ fn one_that_is_killed_does_not_run_any_more_and_the_other_end_has_failed() {
     shows(
         &bench,
         &["transfers_total{result=\"stopped\",role=\"import\"} 1"],
+    );
+}
+
+/// Each failure by what failed, at both ends.
+#[test]
+fn failures_are_counted_by_their_reason() {
+    let (bench, flag) = counted("moves.prom");
+    bench.disk(3_000_000);
+    let again = || {
+        for mode in ["import", "export"] {
+            let _ = fs::remove_file(bench.status_of(mode));
+        }
+    };
+    // The export command fails.
+    let fails = format!("( cat {}; exit 3 ) |", bench.path("disk").display());
+    let mut import = bench.importing(Ours, &[&flag]);
+    let mut export = bench.export(Ours, import.port(), &fails, &[&flag]);
+    assert!(!export.succeeds() && !import.succeeds());
+    shows(
+        &bench,
+        &[
+            "transfers_total{result=\"command\",role=\"export\"} 1",
+            "transfers_total{result=\"channel\",role=\"import\"} 1",
+        ],
+    );
+    // The import command fails when it has everything, and before it does.
+    for (times, suffix) in [(1, "| ( cat >/dev/null; exit 4 )"), (2, "| ( exit 4 )")] {
+        again();
+        let mut import = bench.import(Ours, suffix, &[&flag]);
+        let mut export = bench.export(Ours, import.port(), &bench.cat(), &[&flag]);
+        assert!(!export.succeeds() && !import.succeeds());
+        shows(
+            &bench,
+            &[
+                &format!("transfers_total{{result=\"command\",role=\"import\"}} {times}"),
+                &format!("transfers_total{{result=\"channel\",role=\"export\"}} {times}"),
+            ],
+        );
+    }
+    // Nobody comes, and nobody is there.
+    again();
+    let mut import = bench.importing(Ours, &[&flag, "--connect-timeout=1"]);
+    let port = import.port();
+    assert!(!import.succeeds());
+    let tries = [&*flag, "--connect-retries=0"];
+    assert!(!bench.export(Ours, port, &bench.cat(), &tries).succeeds());
+    shows(
+        &bench,
+        &[
+            "transfers_total{result=\"not_begun\",role=\"import\"} 1",
+            "transfers_total{result=\"not_begun\",role=\"export\"} 1",
+            "transfers_total{result=\"stopped\",role=\"import\"} 0",
+        ],
     );
 }
 
