@@ -284,7 +284,11 @@ mod tests {
             (with(import(), Some(3), true, false), 3, Ended::Command),
             (with(export(), Some(3), false, true), 3, Ended::Command),
             (with(export(), Some(UNREAD), true, false), 1, Ended::Channel),
-            (with(export(), Some(UNREAD), false, false), 1, Ended::Channel),
+            (
+                with(export(), Some(UNREAD), false, false),
+                1,
+                Ended::Channel,
+            ),
             (with(export(), Some(1), true, false), 1, Ended::Channel),
             (with(export(), Some(0), false, true), 1, Ended::Channel),
         ] {

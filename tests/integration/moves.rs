@@ -9,6 +9,7 @@ mod faults;
 mod hostile;
 mod keys;
 mod kit;
+mod original;
 mod pairs;
 mod status;
 mod strangers;

@@ -1,4 +1,4 @@
-//! What is left to do and to say when a transfer has ended. It changes nothing about how it ended.
+//! What is to be done and said about a transfer beside it. It changes nothing about how it ends.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -44,7 +44,8 @@ impl Outcome {
     }
 }
 
-/// A throw-away key was used until now: it is destroyed when its move is over.
+/// A throw-away key is used now: it is destroyed when its move is over, also when this process is
+/// killed before.
 pub(super) fn clean_up_after(key: &Path) {
     let Some((leavings, name)) = Leavings::of_key(key) else {
         return;

@@ -89,6 +89,10 @@ pub(super) async fn run(
     match begun {
         Ok((begun, events)) => {
             let (heard, hears) = mpsc::channel(WAITING);
+            if let Way::Export { .. } = order.way {
+                // The importing end's key is destroyed by Ganeti; nobody does it here.
+                clean_up_after(&order.files.key);
+            }
             let mut transfer = Transfer::new(order, status, telling, begun, heard);
             let code = transfer.conduct(events, hears, term, int).await;
             transfer.finish(code).await
@@ -355,7 +359,6 @@ impl Transfer {
     async fn finish(mut self, code: i32) -> bool {
         let _ = timeout(LINGER, self.channel.wait()).await;
         if !self.course.import {
-            // The importing end's key is destroyed by Ganeti; nobody does it here.
             clean_up_after(&self.order.files.key);
         }
         self.telling.ends(&Outcome {

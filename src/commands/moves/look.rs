@@ -70,7 +70,7 @@ impl Leavings {
         Directory::open(&self.run)?.inside_or_made(MARKS)
     }
 
-    /// Says that a transfer has used this key until now.
+    /// Says that a transfer uses this key now.
     pub(crate) fn mark(&self, name: &str) -> io::Result<()> {
         let marks = self.own()?;
         marks.replace(OsStr::new(name), b"", Mode::RUSR | Mode::WUSR)

@@ -54,7 +54,7 @@ fn an_export_script_that_fails_never_looks_like_a_success() {
 }
 
 /// An exporter that has sent something and waits.
-fn halfway(exporter: Kind, importer: Kind) -> Option<(Bench, End, End)> {
+pub(super) fn halfway(exporter: Kind, importer: Kind) -> Option<(Bench, End, End)> {
     if !can_run(&[exporter, importer]) {
         return None;
     }
@@ -171,7 +171,7 @@ fn an_import_command_that_takes_not_all_is_no_success() {
 }
 
 /// Passes one connection on to `port`, and cuts it after so many bytes from the exporter.
-fn cutting(port: u16, after: u64) -> u16 {
+pub(super) fn cutting(port: u16, after: u64) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let own = listener.local_addr().unwrap().port();
     thread::spawn(move || {

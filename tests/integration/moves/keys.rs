@@ -6,6 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use rustix::process::Signal;
+
 use super::kit::{Bench, MAGIC, Ours};
 use crate::support::pki::Pki;
 use crate::support::wait_until;
@@ -132,7 +134,7 @@ fn end_cleaner(bench: &Bench) {
             .and_then(|name| name.parse().ok());
         if line.contains("moves\0clean\0--wait") && line.contains(&run) {
             let pid = rustix::process::Pid::from_raw(pid.unwrap()).unwrap();
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
         }
     }
 }
@@ -146,7 +148,11 @@ fn a_cleaner_waits_though_the_program_was_replaced_in_the_middle() {
     let [program, newer] = ["program", "newer"].map(|name| bench.path(name));
     fs::copy(env!("CARGO_BIN_EXE_noded-proxy"), &program).unwrap();
     symlink(env!("CARGO_BIN_EXE_noded-proxy"), &newer).unwrap();
-    let replaced = format!("mv {} {};", newer.display(), program.display());
+    let cleaner = bench.path("run/noded-proxy-moves/cleaner");
+    // The one that waits from the start on has another place then.
+    let first = cleaner.display();
+    let first = format!("until [ -e {first} ]; do sleep 0.01; done; rm {first};");
+    let replaced = format!("{first} mv {} {};", newer.display(), program.display());
     let mut import = bench.importing(Ours, &[]);
     let mut export = Command::new(&program);
     export.arg("import-export").arg(bench.path("status")).args([
@@ -163,8 +169,32 @@ fn a_cleaner_waits_though_the_program_was_replaced_in_the_middle() {
     export.arg(format!("--cmd-prefix={replaced} {}", bench.cat()));
     assert!(export.stderr(Stdio::null()).status().unwrap().success());
     assert!(import.succeeds() && program.is_symlink());
-    let cleaner = bench.path("run/noded-proxy-moves/cleaner");
     wait_until("a cleaner waits", || cleaner.exists());
+    end_cleaner(&bench);
+}
+
+/// It cannot say so at its end.
+#[test]
+fn the_key_of_an_export_that_was_killed_goes_like_any_other() {
+    let bench = Bench::of_a_move();
+    bench.disk(1000);
+    let exporter = bench.exporter();
+    let key = key(&bench, "x509-killed", &exporter.cert_pem, &exporter.pem);
+    let import = bench.importing(Ours, &[]);
+    let more = format!("--key={}", key.join("key").display());
+    let prefix = format!("{} sleep 60 |", bench.cat().replace('|', ";"));
+    let mut export = bench.export(Ours, import.port(), &prefix, &[&more]);
+    let marks = bench.path("run/noded-proxy-moves");
+    wait_until("it runs", || bench.got().len() == 1000);
+    assert!(moves(&bench, "list").contains("in use"));
+    export.signal(Signal::KILL);
+    export.reap();
+    wait_until("a cleaner waits", || marks.join("cleaner").exists());
+    wait_until("nothing uses it", || {
+        moves(&bench, "list").contains("key x509-killed used a moment ago")
+    });
+    used(&bench, "x509-killed", "-11 min");
+    assert_eq!(moves(&bench, "clean"), "key x509-killed is destroyed\n");
     end_cleaner(&bench);
 }
 
