@@ -15,7 +15,7 @@ use crate::support::pki::{Identity, Pki};
 use crate::support::proxy::Proxy;
 
 /// A client that keeps sessions and counts those it is given.
-fn session_keeper(node: &Identity, tls: Tls) -> (SslContext, Arc<AtomicUsize>) {
+pub(crate) fn session_keeper(node: &Identity, tls: Tls) -> (SslContext, Arc<AtomicUsize>) {
     let given = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&given);
     let mut settings = context(Some(node), tls);

@@ -68,6 +68,8 @@ pub(super) struct Bench {
     exporter: Identity,
     /// The status files are where noded has them, so that transfers are counted.
     pub(super) as_noded: bool,
+    /// The configuration of OpenSSL for Ganeti's program, if not the machine's.
+    pub(super) openssl: Option<PathBuf>,
 }
 
 impl Bench {
@@ -101,6 +103,7 @@ impl Bench {
             importer,
             exporter,
             as_noded: false,
+            openssl: None,
         }
     }
 
@@ -136,6 +139,9 @@ impl Bench {
         let status = self.status_of(mode);
         fs::create_dir_all(status.parent().unwrap()).unwrap();
         let mut command = program(kind);
+        if let (Ganetis, Some(path)) = (kind, &self.openssl) {
+            command.env("OPENSSL_CONF", path);
+        }
         let own = self.path(&format!("{mode}er.pem"));
         command.arg(status).arg(mode);
         command.arg(format!("--key={}", own.display()));

@@ -1,6 +1,11 @@
 //! Each program at each end: what works with the original works with ours on either side, and what
 //! the original cannot do between clusters, too.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
 use openssl::ssl::SslContextBuilder;
 
 use super::hostile::PROTOCOL;
@@ -97,6 +102,60 @@ fn an_importer_has_the_names_of_its_node_for_ganetis_exporter() {
     }
     let without_ecdsa = |context: &mut SslContextBuilder| context.set_cipher_list("aRSA").unwrap();
     assert!(shown(Tls::V12, &without_ecdsa) == *own);
+}
+
+/// Passes one connection on, and keeps what the importer says first.
+fn hearing(port: u16) -> (u16, Receiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap().port();
+    let (keep, kept) = channel();
+    thread::spawn(move || {
+        let (mut from, _) = listener.accept().unwrap();
+        let mut to = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (mut back_from, mut back_to) = (to.try_clone().unwrap(), from.try_clone().unwrap());
+        thread::spawn(move || {
+            let mut first = vec![0; 4096];
+            let count = back_from.read(&mut first).unwrap();
+            first.truncate(count);
+            back_to.write_all(&first).unwrap();
+            keep.send(first).unwrap();
+            let _ = std::io::copy(&mut back_from, &mut back_to);
+            let _ = back_to.shutdown(Shutdown::Write);
+        });
+        let _ = std::io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Write);
+    });
+    (own, kept)
+}
+
+/// In TLS 1.2 the certificate is there to be read, in 1.3 it is encrypted.
+#[test]
+fn over_tls_1_2_and_1_3_with_the_original() {
+    for (exporter, importer) in [(Ours, Ganetis), (Ganetis, Ours)] {
+        for (most, is_plain) in [("TLSv1.2", true), ("TLSv1.3", false)] {
+            if !can_run(&[exporter, importer]) {
+                continue;
+            }
+            let mut bench = Bench::of_a_cluster();
+            let conf = bench.path("openssl.cnf");
+            let text = format!(
+                "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nMaxProtocol = {most}\n"
+            );
+            std::fs::write(&conf, text).unwrap();
+            bench.openssl = Some(conf);
+            let disk = std::fs::read(bench.disk(SIZE)).unwrap();
+            let mut import = bench.importing(importer, &[]);
+            let (port, heard) = hearing(import.port());
+            let mut export = bench.export(exporter, port, &bench.cat(), &[]);
+            assert!(export.succeeds(), "{most} {}", export.output());
+            assert!(import.succeeds(), "{most} {}", import.output());
+            assert!(bench.got() == disk);
+            let name = b"ganeti.example.com";
+            let first = heard.recv().unwrap();
+            let shown = first.windows(name.len()).any(|window| window == name);
+            assert_eq!(shown, is_plain, "{most}");
+        }
+    }
 }
 
 #[test]

@@ -2,9 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::Ordering;
+
+use openssl::ssl::Ssl;
 
 use super::kit::{Bench, Ganetis, Ours, can_run};
-use crate::support::client::{Tls, connect};
+use crate::session::session_keeper;
+use crate::support::client::{Tls, connect, shake_hands};
 use crate::support::pki::Pki;
 use crate::support::wait_until;
 
@@ -59,6 +63,20 @@ fn a_stranger_is_refused_and_told_and_the_right_peer_still_comes() {
     let mut export = bench.export(Ours, import.port(), &bench.cat(), &[]);
     assert!(export.succeeds(), "{}", export.output());
     assert!(import.succeeds(), "{}", import.output());
+}
+
+#[test]
+fn no_peer_gets_a_session_to_resume() {
+    let bench = Bench::of_a_cluster();
+    let import = bench.importing(Ours, &[]);
+    let address = ([127, 0, 0, 1], import.port()).into();
+    for tls in Tls::BOTH {
+        let (client, given) = session_keeper(bench.exporter(), tls);
+        let mut peer = shake_hands(address, Ssl::new(&client).unwrap()).unwrap();
+        peer.write_all(&[b'x'; 100]).unwrap(); // not the word: it is turned away
+        assert!(!matches!(peer.read(&mut [0; 9]), Ok(1..)));
+        assert_eq!(given.load(Ordering::SeqCst), 0, "{tls:?}");
+    }
 }
 
 #[test]
