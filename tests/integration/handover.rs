@@ -202,8 +202,15 @@ fn the_service_manager_and_status_say_why_the_last_reload_failed() {
     manager.wait_for("READY=1");
     let config = stage.proxy.dir().join("config.toml");
     let good = fs::read(&config).unwrap();
-    fs::write(&config, "no_such_key = 1").unwrap();
-    assert_eq!(reload(&stage.proxy).status.code(), Some(1));
+    let state = stage.proxy.dir().join("state");
+    fs::write(&config, format!("state_dir = {state:?}\nno_such_key = 1")).unwrap();
+    // As the unit has it: by the very file that is wrong.
+    let output = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
+        .args(["reload", "--config"])
+        .arg(&config)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
     manager.wait_for("RELOADING=1");
     let told = manager.wait_for("READY=1");
     let why = "; the last reload failed: ";
