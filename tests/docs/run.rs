@@ -160,6 +160,7 @@ fn what_is_run_nowhere_names_a_step_that_there_is() {
         "ssh-distribution.sh",
         "native-units.sh",
         "verify-cluster.sh",
+        "transfers.sh",
     ];
     let steps = steps.map(|name| Text::read(&format!("tests/e2e/{name}")).content);
     let mut named = 0;
