@@ -122,7 +122,9 @@ mod tests {
         ] {
             let file = dir.path().join(folder).join("noded-proxy.conf");
             write(&file, None, Some(b"1")).unwrap();
-            other.map(|name| fs::write(file.with_file_name(name), "x").unwrap());
+            if let Some(name) = other {
+                fs::write(file.with_file_name(name), "x").unwrap();
+            }
             write(&file, Some(b"1"), None).unwrap();
             assert_eq!(file.parent().unwrap().exists(), stays, "{folder}");
         }
