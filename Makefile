@@ -47,7 +47,7 @@ test-deb: setup ## the package installed, upgraded, removed on Debian 12 and 13,
 	@tests/lab/setup --e2e
 	tests/package/run
 
-e2e: setup ## a real three-node cluster under systemd, as root; about ten minutes
+e2e: setup ## a real three-node cluster under systemd, as root; about a quarter of an hour
 	@tests/lab/setup --e2e --deb
 	tests/e2e/run $(E2E_FLAGS)
 

@@ -41,6 +41,7 @@ pub mod manual;
 pub mod moves;
 mod noded_args;
 mod output;
+mod own_call;
 mod program;
 pub mod proxy_args;
 pub mod reload;

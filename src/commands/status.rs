@@ -16,6 +16,7 @@ use crate::proxy::refusals::RefusalRecord;
 use crate::trust::now;
 use rules::Named;
 use rules::authz::Mode;
+use rules::shown::inert_line;
 
 /// Exit status 0 when the proxy is ready and nobody needs to look after it, 1 otherwise, 64 for a
 /// wrong configuration.
@@ -78,8 +79,15 @@ fn health(table: &mut Table, report: &Report) {
     table.row(["ready:", &format!("{} (listening on {at})", health.ready)]);
     table.row(["degraded:", &health.degraded.to_string()]);
     for old in &report.handover.predecessors {
-        let told = format!("process {} finishes up to {} RPCs", old.pid, old.slots);
+        let ago = times::ago(Some(old.replaced_seconds_ago));
+        let told = format!(
+            "process {} finishes up to {} RPCs, replaced {ago}",
+            old.pid, old.slots
+        );
         table.row(["replaced:", &told]);
+    }
+    if let Some(why) = &report.handover.failed {
+        table.row(["last reload:", &format!("failed: {}", inert_line(why))]);
     }
     for reason in &health.reasons {
         table.row(["reason:", reason]);

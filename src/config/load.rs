@@ -32,6 +32,20 @@ impl FileArgs {
         self.config.as_deref().unwrap_or(usual)
     }
 
+    /// The `state_dir` of a file that may be wrong otherwise; nothing if it cannot be known. Of a text
+    /// that is no TOML nothing is known, but where the packaged one has it.
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        let usual = Config::default().state_dir;
+        let text = std::fs::read_to_string(self.path()).ok();
+        let table = text.and_then(|text| text.parse::<toml::Table>().ok());
+        match table.map(|mut table| table.remove("state_dir")) {
+            Some(Some(toml::Value::String(named))) => Some(named.into()),
+            Some(None) => Some(usual),
+            Some(Some(_)) => None,
+            None => (self.path() == Path::new(DEFAULT_FILE)).then_some(usual),
+        }
+    }
+
     /// The files that are read: that one, if it is there, and those beside it.
     pub fn all(&self) -> Vec<PathBuf> {
         let own = Some(self.path().to_owned()).filter(|path| path.exists());

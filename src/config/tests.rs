@@ -213,3 +213,20 @@ fn commands_ask_where_they_are_told_and_else_at_the_socket_that_is_named() {
     config.admin_socket = Some(AdminSocket::Off);
     assert_eq!(config.admin_to_ask().to_string(), "127.0.0.1:9811");
 }
+
+#[test]
+fn the_state_directory_of_a_wrong_file_as_a_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("noded-proxy.toml");
+    let usual = Some("/var/lib/noded-proxy".into());
+    for (text, expected) in [
+        ("state_dir = '/x'\nno_such_key = 1", Some("/x".into())),
+        ("no_such_key = 1", usual),
+        ("state_dir = 1", None),
+        ("state_dir = '/x'\nlisten = ", None),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let config = Some(path.clone());
+        assert_eq!(FileArgs { config }.state_dir(), expected, "{text}");
+    }
+}

@@ -42,6 +42,7 @@ use crate::daemon::{logging, sandbox};
 use crate::proxy::listener::State;
 use crate::proxy::overload::{Bounds, Caller, Overload, Place};
 use crate::proxy::shared::Shared;
+use rules::shown::inert_line;
 
 /// Time for a request and its answer; scrapers send theirs at once.
 const TIME: Duration = Duration::from_secs(10);
@@ -89,6 +90,14 @@ impl Admin {
 
     /// The line that `systemctl status` shows.
     pub(super) fn summary(&self) -> String {
+        let state = self.state_line();
+        match self.handover().failed {
+            Some(why) => format!("{state}; the last reload failed: {}", inert_line(&why)),
+            None => state,
+        }
+    }
+
+    fn state_line(&self) -> String {
         if let State::Blocked { address, why } = &*self.listening.borrow() {
             return format!("cannot listen on {address}: {why}; trying again");
         }

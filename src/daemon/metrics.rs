@@ -42,6 +42,7 @@ pub struct Metrics {
     log_dropped: Counter,
     predecessors: Gauge,
     predecessor_slots: Gauge,
+    predecessor_age: Gauge,
     slots: SlotGauges,
     registry: Registry,
 }
@@ -94,6 +95,10 @@ impl Metrics {
                 "predecessor_slots",
                 "Connections to noded that they keep, about one for each running RPC",
             ),
+            predecessor_age: make.gauge(
+                "predecessor_age_seconds",
+                "Seconds since the first of them was replaced, 0 while there is none",
+            ),
             registry: make.finish(),
         }
     }
@@ -119,6 +124,8 @@ impl Metrics {
         self.predecessors.set(alive.len() as i64);
         let slots: usize = alive.iter().map(|one| one.slots).sum();
         self.predecessor_slots.set(slots as i64);
+        let ages = alive.iter().map(|one| one.replaced_seconds_ago);
+        self.predecessor_age.set(ages.max().unwrap_or(0) as i64);
     }
 
     /// Sets what `/healthz` says now.

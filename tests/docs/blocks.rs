@@ -15,6 +15,9 @@ pub(crate) enum Place {
     Demo,
     /// As root on a booted node of a cluster, in a copy of the repository.
     Node,
+    /// As root on the master of a cluster of three nodes that have the package, with that cluster's
+    /// names in place of the texts'.
+    Master,
     /// Nowhere; the info string says why.
     No,
 }
@@ -30,6 +33,8 @@ pub(crate) struct Block {
     /// After all other blocks, those of other texts too.
     pub(crate) last: bool,
     pub(crate) commands: String,
+    /// Why it is not run; empty if it is.
+    pub(crate) reason: String,
     /// Lines that the output must have, in this order; `...` stands for anything.
     pub(crate) expect: Vec<String>,
 }
@@ -115,6 +120,7 @@ fn read(info: &str, line: usize, content: String) -> Result<Code, String> {
         status: 0,
         last: false,
         commands: content,
+        reason: String::new(),
         expect: Vec::new(),
     };
     let (mut run, mut reason) = (None, None);
@@ -136,14 +142,20 @@ fn read(info: &str, line: usize, content: String) -> Result<Code, String> {
         Some("demo") if block.commands.trim() == "make demo" => Place::Demo,
         Some("demo") => return Err("run=demo is for `make demo` alone".into()),
         Some("node") => Place::Node,
+        Some("master") => Place::Master,
         Some("no") if reason.as_ref().is_some_and(|why| !why.is_empty()) => Place::No,
         Some("no") => return Err("run=no needs a reason=\"...\"".into()),
-        Some(other) => return Err(format!("run={other}: expected here, demo, node or no")),
+        Some(other) => {
+            return Err(format!(
+                "run={other}: expected here, demo, node, master or no"
+            ));
+        }
         None => return Err(format!("a {language} block without run=")),
     };
     if reason.is_some() && block.place != Place::No {
         return Err("reason= belongs to run=no".into());
     }
+    block.reason = reason.unwrap_or_default();
     Ok(Code::Commands(block))
 }
 
@@ -222,6 +234,7 @@ mod tests {
             status: 7,
             last: true,
             commands: "false\n".into(),
+            reason: String::new(),
             expect: vec!["a ... c".into()],
         };
         assert_eq!(blocks(text), Ok(vec![expected]));

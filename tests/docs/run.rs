@@ -12,6 +12,10 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_noded-proxy");
 
 /// The command before a node's own ones, e.g. `tests/lab/node exec n1`.
 const NODE: &str = "DOCS_NODE";
+/// The same for the master of a cluster.
+const MASTER: &str = "DOCS_MASTER";
+/// What stands in the texts for something of the cluster's, and what it is there: `NODE=n2.lab.example`.
+const WORDS: &str = "DOCS_WORDS";
 
 /// One shell that reads the block; what it says on both outputs, together.
 fn run(mut shell: Command, block: &Block) -> Result<String, String> {
@@ -88,7 +92,7 @@ fn run_all(
 fn what_can_run_here_does_what_the_texts_say() {
     let directory = tempfile::tempdir().unwrap();
     // The texts speak of files of the repository by their names in it.
-    for name in ["config", "systemd"] {
+    for name in ["config", "systemd", "prometheus"] {
         let from = Path::new(ROOT).join(name);
         std::os::unix::fs::symlink(from, directory.path().join(name)).unwrap();
     }
@@ -111,22 +115,68 @@ fn make_demo_runs_the_demo() {
 #[test]
 #[ignore = "needs a node: tests/docs-on-node"]
 fn what_runs_on_a_node_does_what_the_texts_say() {
-    let node = std::env::var(NODE).expect("DOCS_NODE: the command that reaches a node");
-    let mut words = node.split_whitespace();
-    let program = words.next().expect("DOCS_NODE is empty");
-    let words: Vec<&str> = words.collect();
     run_all(&all(), &[Place::Node], |block| {
-        let mut shell = Command::new(program);
-        shell.current_dir(ROOT).args(&words).args([
-            "env",
-            "--chdir=/root/noded-proxy",
-            "HOME=/root",
-        ]);
-        shell
-            .arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-            .arg("bash");
-        run(shell, block)
+        run(shell_there(NODE, "/root/noded-proxy"), block)
     });
+}
+
+/// The step `docs-master` of `tests/e2e/run` calls this.
+#[test]
+#[ignore = "needs a cluster: tests/e2e/run"]
+fn what_runs_on_the_master_does_what_the_texts_say() {
+    let words = std::env::var(WORDS).expect("DOCS_WORDS: the names of the cluster");
+    let words = words.split_whitespace().map(|pair| pair.split_once('='));
+    let words: Vec<_> = words.map(|pair| pair.expect("WORD=NAME")).collect();
+    run_all(&all(), &[Place::Master], |block| {
+        let mut commands = block.commands.clone();
+        for (word, name) in &words {
+            commands = commands.replace(word, name);
+        }
+        let block = Block {
+            commands,
+            ..block.clone()
+        };
+        run(shell_there(MASTER, "/root"), &block)
+    });
+}
+
+/// The shell of a node, by the command in this variable, in a directory of that node.
+fn shell_there(variable: &str, directory: &str) -> Command {
+    let command = std::env::var(variable).expect("the command that reaches a node");
+    let mut words = command.split_whitespace();
+    let mut shell = Command::new(words.next().expect("no command"));
+    shell.current_dir(ROOT).args(words);
+    shell.args(["env", &format!("--chdir={directory}"), "HOME=/root"]);
+    shell.arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    shell.arg("bash");
+    shell
+}
+
+/// A reason that says where a block's commands are run instead is true.
+#[test]
+fn what_is_run_nowhere_names_a_step_that_there_is() {
+    let steps = [
+        "run",
+        "ssh-distribution.sh",
+        "native-units.sh",
+        "verify-cluster.sh",
+        "transfers.sh",
+    ];
+    let steps = steps.map(|name| Text::read(&format!("tests/e2e/{name}")).content);
+    let mut named = 0;
+    for text in all() {
+        for block in text.blocks() {
+            let Some((_, step)) = block.reason.split_once("the step ") else {
+                continue;
+            };
+            let step = step.split([' ', ',', ';']).next().unwrap_or_default();
+            let function = format!("\nstep_{step}()");
+            let there = steps.iter().any(|script| script.contains(&function));
+            assert!(there, "{}:{}: no step {step:?}", text.name, block.line);
+            named += 1;
+        }
+    }
+    assert!(named > 3, "no block names one: are the reasons still so?");
 }
 
 #[test]

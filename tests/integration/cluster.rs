@@ -10,6 +10,8 @@ use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use crate::support::pki::{Identity, Pki, map_text};
+use crate::support::proxy::Proxy;
+use crate::support::stub::StubNoded;
 use crate::support::wait_until;
 
 const NOTHING: &str = "nothing to do: each node has what DIR/MASTER/candidates has\n";
@@ -31,6 +33,7 @@ pub(crate) struct Cluster {
     pki: Pki,
     pub(crate) master: String,
     candidates: Vec<(String, Identity)>,
+    answering: Option<(Proxy, StubNoded)>,
 }
 
 impl Cluster {
@@ -46,6 +49,7 @@ impl Cluster {
             pki,
             master,
             candidates,
+            answering: None,
         };
         for name in cluster.nodes() {
             cluster.make(name);
@@ -55,6 +59,34 @@ impl Cluster {
         executable(&ssh, SSH);
         cluster.write_maps();
         cluster
+    }
+
+    /// A real proxy answers the master's RPCs to all nodes.
+    pub(crate) fn answering(mut self) -> Self {
+        let stub = StubNoded::usual();
+        let candidates = self.candidates.iter();
+        let candidates: Vec<_> = candidates.map(|(name, own)| (&**name, own)).collect();
+        let proxy = Proxy::with(&self.pki).candidates(&candidates);
+        let proxy = proxy.upstream(stub.address()).start();
+        let config = self.path(&self.master).join("config.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(config, format!("listen = [\"{}\"]\n{text}", proxy.addr())).unwrap();
+        self.has_address("", "");
+        self.answering = Some((proxy, stub));
+        self
+    }
+
+    /// This node has that address by Ganeti's word, and all others are where they answer.
+    pub(crate) fn has_address(&self, node: &str, address: &str) {
+        let line = |name: &&str| {
+            let at = if *name == node { address } else { "127.0.0.1" };
+            format!("{name} {at}\n")
+        };
+        let lines: String = self.nodes().iter().map(line).collect();
+        let file = self
+            .path(&self.master)
+            .join("ganeti/ssconf_node_primary_ips");
+        fs::write(file, lines).unwrap();
     }
 
     fn nodes(&self) -> [&str; 4] {

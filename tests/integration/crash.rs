@@ -150,9 +150,48 @@ fn a_program_on_disk_that_cannot_serve_changes_nothing() {
         assert_eq!(main_pid(&stage.proxy), old);
         assert_eq!(stage.rpc("version", "[]").status, 200);
     }
+    // The right program, which nobody may execute.
+    stage.proxy.install(None);
+    stage.proxy.forbid_to_run();
+    let output = reload(&stage.proxy);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let why = "nothing has changed: cannot start";
+    assert!(
+        told.contains(why) && told.contains("Permission denied"),
+        "{told}"
+    );
+    assert_eq!(
+        (output.status.code(), main_pid(&stage.proxy)),
+        (Some(1), old)
+    );
     stage.proxy.install(None);
     assert_ne!(reloaded(&stage.proxy), old);
     assert_eq!(stage.rpc("version", "[]").status, 200);
+}
+
+/// How long the first of those that were replaced has been that.
+fn age(proxy: &Proxy) -> f64 {
+    proxy.metric("noded_proxy_predecessor_age_seconds")
+}
+
+/// As an alert has it: neither a further reload nor a crash makes it young again.
+#[test]
+fn how_long_ago_a_process_was_replaced_is_known_to_each_that_follows() {
+    let mut stage = Stage::new(StubNoded::holding());
+    assert_eq!(age(&stage.proxy), 0.0);
+    let mut early = stage.connect();
+    send(&mut early, request("version", "[]"));
+    stage.stub.wait_holding(1);
+    reloaded(&stage.proxy);
+    stage.proxy.wait_for("it is old", |p| age(p) >= 2.0);
+    reloaded(&stage.proxy);
+    assert!(age(&stage.proxy) >= 2.0);
+    stage.proxy.crash();
+    wait_kept(&stage.proxy, 1);
+    assert!(age(&stage.proxy) >= 2.0);
+    stage.stub.release_all();
+    assert_eq!(read_response(&mut early).status, 200);
+    stage.proxy.wait_for("there is none", |p| age(p) == 0.0);
 }
 
 /// Nobody can know whether the service manager took it for the main process in between.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -192,6 +192,49 @@ fn a_reload_that_fails_says_why_and_changes_nothing() {
     fs::write(&config, &good[0].1).unwrap();
     assert_ne!(reloaded(&stage.proxy), old);
     assert_eq!(stage.rpc("version", "[]").status, 200);
+}
+
+#[test]
+fn the_service_manager_and_status_say_why_the_last_reload_failed() {
+    let manager = Manager::new();
+    let path = manager.path();
+    let stage = Stage::built(StubNoded::usual(), |proxy| proxy.through(&["env", &path]));
+    manager.wait_for("READY=1");
+    let config = stage.proxy.dir().join("config.toml");
+    let good = fs::read(&config).unwrap();
+    let state = stage.proxy.dir().join("state");
+    fs::write(&config, format!("state_dir = {state:?}\nno_such_key = 1")).unwrap();
+    // As the unit has it: by the very file that is wrong.
+    let output = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
+        .args(["reload", "--config"])
+        .arg(&config)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
+    manager.wait_for("RELOADING=1");
+    let told = manager.wait_for("READY=1");
+    let why = "; the last reload failed: ";
+    assert!(told.contains(why) && told.contains("no_such_key"), "{told}");
+    // A change of the map does not take it away.
+    let two = [
+        ("uuid-1", &stage.client),
+        ("uuid-2", &stage.pki.client("node2")),
+    ];
+    stage.proxy.write_map(&two);
+    let told = manager.wait_for("STATUS=2 candidates admitted");
+    assert!(told.contains(why), "{told}");
+    let admin = stage.proxy.admin().to_string();
+    let status = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
+        .args(["status", "--admin", &admin])
+        .output()
+        .unwrap();
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.contains("last reload:"), "{status}");
+    fs::write(&config, good).unwrap();
+    reloaded(&stage.proxy);
+    manager.wait_for("MAINPID=");
+    let told = manager.wait_for("READY=1");
+    assert!(!told.contains(why), "{told}");
 }
 
 /// Its request is in the old process when its certificate leaves the map.

@@ -28,7 +28,7 @@ esac
 "#;
 
 fn cluster() -> Cluster {
-    let cluster = Cluster::new();
+    let cluster = Cluster::new().answering();
     for node in [&*cluster.master, "n2", "n3"] {
         let text = NODE.replace("PROGRAM", env!("CARGO_BIN_EXE_noded-proxy"));
         executable(&cluster.path(node).join("bin/noded-proxy"), &text);
@@ -159,6 +159,55 @@ fn a_normal_node_that_does_harm_holds_up_nobody_and_leaves_nobody_in_audit_mode(
             "{modes}"
         );
     }
+}
+
+/// A node's own `install` is content: from there its proxy is reached.
+#[test]
+fn a_node_that_the_master_does_not_get_through_to_is_put_back_and_a_candidate_stops_it() {
+    let cluster = cluster();
+    cluster.has_address("n2", "127.0.0.9");
+    let (status, said) = roll_out(&cluster, &["--apply", "--wait"]);
+    assert_eq!(status, 1, "{said}");
+    for word in [
+        "noded-proxy: stopped at n2: the master does not get through: RPC `version` at 127.0.0.9:",
+        "Connection refused",
+        ". The node is as it was before\n",
+        "      n2: ok    back\n",
+        "noded-proxy: nothing is done yet\n",
+        "noded-proxy: not begun: MASTER (enforce), n3 (enforce), certificates\n",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert!(
+        cluster
+            .calls()
+            .contains("n2 noded-proxy uninstall --apply --wait 2>&1\n")
+    );
+    assert_eq!(modes(&cluster), "- - - -");
+
+    // A normal node is put back, too, and holds up nobody. It goes back to what it had.
+    cluster.has_address("n3", "127.0.0.9");
+    fs::write(cluster.path("n3/mode"), "audit").unwrap();
+    let (status, said) = roll_out(&cluster, &["--apply"]);
+    assert_eq!(status, 1, "{said}");
+    assert!(
+        said.contains("failed on n3: the master does not get through"),
+        "{said}"
+    );
+    assert!(
+        said.contains("n2: from here: RPC `version` at 127.0.0.1:"),
+        "{said}"
+    );
+    assert_eq!(modes(&cluster), "enforce audit enforce -");
+
+    // Who enforces already goes on doing so: nothing was changed there.
+    fs::write(cluster.path("n3/mode"), "enforce").unwrap();
+    let (status, said) = roll_out(&cluster, &["--apply"]);
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains(". It is left as it is"), "{said}");
+    assert_eq!(modes(&cluster), "enforce enforce enforce -");
+    cluster.has_address("", "");
+    assert_eq!(roll_out(&cluster, &["--apply"]).0, 0);
 }
 
 fn roll_back(cluster: &Cluster, options: &[&str]) -> (i32, String) {

@@ -64,11 +64,23 @@ pub(super) enum Deed {
         node: String,
         mode: &'static str,
         commands: Vec<String>,
+        /// Whether the master gets through to the node then.
+        proof: Proof,
         /// What fails on a candidate may fail anywhere: nothing is begun after it.
         stops: bool,
     },
     /// The candidates' certificates go to all nodes.
     Certificates,
+}
+
+/// An RPC of the master's after the commands, and what puts the node back if it does not come through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Proof {
+    None,
+    /// Else this command.
+    OrElse(String),
+    /// The proxy was there before, in this mode: there is nothing to put back.
+    OrLeave,
 }
 
 impl Deed {
@@ -101,7 +113,18 @@ impl Deed {
 impl fmt::Display for Deed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Run { node, commands, .. } => write!(f, "{node}: {}", commands.join("; ")),
+            Self::Run {
+                node,
+                commands,
+                proof,
+                ..
+            } => {
+                write!(f, "{node}: {}", commands.join("; "))?;
+                match proof {
+                    Proof::None => Ok(()),
+                    Proof::OrElse(_) | Proof::OrLeave => f.write_str("; an RPC from here"),
+                }
+            }
             Self::Certificates => f.write_str("all nodes: noded-proxy certs distribute"),
         }
     }
@@ -153,7 +176,8 @@ pub(super) fn back(places: &[Place], args: &NodeArgs) -> Plan {
     let run = able(places).map(|place| Deed::Run {
         node: place.name.clone(),
         mode: "uninstall",
-        commands: vec![format!("noded-proxy uninstall --apply{patience}")],
+        commands: vec![uninstall(patience)],
+        proof: Proof::None,
         stops: place.candidate,
     });
     Plan {
@@ -205,10 +229,22 @@ fn in_order(places: &[Place], args: &InstallArgs) -> Vec<Deed> {
                 ),
                 "noded-proxy check --quiet".into(),
             ],
+            proof: match place.state {
+                State::Enforce => Proof::OrLeave,
+                State::Audit if audit => Proof::OrLeave,
+                State::Audit => Proof::OrElse(format!(
+                    "noded-proxy install --apply --mode audit{patience}"
+                )),
+                _ => Proof::OrElse(uninstall(patience)),
+            },
             stops: place.candidate,
         }
     });
     run.chain([Deed::Certificates]).collect()
+}
+
+fn uninstall(patience: &str) -> String {
+    format!("noded-proxy uninstall --apply{patience}")
 }
 
 /// The nodes with a program that can be reached, candidates first: what fails on them may fail anywhere,

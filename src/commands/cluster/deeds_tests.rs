@@ -83,7 +83,7 @@ fn options_go_to_each_node_and_hooks_where_it_enforces() {
         plan.deeds.iter().map(Deed::to_string).collect()
     };
     let certs = "--candidate-certs /etc/noded-proxy/candidates --socket --wait; \
-                 noded-proxy check --quiet";
+                 noded-proxy check --quiet; an RPC from here";
     let last = "all nodes: noded-proxy certs distribute".to_owned();
     assert_eq!(
         lines(&["--wait", "--socket"]),

@@ -5,6 +5,7 @@ pub mod accept;
 mod deeds;
 pub mod distribute;
 mod given;
+mod proof;
 pub mod rollback;
 pub mod rollout;
 mod run;

@@ -5,8 +5,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::deeds::{Deed, Place, State, state};
+use super::deeds::{Deed, Place, Proof, State, state};
 use super::distribute::give_all;
+use super::proof::call;
 use crate::commands::exit;
 use crate::commands::ssh::call::{Call, End, Ssh};
 use crate::commands::ssh::each::on_each;
@@ -118,25 +119,56 @@ impl Run<'_> {
     }
 
     fn deed(&self, deed: &Deed) -> Result<(), String> {
-        let (node, commands) = match deed {
+        let (node, commands, proof) = match deed {
             Deed::Certificates => {
-                // This node's own `install` may have set `candidate_certs`.
-                let config = Config::load(self.file, &[]).map_err(|problems| {
-                    let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                    all.join("; ")
-                })?;
-                return match give_all(&config, self.ssh.cluster)? {
+                return match give_all(&self.config()?, self.ssh.cluster)? {
                     true => Ok(()),
                     false => Err("not every node has the candidates' certificates".into()),
                 };
             }
-            Deed::Run { node, commands, .. } => (node, commands),
+            Deed::Run {
+                node,
+                commands,
+                proof,
+                ..
+            } => (node, commands, proof),
         };
         let mut members = self.ssh.cluster.members.iter();
         let member = members.find(|member| member.name == *node);
         let member = member.ok_or_else(|| format!("{node} is gone"))?;
         let mut commands = commands.iter();
-        commands.try_for_each(|command| self.command(member, command))
+        commands.try_for_each(|command| self.command(member, command))?;
+        self.prove(member, proof)
+    }
+
+    /// This node's configuration as it is now: its own `install` may have changed it.
+    fn config(&self) -> Result<Config, String> {
+        Config::load(self.file, &[]).map_err(|problems| {
+            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            all.join("; ")
+        })
+    }
+
+    /// Shows that this node gets through to that one, or has that one put back.
+    fn prove(&self, member: &Member, proof: &Proof) -> Result<(), String> {
+        if *proof == Proof::None {
+            return Ok(());
+        }
+        let why = match self.config().and_then(|config| call(&config, &member.name)) {
+            Ok(answer) => {
+                outln!("      {}: from here: {answer}", member.name);
+                return Ok(());
+            }
+            Err(why) => format!("the master does not get through: {why}"),
+        };
+        let Proof::OrElse(command) = proof else {
+            return Err(format!("{why}. It is left as it is"));
+        };
+        outln!("      {}: {why}: {command}", member.name);
+        match self.command(member, command) {
+            Ok(()) => Err(format!("{why}. The node is as it was before")),
+            Err(failed) => Err(format!("{why}. It is not put back, either: {failed}")),
+        }
     }
 
     /// One command; what it says is passed on.

@@ -48,9 +48,20 @@ pub(super) fn write(path: &Path, was: Option<&[u8]>, content: Option<&[u8]>) -> 
     }
     let done = match content {
         Some(content) => replace(path, content),
-        None => fs::remove_file(path),
+        None => fs::remove_file(path).inspect(|()| tidy(path)),
     };
     done.map_err(|error| error.to_string())
+}
+
+/// A directory for drop-ins that was made for the file alone goes with it.
+fn tidy(path: &Path) {
+    let folder = path.parent().filter(|folder| {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".service.d")
+    });
+    if let Some(folder) = folder {
+        let _ = fs::remove_dir(folder); // it has more in it
+    }
 }
 
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -99,6 +110,24 @@ mod tests {
         write(&file, None, Some(b"4")).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o644);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_directory_for_drop_ins_goes_when_it_is_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        for (folder, other, stays) in [
+            ("a.service.d", None, false),
+            ("b.service.d", Some("mine.conf"), true),
+            ("default", None, true),
+        ] {
+            let file = dir.path().join(folder).join("noded-proxy.conf");
+            write(&file, None, Some(b"1")).unwrap();
+            if let Some(name) = other {
+                fs::write(file.with_file_name(name), "x").unwrap();
+            }
+            write(&file, Some(b"1"), None).unwrap();
+            assert_eq!(file.parent().unwrap().exists(), stays, "{folder}");
+        }
     }
 
     #[test]

@@ -6,27 +6,19 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-
 use super::look::needs_guard;
 use super::nodeds;
 use super::step::Proof;
 use crate::commands::check::{self, Verdict};
+use crate::commands::own_call::own_call;
 use crate::commands::{admin_client, as_nobody};
 use crate::config::Config;
-use crate::node::files::{FileContent, read};
 use crate::node::sockets::{self, taken_by};
 use crate::node::ssconf::Ssconf;
-use crate::proxy::upstream::call_version;
-use crate::tls::{Connector, Credentials};
-use rules::candidates::{MAX_BYTES, MapFile, parse};
 
 /// Time for all to be well.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(250);
-/// Largest PEM file.
-const MOST: usize = 1 << 20;
 
 /// Waits until it is proven; what was proven, line by line.
 pub(super) fn prove(
@@ -89,10 +81,12 @@ fn behind(config: &Config, defaults: &Path, public: u16) -> Result<Vec<String>, 
             other => return Err(format!("{noded}: tried as nobody: {other:?}")),
         }
     }
-    proven.push(match own_call(config, public)? {
-        Some(answer) => answer,
-        None => ready(config)?,
-    });
+    proven.push(
+        match own_call(config, SocketAddr::new(own_address(config), public))? {
+            Some(answer) => answer,
+            None => ready(config)?,
+        },
+    );
     Ok(proven)
 }
 
@@ -117,53 +111,6 @@ fn ready(config: &Config) -> Result<String, String> {
         _ if waits => Ok("this node is in no cluster yet: the proxy waits for server.pem".into()),
         _ => Err(format!("the proxy is not ready: {}", health["health"])),
     }
-}
-
-/// `version` through the proxy with this node's certificate; nothing if that is not in the map.
-fn own_call(config: &Config, public: u16) -> Result<Option<String>, String> {
-    let pem = |path: &Path| match read(path, MOST) {
-        FileContent::Content(text) => Credentials::from_pem(&text).ok(),
-        _ => None,
-    };
-    let client = pem(&config.server_pem.with_file_name("client.pem"));
-    let (Some(server), Some(client)) = (pem(&config.server_pem), client) else {
-        return Ok(None);
-    };
-    if !is_listed(config, &client) {
-        return Ok(None);
-    }
-    let address = SocketAddr::new(own_address(config), public);
-    let connector = Connector::of_client(&client, &server, config.tls_profile());
-    let connector = connector.map_err(|error| error.to_string())?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    let call = async {
-        let tcp = TcpStream::connect(address)
-            .await
-            .map_err(|error| error.to_string())?;
-        let mut stream = connector.connect(tcp).await?;
-        let told = call_version(&mut stream, address).await;
-        told.map_err(|error| error.to_string())
-    };
-    let name = format!("RPC `version` at {address} with this node's certificate");
-    let told = runtime.block_on(async { timeout(PATIENCE, call).await });
-    let told = told.map_err(|_| format!("{name}: no answer"))?;
-    let told = told.map_err(|why| format!("{name}: {why}"))?;
-    let body = String::from_utf8_lossy(&told.body).trim().to_owned();
-    match told.status.as_u16() {
-        200 if body.starts_with("[true") => Ok(Some(format!("{name}: {body}"))),
-        status => Err(format!("{name}: {status} {body}")),
-    }
-}
-
-fn is_listed(config: &Config, client: &Credentials) -> bool {
-    let map = match read(&config.map_path(), MAX_BYTES) {
-        FileContent::Content(text) => parse(&text),
-        _ => return false,
-    };
-    matches!(map, MapFile::Listed(map) if map.contains(&client.info().digest))
 }
 
 /// The address from which this node's calls come, where it is known: `bind_peer` looks at it.

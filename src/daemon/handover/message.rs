@@ -85,6 +85,9 @@ pub struct Holds {
     /// It has none for a request that waits there, or may come.
     #[serde(default)]
     pub lacks_slot: bool,
+    /// Seconds since it was replaced, when this is told; a version that does not say it: none.
+    #[serde(default)]
+    pub replaced_seconds_ago: u64,
 }
 
 /// Rules in the form in which they are told.

@@ -26,7 +26,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -153,7 +153,7 @@ impl Estate {
         tokio::select! {
             asked = knock(doors.control.as_mut()) => Wish::Reload(Asked(asked)),
             link = knock(doors.disputed.as_mut()) => match self.doors.disputed.take() {
-                Some(door) => Wish::Main(Retired::found(link, self.remains(), door)),
+                Some(door) => Wish::Main(Retired::found(link, self.remains(), door, Instant::now())),
                 None => std::future::pending().await, // it was there a moment ago
             },
         }
@@ -197,7 +197,7 @@ impl Estate {
         let door = Door::replaced(&self.state_dir);
         let mut predecessors = self.predecessors.list();
         let pid = ready.pid;
-        let (retired, holds) = Retired::new((ready.link, pid), self.remains());
+        let (retired, holds) = Retired::new((ready.link, pid), self.remains(), Instant::now());
         predecessors.push(holds);
         systemd::replaced_by(pid);
         if let Err(error) = retired.tell(&TakeOver { predecessors }) {

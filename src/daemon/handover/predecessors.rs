@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
@@ -18,13 +19,25 @@ use crate::proxy::upstream::{NodedStream, Slots};
 #[derive(Debug)]
 pub(in crate::daemon) struct Predecessor {
     holds: Holds,
+    /// When it was replaced.
+    since: Instant,
     link: Arc<UnixStream>,
 }
 
 impl Predecessor {
     pub(super) fn new(holds: Holds, link: UnixStream) -> Self {
+        let (now, ago) = (Instant::now(), holds.replaced_seconds_ago);
+        let since = now.checked_sub(Duration::from_secs(ago)).unwrap_or(now);
         let link = Arc::new(link);
-        Self { holds, link }
+        Self { holds, since, link }
+    }
+
+    /// What it holds now.
+    fn told(&self) -> Holds {
+        Holds {
+            replaced_seconds_ago: self.since.elapsed().as_secs(),
+            ..self.holds
+        }
     }
 
     /// Leaves it one slot more, once. Returns whether it has it: not if it has ended.
@@ -65,7 +78,7 @@ impl Predecessors {
 
     /// What they hold now.
     pub(in crate::daemon) fn list(&self) -> Vec<Holds> {
-        self.lock().iter().map(|one| one.holds).collect()
+        self.lock().iter().map(Predecessor::told).collect()
     }
 
     /// Listens to all of them, until the set is dropped.
@@ -178,6 +191,7 @@ mod tests {
             pid,
             slots,
             lacks_slot: true,
+            replaced_seconds_ago: 90_000,
         };
         let [(one, its_end), (two, mut other_end)] = [(); 2].map(|()| UnixStream::pair().unwrap());
         let alive = vec![
@@ -187,6 +201,12 @@ mod tests {
         let slots = Slots::new(1, 0, 1);
         let predecessors = Predecessors::new(alive, Arc::clone(&slots));
         assert_eq!(slots.of_predecessors(), 1);
+        let told = predecessors.list();
+        let ages: Vec<_> = told.iter().map(|one| one.replaced_seconds_ago).collect();
+        assert!(
+            ages.iter().all(|age| (90_000..90_600).contains(age)),
+            "{ages:?}"
+        );
         drop(its_end); // it says that its slot is free, and ends
         let mut alive = predecessors.lock();
         alive[0].holds.slots = 0;

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::net::sockopt::socket_peercred;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +19,7 @@ use crate::proxy::upstream::{NodedStream, Slots};
 /// The link to its successor, and the slots that it passes on.
 #[derive(Debug)]
 pub(in crate::daemon) struct Retired {
+    since: Instant,
     successor: u32,
     link: UnixStream,
     freed: UnboundedReceiver<usize>,
@@ -35,14 +37,17 @@ enum End {
 }
 
 impl Retired {
-    /// From now on the slots that get free go over this link. And how many are kept.
+    /// From now on the slots that get free go over this link. And how many are kept. `since`: when
+    /// this process was replaced.
     pub(super) fn new(
         (link, successor): (UnixStream, u32),
         (slots, superseded): (Arc<Slots<NodedStream>>, CancellationToken),
+        since: Instant,
     ) -> (Self, Holds) {
         let (passes_on, freed) = unbounded_channel();
         let (kept, lacks_slot) = slots.retire(passes_on);
         let retired = Self {
+            since,
             successor,
             link,
             freed,
@@ -55,6 +60,7 @@ impl Retired {
             pid,
             slots: kept,
             lacks_slot,
+            replaced_seconds_ago: since.elapsed().as_secs(),
         };
         (retired, holds)
     }
@@ -65,11 +71,12 @@ impl Retired {
         link: UnixStream,
         (slots, superseded): (Arc<Slots<NodedStream>>, CancellationToken),
         door: Door,
+        since: Instant,
     ) -> Self {
         superseded.cancel();
         let peer = socket_peercred(&link);
         let pid = peer.map_or(0, |peer| peer.pid.as_raw_nonzero().get().unsigned_abs());
-        let (retired, holds) = Self::new((link, pid), (slots, superseded));
+        let (retired, holds) = Self::new((link, pid), (slots, superseded), since);
         let _ = write(&retired.link, &holds); // if it has crashed, there will be another one
         retired.with(door)
     }
@@ -96,7 +103,7 @@ impl Retired {
         while let End::Crashed = self.serve().await {
             let link = knock(self.door.as_mut()).await;
             let Some(door) = self.door else { return };
-            self = Self::found(link, (self.slots, self.superseded), door);
+            self = Self::found(link, (self.slots, self.superseded), door, self.since);
             let pid = self.successor;
             info!(
                 pid,

@@ -460,6 +460,12 @@ impl Proxy {
         fs::rename(&new, &path).unwrap();
     }
 
+    /// Takes the right to execute its own copy of the program away.
+    pub(crate) fn forbid_to_run(&self) {
+        let path = self.dir().join("noded-proxy");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+
     /// Looks up where the admin listener is now.
     pub(crate) fn find_admin(&mut self) {
         self.admin = self.address_in_log("admin listener open").unwrap();
