@@ -256,10 +256,8 @@ mod tests {
             whole,
             ..begun(course)
         };
-        let late = Course {
-            nobody_came: true,
-            ..import()
-        };
+        let mut late = import();
+        late.nobody_came = true;
         for (course, code, ended) in [
             (begun(import()), 0, Ended::Whole),
             (late, -15, Ended::NotBegun),
