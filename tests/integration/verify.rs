@@ -5,6 +5,7 @@ mod cluster;
 mod faults;
 mod live;
 mod many;
+mod offline;
 pub(crate) mod tree;
 
 use std::collections::BTreeSet;

@@ -331,6 +331,10 @@ ids! {
         "a node has no noded-proxy"
         why "noded itself listens there; its files were read over ssh, which shows less"
         do "install the package there, then noded-proxy install --cluster on the master"
+    OfflineOutdated = "offline_outdated", Warning:
+        "an offline node that still answers has a map, a list or keys of the past"
+        why "Ganeti leaves it alone: whoever was a candidate then can still command it or log in to it"
+        do "power it off; or gnt-node add --readd NODE, then gnt-cluster redist-conf"
     SsconfDiffers = "ssconf_differs", Error:
         "a list of ssconf on a node is not that of the cluster"
         why "the node takes others for its master, for candidates or for nodes"

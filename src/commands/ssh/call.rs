@@ -31,6 +31,8 @@ pub(crate) struct Call<'a> {
     pub(crate) most: usize,
     /// It is over by then.
     pub(crate) deadline: Duration,
+    /// How long the way there may take: until the node's ssh daemon has said that it is there.
+    pub(crate) connect: Duration,
     /// A login of its own with this machine's own keys: no shared connection, no agent, no other
     /// way in.
     pub(crate) fresh: bool,
@@ -46,6 +48,7 @@ impl<'a> Call<'a> {
             input: b"",
             most: 1 << 20,
             deadline: Duration::from_secs(60),
+            connect: Duration::from_secs(10),
             fresh: false,
             identity: None,
         }
@@ -153,7 +156,7 @@ fn arguments(cluster: &Cluster, member: &Member, ssconf: &Path, call: &Call<'_>)
         format!("GlobalKnownHostsFile={}", known.display()),
         "UserKnownHostsFile=/dev/null".into(),
         "CheckHostIp=no".into(),
-        "ConnectTimeout=10".into(),
+        format!("ConnectTimeout={}", call.connect.as_secs().max(1)),
         "ServerAliveInterval=10".into(), // a node that dies in the middle
         format!("HostKeyAlias={}", cluster.name),
         format!("Port={}", member.port),
