@@ -24,7 +24,6 @@ fn an_offline_node_that_answers_is_looked_at_and_its_old_map_is_found() {
     let (scene, keys) = (Scene::new(), cluster());
     let normal = &scene.nodes[NORMAL];
     // It went before n2 had a new certificate and key, and is switched on again.
-    normal.data("ssconf_offline_nodes", "n3.example.com\n", 0o444);
     normal.map(&[MASTER]);
     let document = with_n3_offline(&scene);
     assert_eq!(found(&document), ["n3 offline_outdated"], "{document:#}");

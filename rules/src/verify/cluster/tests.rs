@@ -13,7 +13,7 @@ fn judged(name: &str, seen: Observed) -> Judged {
     Master::of(candidate()).judge(name, seen, &Allowed::default())
 }
 
-fn ids(findings: &[Finding]) -> BTreeSet<Id> {
+pub(super) fn ids(findings: &[Finding]) -> BTreeSet<Id> {
     findings.iter().map(|found| found.id).collect()
 }
 
@@ -82,7 +82,7 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-fn with(change: fn(&mut Configuration)) -> Seen<Configuration> {
+pub(super) fn with(change: fn(&mut Configuration)) -> Seen<Configuration> {
     let mut configured = candidate().configuration;
     if let Seen::Good(configured) = &mut configured {
         change(configured);
@@ -90,7 +90,7 @@ fn with(change: fn(&mut Configuration)) -> Seen<Configuration> {
     configured
 }
 
-fn candidate_pem() -> Pem {
+pub(super) fn candidate_pem() -> Pem {
     candidate().certificates.client
 }
 
@@ -112,109 +112,6 @@ fn what_the_master_says_of_a_node_as_a_table() {
         assert_eq!(ids(&found), expected, "row {at}: {found:#?}");
     }
     assert_eq!(judged("n1", candidate()).findings, []);
-}
-
-/// A master that has taken n3 offline.
-fn without_n3() -> Master {
-    let mut master = candidate();
-    if let Seen::Good(configured) = &mut master.configuration {
-        let node = configured.nodes.get_mut("uuid-n3").unwrap();
-        node.offline = true;
-    }
-    master.lists.offline = Some(vec!["n3".into()]);
-    Master::of(master)
-}
-
-#[test]
-fn what_an_offline_node_has_of_the_past_is_a_warning_that_names_it() {
-    let table: [(&[&str], fn(&mut Observed)); 9] = [
-        (&["ssconf_differs: it lacks n3"], |_| {}),
-        (
-            &[
-                "map_differs: uuid-evil=42:",
-                "map_entry_unknown: 42:",
-                "ssconf_differs: it lacks n3",
-            ],
-            |seen| {
-                if let Seen::Good(map) = &mut seen.map {
-                    map.push(("uuid-evil".into(), digest(0x42)));
-                }
-            },
-        ),
-        (&["map_differs: uuid-n2=02:"], |seen| {
-            seen.lists.offline = Some(vec!["n3".into()]);
-            if let Seen::Good(map) = &mut seen.map {
-                map.remove(1);
-            }
-        }),
-        (&["configuration_differs: its serial"], |seen| {
-            current(seen);
-            seen.configuration = with(|configured| configured.serial = 6);
-        }),
-        (&["ssh_pub_keys_differ: it has", "ssh_old_key: "], |seen| {
-            current(seen);
-            if let Seen::Good(all) = &mut seen.ssh.pub_keys {
-                all.keys[1].1 = key("new", "root@n2");
-            }
-            seen.ssh.authorized[0] = authorized(&[
-                key("c1", "root@n1"),
-                key("new", "root@n2"),
-                key("c2", "root@n2"),
-            ]);
-        }),
-        (&["ssh_missing: "], |seen| {
-            current(seen);
-            seen.ssh.authorized[0] = authorized(&[key("c1", "root@n1")]);
-        }),
-        // Nobody commands it.
-        (&[], |seen| {
-            current(seen);
-            let proxy = seen.proxy.as_mut().unwrap();
-            proxy.down = Some("connection refused".into());
-            proxy.faults = vec![("noded_down".into(), "refused".into())];
-        }),
-        (&[], |seen| {
-            current(seen);
-            seen.proxy.as_mut().unwrap().ready = false;
-        }),
-        (&[], current),
-    ];
-    for (at, (expected, change)) in table.into_iter().enumerate() {
-        let mut seen = normal();
-        change(&mut seen);
-        let found = without_n3().judge("n3", seen, &Allowed::default()).findings;
-        assert_eq!(found.len(), expected.len(), "row {at}: {found:#?}");
-        for text in expected {
-            let told = found.iter().find(|found| found.what.starts_with(text));
-            let told = told.unwrap_or_else(|| panic!("row {at}: {text}: {found:#?}"));
-            assert_eq!(told.id, OfflineOutdated);
-        }
-    }
-}
-
-/// Ganeti has told n3 before it went.
-fn current(seen: &mut Observed) {
-    seen.lists.offline = Some(vec!["n3".into()]);
-}
-
-#[test]
-fn what_is_no_matter_of_time_is_as_bad_on_an_offline_node() {
-    let mut seen = normal();
-    current(&mut seen);
-    seen.certificates.client = candidate_pem();
-    seen.ssh.key_files.push(key_file("copy", key("c2", "")));
-    seen.proxy.as_mut().unwrap().past = vec!["open".into()];
-    let judged = |allowed: &Allowed| without_n3().judge("n3", seen.clone(), allowed).findings;
-    let expected = [ClientName, ClientStolen, NodedOpen, SshForeignKey].into();
-    assert_eq!(ids(&judged(&Allowed::default())), expected);
-    let mut old = seen.clone();
-    old.lists.offline = Some(Vec::new());
-    let ignored = Allowed {
-        ignore: vec![OfflineOutdated],
-        ..Allowed::default()
-    };
-    let found = without_n3().judge("n3", old, &ignored).findings;
-    assert_eq!(ids(&found), expected);
 }
 
 #[test]
