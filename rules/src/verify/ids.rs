@@ -135,14 +135,18 @@ ids! {
         "this node is a master candidate, and its certificate is not in the map"
         why "its RPCs are refused, and it cannot become master"
         do "gnt-cluster renew-crypto --new-node-certificates"
+    ServicePem = "service_pem", Error:
+        "the certificate of the remote API or of SPICE is faulty, or its key does not fit"
+        why "the remote API does not start, or nobody reaches the consoles"
+        do "gnt-cluster renew-crypto --new-rapi-certificate or --new-spice-certificate; one of your own: write it to the file, then gnt-cluster redist-conf"
     CertificateExpired = "certificate_expired", Error:
         "a certificate has ended"
         why "clients that look at dates refuse it"
-        do "server.pem: gnt-cluster renew-crypto --new-cluster-certificate; client.pem: gnt-cluster renew-crypto --new-node-certificates"
+        do "gnt-cluster renew-crypto with --new-cluster-certificate (server.pem), --new-node-certificates (client.pem), --new-rapi-certificate or --new-spice-certificate"
     CertificateExpires = "certificate_expires", Warning:
         "a certificate ends within 30 days"
         why "clients that look at dates will refuse it"
-        do "server.pem: gnt-cluster renew-crypto --new-cluster-certificate; client.pem: gnt-cluster renew-crypto --new-node-certificates"
+        do "gnt-cluster renew-crypto with --new-cluster-certificate (server.pem), --new-node-certificates (client.pem), --new-rapi-certificate or --new-spice-certificate"
     CertificateNotYetValid = "certificate_not_yet_valid", Error:
         "a certificate begins in the future"
         why "clients that look at dates refuse it"
@@ -150,7 +154,7 @@ ids! {
     CertificateWeak = "certificate_weak", Warning:
         "a certificate has a short key or an old signature"
         why "new TLS libraries refuse it, and in time it can be forged"
-        do "gnt-cluster renew-crypto --new-cluster-certificate --new-node-certificates"
+        do "gnt-cluster renew-crypto with --new-cluster-certificate (server.pem), --new-node-certificates (client.pem), --new-rapi-certificate or --new-spice-certificate"
     CertificateShared = "certificate_shared", Error:
         "the proxy saw one certificate from several nodes"
         why "its key was copied from one node to another"

@@ -78,6 +78,11 @@ fn commands_in_remedies_are_whole() {
         };
         all("renew-crypto", |before, _| before.ends_with("gnt-cluster "));
         all("--new-ssh-keys", |_, after| {
+        all("renew-crypto ", |_, after| {
+            ["renew-crypto --new-", "renew-crypto with --new-"]
+                .iter()
+                .any(|whole| after.starts_with(whole))
+        });
             after.contains(" --no-ssh-key-check")
         });
         all("gnt-node modify", |_, after| after.contains(" NODE"));

@@ -61,7 +61,7 @@ key() {   # a file in root's directory of keys
 }
 of_data() {
   entry "$1"
-  case $1 in "$data"/client.pem.backup-*) certificate "$1";; esac
+  case $1 in "$data"/client.pem.backup-*|"$data"/rapi.pem|"$data"/spice.pem|"$data"/spice-ca.pem) certificate "$1";; esac
 }
 configuration() { case $1 in *.conf) text "$1";; esac; }
 hooks() { entry "$1" && [ -d "$root$1" ] && entries "$1" entry; }
