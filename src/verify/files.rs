@@ -34,6 +34,7 @@ pub(super) fn read(look: &Look<'_>, places: &Places, ssh: &Ssh) -> Vec<File> {
     all.extend(hooks(look));
     all.extend(moves(look));
     let found = all.into_iter().filter_map(|(path, purpose)| {
+    all.extend(transfers(look));
         let about = look.tree.about(&path)?;
         Some(File {
             path: path.display().to_string(),
@@ -136,6 +137,14 @@ impl Names {
         let content = look.bytes(Path::new(path), MOST);
         let text = content
             .good()
+/// Where the disk transfers of this node have their status.
+fn transfers(look: &Look<'_>) -> Vec<(PathBuf, Purpose)> {
+    let top = Path::new("/run/ganeti/import-export");
+    let names = look.names(top).into_iter().take(MOST_ENTRIES);
+    let all = names.map(|name| top.join(name));
+    all.map(|path| (path, Purpose::MoveTransfer)).collect()
+}
+
             .map(|text| String::from_utf8_lossy(text).into_owned());
         let text = text.unwrap_or_default();
         let names = text.lines().filter_map(|line| {

@@ -38,7 +38,7 @@ fn access(file: &File) -> Vec<Finding> {
     // What a bit of the group gives to others than Ganeti's.
     let of_group = |bit: u32| mode & bit != 0 && !file.group.trusted;
     let (readable, writable) = match file.purpose {
-        Purpose::Trusted => (false, mode & 0o002 != 0 || of_group(0o020)),
+        Purpose::Trusted | Purpose::MoveTransfer => (false, mode & 0o002 != 0 || of_group(0o020)),
         Purpose::RootKey => (mode & 0o044 != 0, mode & 0o022 != 0),
         _ => (
             mode & 0o004 != 0 || of_group(0o040),
@@ -80,3 +80,4 @@ fn shown(owner: &Owner) -> String {
         None => owner.id.to_string(),
     }
 }
+        Purpose::MoveTransfer if age > DAY => Id::MoveTransfer,

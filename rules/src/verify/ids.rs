@@ -323,6 +323,10 @@ ids! {
         "a node does not answer the master over ssh"
         why "nothing is known of it, so its findings are missing"
         do "log in to it from the master as root; take a dead node offline (gnt-node modify --offline=yes NODE)"
+    MoveTransfer = "move_transfer", Warning:
+        "the status directory of a disk transfer is still here a day later"
+        why "the transfer is dead, and a job may wait for it for ever"
+        do "noded-proxy moves clean, or delete the directory: a job that waits fails then"
     NodeAnswer = "node_answer", Error:
         "the answer of a node is too long or cannot be understood"
         why "nothing is known of it; a node that hides something may answer so"

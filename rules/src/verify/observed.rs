@@ -311,6 +311,8 @@ pub enum Purpose {
     RapiUsers,
     /// The certificate of a move between clusters.
     MoveCertificate,
+    /// The status directory of a disk transfer, which is written to as long as it lives.
+    MoveTransfer,
 }
 
 /// A file or directory.

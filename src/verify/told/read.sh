@@ -96,3 +96,4 @@ entry /etc/ganeti/hooks && entries /etc/ganeti/hooks hooks
 for name in '' /noded-proxy.toml /noded-proxy-guard.nft; do entry "/etc/noded-proxy$name"; done
 entries /run/ganeti/crypto move
 echo end
+entries /run/ganeti/import-export entry

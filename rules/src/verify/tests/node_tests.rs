@@ -268,6 +268,17 @@ fn files() -> Vec<Row> {
         row(normal, &[MoveLeftover], |seen| {
             add_file(seen, "x509-1/key", Purpose::MoveCertificate, 0o400);
             seen.at = NOW + 86_400;
+        row(normal, &[], |seen| {
+            add_file(seen, "import-export/x", Purpose::MoveTransfer, 0o700);
+        }),
+        row(normal, &[MoveTransfer], |seen| {
+            add_file(seen, "import-export/x", Purpose::MoveTransfer, 0o755);
+            seen.at = NOW + 86_400;
+        }),
+        // A key of root's in the hands of one of Ganeti's users.
+        row(normal, &[FileOwner], |seen| {
+            seen.files[1].owner.name = Some("gnt-confd".into());
+        }),
         }),
     ]
 }
