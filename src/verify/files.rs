@@ -31,10 +31,11 @@ pub(super) fn read(look: &Look<'_>, places: &Places, ssh: &Ssh) -> Vec<File> {
     let mut all = of_ganeti(look, places);
     all.extend(of_root(ssh));
     all.extend(OF_THE_PROXY.map(|path| (PathBuf::from(path), Purpose::Trusted)));
+    all.extend(host_keys(look));
     all.extend(hooks(look));
     all.extend(moves(look));
-    let found = all.into_iter().filter_map(|(path, purpose)| {
     all.extend(transfers(look));
+    let found = all.into_iter().filter_map(|(path, purpose)| {
         let about = look.tree.about(&path)?;
         Some(File {
             path: path.display().to_string(),
@@ -75,6 +76,8 @@ fn of_name(name: &str) -> Option<Purpose> {
         "server.pem" | "client.pem" | "hmac.key" | "cluster-domain-secret" | "spice.pem" => {
             Some(Purpose::Secret)
         }
+        "tempres.data" => Some(Purpose::Secret), // of DRBD devices that are being made
+        "locks.data" => Some(Purpose::Trusted),
         "rapi.pem" => Some(Purpose::RapiKey),
         "config.data" => Some(Purpose::Configuration),
         "known_hosts" | "ganeti_pub_keys" | "spice-ca.pem" | "rapi" => Some(Purpose::Trusted),
@@ -97,6 +100,15 @@ fn of_root(ssh: &Ssh) -> Vec<(PathBuf, Purpose)> {
         .map(|path| (path, Purpose::Trusted))
         .chain(private)
         .collect()
+}
+
+/// The keys by which this host is known: Ganeti has the same RSA and ECDSA ones on all nodes.
+fn host_keys(look: &Look<'_>) -> Vec<(PathBuf, Purpose)> {
+    let top = Path::new("/etc/ssh");
+    let names = look.names(top).into_iter();
+    let keys = names.filter(|name| name.starts_with("ssh_host_") && name.ends_with("_key"));
+    let keys = keys.take(MOST_ENTRIES).map(|name| top.join(name));
+    keys.map(|path| (path, Purpose::RootKey)).collect()
 }
 
 /// Ganeti's hooks, which noded runs as root.
@@ -125,6 +137,14 @@ fn moves(look: &Look<'_>) -> Vec<(PathBuf, Purpose)> {
     keys.map(|path| (path, Purpose::MoveCertificate)).collect()
 }
 
+/// Where the disk transfers of this node have their status.
+fn transfers(look: &Look<'_>) -> Vec<(PathBuf, Purpose)> {
+    let top = Path::new("/run/ganeti/import-export");
+    let names = look.names(top).into_iter().take(MOST_ENTRIES);
+    let all = names.map(|name| top.join(name));
+    all.map(|path| (path, Purpose::MoveTransfer)).collect()
+}
+
 /// Names of users or groups by number, and whose a recorded tree is.
 struct Names {
     names: HashMap<u32, String>,
@@ -137,14 +157,6 @@ impl Names {
         let content = look.bytes(Path::new(path), MOST);
         let text = content
             .good()
-/// Where the disk transfers of this node have their status.
-fn transfers(look: &Look<'_>) -> Vec<(PathBuf, Purpose)> {
-    let top = Path::new("/run/ganeti/import-export");
-    let names = look.names(top).into_iter().take(MOST_ENTRIES);
-    let all = names.map(|name| top.join(name));
-    all.map(|path| (path, Purpose::MoveTransfer)).collect()
-}
-
             .map(|text| String::from_utf8_lossy(text).into_owned());
         let text = text.unwrap_or_default();
         let names = text.lines().filter_map(|line| {

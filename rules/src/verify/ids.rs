@@ -290,6 +290,10 @@ ids! {
         "a file that the node trusts belongs to another user than root and Ganeti's"
         why "that user can put keys or commands there"
         do "chown root FILE, or /usr/lib/ganeti/ensure-dirs for Ganeti's files"
+    DaemonCannotRead = "daemon_cannot_read", Error:
+        "a file cannot be read by the daemon of Ganeti that needs it"
+        why "on the master no job runs, on a candidate none would; or confd or the remote API does not start"
+        do "/usr/lib/ganeti/ensure-dirs repairs Ganeti's files"
     ConfigurationHere = "configuration_here", Error:
         "the cluster's configuration is on a normal node"
         why "it holds all secrets of instances' parameters"
@@ -319,14 +323,14 @@ ids! {
         why "whoever reads it can receive or send disks in its name while it is valid"
         do "noded-proxy moves clean, once it has expired or is done with; or delete the directory"
 
-    NodeUnreachable = "node_unreachable", Error:
-        "a node does not answer the master over ssh"
-        why "nothing is known of it, so its findings are missing"
-        do "log in to it from the master as root; take a dead node offline (gnt-node modify --offline=yes NODE)"
     MoveTransfer = "move_transfer", Warning:
         "the status directory of a disk transfer is still here a day later"
         why "the transfer is dead, and a job may wait for it for ever"
         do "noded-proxy moves clean, or delete the directory: a job that waits fails then"
+    NodeUnreachable = "node_unreachable", Error:
+        "a node does not answer the master over ssh"
+        why "nothing is known of it, so its findings are missing"
+        do "log in to it from the master as root; take a dead node offline (gnt-node modify --offline=yes NODE)"
     NodeAnswer = "node_answer", Error:
         "the answer of a node is too long or cannot be understood"
         why "nothing is known of it; a node that hides something may answer so"

@@ -65,6 +65,7 @@ of_data() {
 }
 configuration() { case $1 in *.conf) text "$1";; esac; }
 hooks() { entry "$1" && [ -d "$root$1" ] && entries "$1" entry; }
+host_key() { case $1 in */ssh_host_*_key) entry "$1";; esac; }
 move() { case $1 in */x509-*) entry "$1/key";; esac; }
 
 readable /etc/passwd && begin /etc/passwd 1048576 |
@@ -94,6 +95,7 @@ text /etc/ssh/sshd_config
 entries /etc/ssh/sshd_config.d configuration
 entry /etc/ganeti/hooks && entries /etc/ganeti/hooks hooks
 for name in '' /noded-proxy.toml /noded-proxy-guard.nft; do entry "/etc/noded-proxy$name"; done
+entries /etc/ssh host_key
 entries /run/ganeti/crypto move
-echo end
 entries /run/ganeti/import-export entry
+echo end

@@ -227,6 +227,9 @@ fn files() -> Vec<Row> {
         row(normal, &[FileOwner], |seen| {
             seen.files[2].owner.trusted = false
         }),
+        row(normal, &[DaemonCannotRead], |seen| {
+            seen.files[2].owner.name = Some("gnt-masterd".into());
+        }),
         row(normal, &[ConfigurationHere], |seen| {
             add_file(seen, "config.data", Purpose::Configuration, 0o640);
         }),
@@ -265,9 +268,6 @@ fn files() -> Vec<Row> {
         row(normal, &[], |seen| {
             add_file(seen, "x509-1/key", Purpose::MoveCertificate, 0o400);
         }),
-        row(normal, &[MoveLeftover], |seen| {
-            add_file(seen, "x509-1/key", Purpose::MoveCertificate, 0o400);
-            seen.at = NOW + 86_400;
         row(normal, &[], |seen| {
             add_file(seen, "import-export/x", Purpose::MoveTransfer, 0o700);
         }),
@@ -279,6 +279,9 @@ fn files() -> Vec<Row> {
         row(normal, &[FileOwner], |seen| {
             seen.files[1].owner.name = Some("gnt-confd".into());
         }),
+        row(normal, &[MoveLeftover], |seen| {
+            add_file(seen, "x509-1/key", Purpose::MoveCertificate, 0o400);
+            seen.at = NOW + 86_400;
         }),
     ]
 }
