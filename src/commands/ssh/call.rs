@@ -195,7 +195,7 @@ pub(crate) struct Ssh<'a> {
 impl Ssh<'_> {
     /// Runs a command on a node, within its bounds.
     pub(crate) fn run(&self, member: &Member, call: &Call<'_>) -> Said {
-        self.run_and_show(member, call, &mut |_| {})
+        self.run_raw(member, call, &mut |_| {})
     }
 
     /// The same; each line that it says is shown at once.
@@ -205,6 +205,11 @@ impl Ssh<'_> {
         call: &Call<'_>,
         show: &mut dyn FnMut(&str),
     ) -> Said {
+        let mut show = |line: &[u8]| show(&line_of(&String::from_utf8_lossy(line)));
+        self.run_raw(member, call, &mut show)
+    }
+
+    fn run_raw(&self, member: &Member, call: &Call<'_>, show: &mut dyn FnMut(&[u8])) -> Said {
         let mut ssh = Command::new("ssh");
         ssh.args(arguments(self.cluster, member, self.ssconf, call))
             .stdin(Stdio::piped())
@@ -215,8 +220,7 @@ impl Ssh<'_> {
             most: call.most.min(MOST),
             deadline: call.deadline,
         };
-        let mut show = |line: &[u8]| show(&line_of(&String::from_utf8_lossy(line)));
-        let done = run(ssh, call.input, &bounds, &mut show);
+        let done = run(ssh, call.input, &bounds, show);
         let (ended, Output { out, err }) = done.unwrap_or_else(|error| {
             let err = error.to_string().into_bytes();
             (
