@@ -43,6 +43,9 @@ mod tests {
     use crate::verify::Id::*;
     use crate::verify::tests::nodes_tests::{authorized, candidate, digest, key, key_file, normal};
 
+    /// The beginning of each finding, after one change to n3.
+    type Row = (&'static [&'static str], fn(&mut Observed));
+
     /// A master that has taken n3 offline.
     fn without_n3() -> Master {
         let mut master = candidate();
@@ -56,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_an_offline_node_has_of_the_past_is_a_warning_that_names_it() {
-        let table: [(&[&str], fn(&mut Observed)); 9] = [
+        let table: [Row; 9] = [
             // It went a moment ago: all that it does not know is that.
             (&[], |_| {}),
             (&["ssconf_differs: it lacks n2"], |seen| {
