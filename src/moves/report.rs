@@ -86,3 +86,57 @@ impl Reporter {
         self.tell(&Event::Progress { bytes, after });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    /// All that was told, once nobody tells any more.
+    fn told(mut from: UnixStream, reporter: Reporter) -> Vec<Event> {
+        drop(reporter);
+        let mut text = String::new();
+        from.read_to_string(&mut text).unwrap();
+        let lines = text.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn progress_is_told_once_the_transfer_has_begun_with_all_bytes_until_then() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let reporter = Reporter::new(ours);
+        reporter.count(5);
+        reporter.progress();
+        let began = Instant::now()
+            .checked_sub(Duration::from_millis(1500))
+            .unwrap();
+        reporter.began.set(began).unwrap();
+        reporter.progress();
+        reporter.count(7);
+        reporter.progress();
+        let told = told(theirs, reporter);
+        let of = |event: &Event| match event {
+            Event::Progress { bytes, after } => (*bytes, *after >= 1500),
+            other => panic!("{other:?}"),
+        };
+        let told: Vec<(u64, bool)> = told.iter().map(of).collect();
+        assert_eq!(told, [(5, true), (12, true)], "nothing before it began");
+    }
+
+    #[test]
+    fn of_many_refusals_the_first_five_have_a_line_and_one_says_that_there_are_more() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let reporter = Reporter::new(ours);
+        for _ in 0..20 {
+            reporter.refuses(IpAddr::from([192, 0, 2, 1]), "no");
+        }
+        let told = told(theirs, reporter);
+        let refused = Event::Says("noded-proxy: refused 192.0.2.1: no".into());
+        let more = Event::Says("noded-proxy: more are refused; no line for each".into());
+        let expected = [&vec![refused; REFUSALS][..], &[more]].concat();
+        assert_eq!(told, expected);
+    }
+}

@@ -34,11 +34,11 @@ pub(crate) const CLUSTER: &str = "ssconf_cluster_name";
 const MOST_NAME: usize = 255;
 
 /// The files' names in the ssconf directory.
-pub(crate) const FILES: [&str; 6] = [CANDIDATES, NODES, MASTER, MASTER_IP, TAGS, CLUSTER];
+pub const FILES: [&str; 6] = [CANDIDATES, NODES, MASTER, MASTER_IP, TAGS, CLUSTER];
 
 /// What the files say. An absent file counts as empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Ssconf {
+pub struct Ssconf {
     pub(crate) candidate_addresses: Arc<HashSet<IpAddr>>,
     pub(crate) primary_addresses: Arc<HashMap<String, IpAddr>>,
     pub(crate) master_node: Option<Arc<str>>,
@@ -64,7 +64,8 @@ impl Ssconf {
         flaws
     }
 
-    fn take(&mut self, name: &str, text: &str) -> Result<(), Flaw> {
+    /// The text of one file, by its name. A faulty one changes nothing.
+    pub fn take(&mut self, name: &str, text: &str) -> Result<(), Flaw> {
         match name {
             CANDIDATES => update(&mut self.candidate_addresses, addresses(text)?),
             NODES => update(&mut self.primary_addresses, node_addresses(text)?),
@@ -78,7 +79,7 @@ impl Ssconf {
 
     /// The names of the node with this host name, and that of the cluster: what clients may call
     /// it by.
-    pub(crate) fn names_of(&self, host: &str) -> BTreeSet<String> {
+    pub fn names_of(&self, host: &str) -> BTreeSet<String> {
         let nodes = self.primary_addresses.keys().map(String::as_str);
         let own = nodes.filter(|name| is_of_host(name, host));
         let known = own.chain(self.cluster_name.as_deref()).chain([host]);

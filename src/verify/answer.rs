@@ -82,6 +82,7 @@ fn within_bounds(seen: Observed) -> Option<Observed> {
     let fits = seen.files.len() <= MOST_FILES
         && ssh.key_files.len() <= MOST_KEYS
         && seen.certificates.client_backups.len() <= MOST_KEYS
+        && seen.certificates.services.len() <= MOST_KEYS
         && few_lines.sum::<usize>() <= MOST_LINES;
     fits.then_some(seen)
 }

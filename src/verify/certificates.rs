@@ -1,5 +1,5 @@
-//! `server.pem`, `client.pem` and what was put aside of it, to plain values. It judges nothing, and a
-//! key never leaves it.
+//! `server.pem`, `client.pem` and what was put aside of it, and those of Ganeti's other services, to
+//! plain values. It judges nothing, and a key never leaves it.
 
 use std::path::Path;
 
@@ -12,6 +12,10 @@ use rules::verify::observed::{Certificate, Certificates, Pem, SameName, Seen};
 
 /// Largest PEM file that is read.
 const MOST: usize = 1 << 20;
+/// Of the remote API and of SPICE.
+const SERVICES: [&str; 3] = ["rapi.pem", "spice.pem", SPICE_CA];
+/// This one has no key.
+const SPICE_CA: &str = "spice-ca.pem";
 const NO_KEY: &str = "there is no private key in it that can be read";
 
 /// All certificates of the node.
@@ -28,7 +32,23 @@ pub(super) fn read(look: &Look<'_>, places: &Places) -> Certificates {
         client: pem(&directory.join("client.pem")),
         client_backups: backups.map(|name| pem(&directory.join(name))).collect(),
         server: pem(&places.server_pem),
+        services: services(look, &places.data),
     }
+}
+
+/// Those that are there.
+fn services(look: &Look<'_>, data: &Path) -> Vec<Pem> {
+    let all = SERVICES.map(|name| {
+        let found = pem(look, &data.join(name), None);
+        Pem {
+            key_fault: found.key_fault.filter(|_| name != SPICE_CA),
+            ..found
+        }
+    });
+    let there = all.into_iter();
+    there
+        .filter(|pem| pem.certificate != Seen::Absent)
+        .collect()
 }
 
 fn pem(look: &Look<'_>, path: &Path, server: Option<&Lone>) -> Pem {

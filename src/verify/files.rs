@@ -31,8 +31,10 @@ pub(super) fn read(look: &Look<'_>, places: &Places, ssh: &Ssh) -> Vec<File> {
     let mut all = of_ganeti(look, places);
     all.extend(of_root(ssh));
     all.extend(OF_THE_PROXY.map(|path| (PathBuf::from(path), Purpose::Trusted)));
+    all.extend(host_keys(look));
     all.extend(hooks(look));
     all.extend(moves(look));
+    all.extend(transfers(look));
     let found = all.into_iter().filter_map(|(path, purpose)| {
         let about = look.tree.about(&path)?;
         Some(File {
@@ -74,6 +76,8 @@ fn of_name(name: &str) -> Option<Purpose> {
         "server.pem" | "client.pem" | "hmac.key" | "cluster-domain-secret" | "spice.pem" => {
             Some(Purpose::Secret)
         }
+        "tempres.data" => Some(Purpose::Secret), // of DRBD devices that are being made
+        "locks.data" => Some(Purpose::Trusted),
         "rapi.pem" => Some(Purpose::RapiKey),
         "config.data" => Some(Purpose::Configuration),
         "known_hosts" | "ganeti_pub_keys" | "spice-ca.pem" | "rapi" => Some(Purpose::Trusted),
@@ -96,6 +100,15 @@ fn of_root(ssh: &Ssh) -> Vec<(PathBuf, Purpose)> {
         .map(|path| (path, Purpose::Trusted))
         .chain(private)
         .collect()
+}
+
+/// The keys by which this host is known: Ganeti has the same RSA and ECDSA ones on all nodes.
+fn host_keys(look: &Look<'_>) -> Vec<(PathBuf, Purpose)> {
+    let top = Path::new("/etc/ssh");
+    let names = look.names(top).into_iter();
+    let keys = names.filter(|name| name.starts_with("ssh_host_") && name.ends_with("_key"));
+    let keys = keys.take(MOST_ENTRIES).map(|name| top.join(name));
+    keys.map(|path| (path, Purpose::RootKey)).collect()
 }
 
 /// Ganeti's hooks, which noded runs as root.
@@ -122,6 +135,14 @@ fn moves(look: &Look<'_>) -> Vec<(PathBuf, Purpose)> {
         .take(MOST_ENTRIES);
     let keys = left.map(|name| top.join(name).join("key"));
     keys.map(|path| (path, Purpose::MoveCertificate)).collect()
+}
+
+/// Where the disk transfers of this node have their status.
+fn transfers(look: &Look<'_>) -> Vec<(PathBuf, Purpose)> {
+    let top = Path::new("/run/ganeti/import-export");
+    let names = look.names(top).into_iter().take(MOST_ENTRIES);
+    let all = names.map(|name| top.join(name));
+    all.map(|path| (path, Purpose::MoveTransfer)).collect()
 }
 
 /// Names of users or groups by number, and whose a recorded tree is.

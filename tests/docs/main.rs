@@ -3,6 +3,7 @@
 //!
 //! | module | what it shows |
 //! | --- | --- |
+//! | `fuzz` | the fuzz targets are those that CONTRIBUTING.md lists |
 //! | `blocks` | the marks of code blocks, and what their output must have |
 //! | `run` | every block that is marked for it runs and says what the text says |
 //! | `links` | every relative link and anchor leads somewhere |
@@ -17,6 +18,7 @@
 )]
 
 mod blocks;
+mod fuzz;
 mod links;
 mod names;
 mod run;

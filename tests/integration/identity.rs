@@ -24,5 +24,5 @@ mod minted;
 mod odd;
 mod odd_certificates;
 mod renewal;
-mod rules;
+pub(crate) mod rules;
 mod shown;

@@ -5,6 +5,8 @@ mod cluster;
 mod faults;
 mod live;
 mod many;
+mod modes;
+mod offline;
 pub(crate) mod tree;
 
 use std::collections::BTreeSet;
@@ -114,7 +116,8 @@ fn hostile_files_are_findings_and_no_secret_is_shown() {
 fn what_is_allowed_or_ignored_is_not_found() {
     let (tree, cluster) = (Recorded::of(NORMAL), cluster());
     tree.authorize(&cluster.stranger.line("admin@desk"));
-    tree.data("rapi.pem", "x", 0o440);
+    let rapi = cluster.pki.self_signed("api");
+    tree.data("rapi.pem", &rapi.pem, 0o440);
     let config = format!(
         "[verify]\nallow_ssh_keys = [\"{}\"]\nignore = [\"rapi_key_here\"]\n",
         cluster.stranger.fingerprint

@@ -1,4 +1,4 @@
-//! `server.pem` and `client.pem`: whose they are, whether they fit, and how long they
+//! `server.pem`, `client.pem` and those of Ganeti's other services: whose they are, whether they fit, and how long they
 //! hold. Nothing here looks at a file.
 
 use super::finding::Finding;
@@ -20,7 +20,8 @@ pub(super) fn judge(place: &Place<'_>) -> Vec<Finding> {
     let all = &place.seen.certificates;
     let mut found: Vec<Finding> = server(&all.server).into_iter().collect();
     found.extend(client(place, &all.client));
-    for pem in [&all.server, &all.client] {
+    found.extend(all.services.iter().filter_map(service));
+    for pem in [&all.server, &all.client].into_iter().chain(&all.services) {
         let certificate = pem.certificate.good();
         found.extend(
             certificate
@@ -40,6 +41,15 @@ fn server(pem: &Pem) -> Option<Finding> {
         (Seen::Good(_), None) => return None,
     };
     Some(Finding::new(Id::ServerPem, &pem.path, why))
+}
+
+/// One of the remote API or of SPICE.
+fn service(pem: &Pem) -> Option<Finding> {
+    let why = match (&pem.certificate, &pem.key_fault) {
+        (Seen::Faulty(why), _) | (Seen::Good(_), Some(why)) => why,
+        (Seen::Absent, _) | (Seen::Good(_), None) => return None,
+    };
+    Some(Finding::new(Id::ServicePem, &pem.path, why))
 }
 
 fn client(place: &Place<'_>, pem: &Pem) -> Vec<Finding> {

@@ -135,14 +135,18 @@ ids! {
         "this node is a master candidate, and its certificate is not in the map"
         why "its RPCs are refused, and it cannot become master"
         do "gnt-cluster renew-crypto --new-node-certificates"
+    ServicePem = "service_pem", Error:
+        "the certificate of the remote API or of SPICE is faulty, or its key does not fit"
+        why "the remote API does not start, or nobody reaches the consoles"
+        do "gnt-cluster renew-crypto --new-rapi-certificate or --new-spice-certificate; one of your own: write it to the file, then gnt-cluster redist-conf"
     CertificateExpired = "certificate_expired", Error:
         "a certificate has ended"
         why "clients that look at dates refuse it"
-        do "server.pem: gnt-cluster renew-crypto --new-cluster-certificate; client.pem: gnt-cluster renew-crypto --new-node-certificates"
+        do "gnt-cluster renew-crypto with --new-cluster-certificate (server.pem), --new-node-certificates (client.pem), --new-rapi-certificate or --new-spice-certificate"
     CertificateExpires = "certificate_expires", Warning:
         "a certificate ends within 30 days"
         why "clients that look at dates will refuse it"
-        do "server.pem: gnt-cluster renew-crypto --new-cluster-certificate; client.pem: gnt-cluster renew-crypto --new-node-certificates"
+        do "gnt-cluster renew-crypto with --new-cluster-certificate (server.pem), --new-node-certificates (client.pem), --new-rapi-certificate or --new-spice-certificate"
     CertificateNotYetValid = "certificate_not_yet_valid", Error:
         "a certificate begins in the future"
         why "clients that look at dates refuse it"
@@ -150,7 +154,7 @@ ids! {
     CertificateWeak = "certificate_weak", Warning:
         "a certificate has a short key or an old signature"
         why "new TLS libraries refuse it, and in time it can be forged"
-        do "gnt-cluster renew-crypto --new-cluster-certificate --new-node-certificates"
+        do "gnt-cluster renew-crypto with --new-cluster-certificate (server.pem), --new-node-certificates (client.pem), --new-rapi-certificate or --new-spice-certificate"
     CertificateShared = "certificate_shared", Error:
         "the proxy saw one certificate from several nodes"
         why "its key was copied from one node to another"
@@ -286,6 +290,10 @@ ids! {
         "a file that the node trusts belongs to another user than root and Ganeti's"
         why "that user can put keys or commands there"
         do "chown root FILE, or /usr/lib/ganeti/ensure-dirs for Ganeti's files"
+    DaemonCannotRead = "daemon_cannot_read", Error:
+        "a file cannot be read by the daemon of Ganeti that needs it"
+        why "on the master no job runs, on a candidate none would; or confd or the remote API does not start"
+        do "/usr/lib/ganeti/ensure-dirs repairs Ganeti's files"
     ConfigurationHere = "configuration_here", Error:
         "the cluster's configuration is on a normal node"
         why "it holds all secrets of instances' parameters"
@@ -315,6 +323,10 @@ ids! {
         why "whoever reads it can receive or send disks in its name while it is valid"
         do "noded-proxy moves clean, once it has expired or is done with; or delete the directory"
 
+    MoveTransfer = "move_transfer", Warning:
+        "the status directory of a disk transfer is still here a day later"
+        why "the transfer is dead, and a job may wait for it for ever"
+        do "noded-proxy moves clean, or delete the directory: a job that waits fails then"
     NodeUnreachable = "node_unreachable", Error:
         "a node does not answer the master over ssh"
         why "nothing is known of it, so its findings are missing"
@@ -331,6 +343,10 @@ ids! {
         "a node has no noded-proxy"
         why "noded itself listens there; its files were read over ssh, which shows less"
         do "install the package there, then noded-proxy install --cluster on the master"
+    OfflineOutdated = "offline_outdated", Warning:
+        "an offline node that still answers has a map, a list or keys of the past"
+        why "Ganeti leaves it alone: whoever was a candidate then can still command it or log in to it"
+        do "power it off; or gnt-node add --readd NODE, then gnt-cluster redist-conf"
     SsconfDiffers = "ssconf_differs", Error:
         "a list of ssconf on a node is not that of the cluster"
         why "the node takes others for its master, for candidates or for nodes"

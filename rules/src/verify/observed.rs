@@ -125,6 +125,8 @@ pub struct Certificates {
     pub client: Pem,
     /// Former `client.pem`s.
     pub client_backups: Vec<Pem>,
+    /// Those of the remote API and of SPICE that are there.
+    pub services: Vec<Pem>,
 }
 
 /// A file that should hold a key and its certificate.
@@ -309,6 +311,8 @@ pub enum Purpose {
     RapiUsers,
     /// The certificate of a move between clusters.
     MoveCertificate,
+    /// The status directory of a disk transfer, which is written to as long as it lives.
+    MoveTransfer,
 }
 
 /// A file or directory.

@@ -1,6 +1,7 @@
 //! Every finding of the closed list: what brings it about, and what does not.
 
 mod cluster_tests;
+mod daemon_tests;
 mod node_tests;
 pub(super) mod nodes_tests;
 mod pair_tests;
@@ -77,6 +78,11 @@ fn commands_in_remedies_are_whole() {
             assert!(good, "{}: {what}: {text}", id.name());
         };
         all("renew-crypto", |before, _| before.ends_with("gnt-cluster "));
+        all("renew-crypto ", |_, after| {
+            ["renew-crypto --new-", "renew-crypto with --new-"]
+                .iter()
+                .any(|whole| after.starts_with(whole))
+        });
         all("--new-ssh-keys", |_, after| {
             after.contains(" --no-ssh-key-check")
         });

@@ -31,6 +31,8 @@ pub(crate) struct Call<'a> {
     pub(crate) most: usize,
     /// It is over by then.
     pub(crate) deadline: Duration,
+    /// How long the way there may take: until the node's ssh daemon has said that it is there.
+    pub(crate) connect: Duration,
     /// A login of its own with this machine's own keys: no shared connection, no agent, no other
     /// way in.
     pub(crate) fresh: bool,
@@ -46,6 +48,7 @@ impl<'a> Call<'a> {
             input: b"",
             most: 1 << 20,
             deadline: Duration::from_secs(60),
+            connect: Duration::from_secs(10),
             fresh: false,
             identity: None,
         }
@@ -153,7 +156,7 @@ fn arguments(cluster: &Cluster, member: &Member, ssconf: &Path, call: &Call<'_>)
         format!("GlobalKnownHostsFile={}", known.display()),
         "UserKnownHostsFile=/dev/null".into(),
         "CheckHostIp=no".into(),
-        "ConnectTimeout=10".into(),
+        format!("ConnectTimeout={}", call.connect.as_secs().max(1)),
         "ServerAliveInterval=10".into(), // a node that dies in the middle
         format!("HostKeyAlias={}", cluster.name),
         format!("Port={}", member.port),
@@ -192,7 +195,7 @@ pub(crate) struct Ssh<'a> {
 impl Ssh<'_> {
     /// Runs a command on a node, within its bounds.
     pub(crate) fn run(&self, member: &Member, call: &Call<'_>) -> Said {
-        self.run_and_show(member, call, &mut |_| {})
+        self.run_raw(member, call, &mut |_| {})
     }
 
     /// The same; each line that it says is shown at once.
@@ -202,6 +205,11 @@ impl Ssh<'_> {
         call: &Call<'_>,
         show: &mut dyn FnMut(&str),
     ) -> Said {
+        let mut show = |line: &[u8]| show(&line_of(&String::from_utf8_lossy(line)));
+        self.run_raw(member, call, &mut show)
+    }
+
+    fn run_raw(&self, member: &Member, call: &Call<'_>, show: &mut dyn FnMut(&[u8])) -> Said {
         let mut ssh = Command::new("ssh");
         ssh.args(arguments(self.cluster, member, self.ssconf, call))
             .stdin(Stdio::piped())
@@ -212,8 +220,7 @@ impl Ssh<'_> {
             most: call.most.min(MOST),
             deadline: call.deadline,
         };
-        let mut show = |line: &[u8]| show(&line_of(&String::from_utf8_lossy(line)));
-        let done = run(ssh, call.input, &bounds, &mut show);
+        let done = run(ssh, call.input, &bounds, show);
         let (ended, Output { out, err }) = done.unwrap_or_else(|error| {
             let err = error.to_string().into_bytes();
             (

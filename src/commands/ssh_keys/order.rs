@@ -118,3 +118,16 @@ pub(super) fn new_id() -> Result<u64, String> {
     let since = since.map_err(|error| error.to_string())?;
     u64::try_from(since.as_nanos()).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A proof that comes late would be one of the next change, too.
+    #[test]
+    fn no_two_changes_have_one_number() {
+        let mut all: Vec<u64> = (0..100).map(|_| new_id().unwrap()).collect();
+        all.dedup();
+        assert!(all.len() > 1, "{all:?}");
+    }
+}

@@ -52,3 +52,66 @@ fn of_report(report: &Report) -> Proxy {
         past: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use rules::verify::observed::{Lists, Observed};
+    use rules::verify::{Allowed, Id, judge};
+
+    /// What is found where the proxy has told this alone.
+    fn found(kind: Kind) -> BTreeSet<Id> {
+        let seen = Observed {
+            lists: Lists {
+                nodes: Some(Vec::new()),
+                ..Lists::default()
+            },
+            proxy: Some(Proxy {
+                ready: true,
+                audit: kind == Kind::AuditMode,
+                faults: vec![(kind.name().into(), "why".into())],
+                ..Proxy::default()
+            }),
+            ..Observed::default()
+        };
+        let of_proxy = |id: &Id| id.name().starts_with("proxy_") || id.name().starts_with("noded_");
+        let found = judge(&seen, &Allowed::default()).into_iter();
+        found.map(|found| found.id).filter(of_proxy).collect()
+    }
+
+    /// The rules know the kinds by their names alone: one that is called otherwise would become
+    /// `proxy_degraded` without a word.
+    #[test]
+    fn what_each_kind_of_trouble_of_the_proxy_is_as_a_table() {
+        for kind in Kind::all() {
+            let expected = match kind {
+                Kind::CandidateMap => Id::ProxyMap,
+                Kind::GuardMissing => Id::ProxyGuard,
+                Kind::NodedDown => Id::NodedDown,
+                Kind::NodedExposed | Kind::NodedImpersonated => Id::NodedOpen,
+                Kind::AuditMode => Id::ProxyAudit,
+                Kind::ServerPem
+                | Kind::CandidateCertificates
+                | Kind::Ssconf
+                | Kind::SameDigest
+                | Kind::Master
+                | Kind::MasterFile
+                | Kind::ClientCaList
+                | Kind::State
+                | Kind::Watches
+                | Kind::BootstrapPhase
+                | Kind::NoServerPem
+                | Kind::ServerPemExpires
+                | Kind::ServerPemExpired
+                | Kind::ServerPemNotYetValid
+                | Kind::CannotListen
+                | Kind::NodedUnseen
+                | Kind::PredecessorSlots
+                | Kind::Draining => Id::ProxyDegraded,
+            };
+            assert_eq!(found(kind), [expected].into(), "{}", kind.name());
+        }
+    }
+}

@@ -61,10 +61,11 @@ key() {   # a file in root's directory of keys
 }
 of_data() {
   entry "$1"
-  case $1 in "$data"/client.pem.backup-*) certificate "$1";; esac
+  case $1 in "$data"/client.pem.backup-*|"$data"/rapi.pem|"$data"/spice.pem|"$data"/spice-ca.pem) certificate "$1";; esac
 }
 configuration() { case $1 in *.conf) text "$1";; esac; }
 hooks() { entry "$1" && [ -d "$root$1" ] && entries "$1" entry; }
+host_key() { case $1 in */ssh_host_*_key) entry "$1";; esac; }
 move() { case $1 in */x509-*) entry "$1/key";; esac; }
 
 readable /etc/passwd && begin /etc/passwd 1048576 |
@@ -94,5 +95,7 @@ text /etc/ssh/sshd_config
 entries /etc/ssh/sshd_config.d configuration
 entry /etc/ganeti/hooks && entries /etc/ganeti/hooks hooks
 for name in '' /noded-proxy.toml /noded-proxy-guard.nft; do entry "/etc/noded-proxy$name"; done
+entries /etc/ssh host_key
 entries /run/ganeti/crypto move
+entries /run/ganeti/import-export entry
 echo end

@@ -73,13 +73,21 @@ fn node() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     let (server, client) = (pem("ganeti.example.com"), pem("n3"));
+    let rapi = pem("ganeti.example.com");
     for (name, content) in [
         ("server.pem", server.as_str()),
         ("client.pem", &client),
         ("client.pem.backup-1", &client),
         ("hmac.key", "secret-hmac"),
         ("config.data.backup-1", "secret-backup"),
-        ("rapi.pem", "secret-rapi"),
+        ("rapi.pem", &rapi),
+        ("spice.pem", &rapi),
+        (
+            "spice-ca.pem",
+            &rapi[rapi.find("-----BEGIN CERT").unwrap()..],
+        ),
+        ("locks.data", "secret-locks"),
+        ("tempres.data", "secret-reservations"),
         ("ssconf_node_list", "n1\nn2\nn3\n"),
         ("ssconf_master_candidates", "n1\nn2\n"),
         ("ssconf_offline_nodes", "\n"),
@@ -127,7 +135,14 @@ fn node() -> tempfile::TempDir {
     );
     put(root, "etc/ganeti/hooks/cluster-verify-post.d/hook", "");
     put(root, "etc/noded-proxy/noded-proxy.toml", "");
+    put(root, "etc/ssh/ssh_host_rsa_key", "secret-host-key");
+    put(root, "etc/ssh/ssh_host_rsa_key.pub", "secret-host");
     put(root, "run/ganeti/crypto/x509-1/key", "secret-move");
+    put(
+        root,
+        "run/ganeti/import-export/export-x/status",
+        "secret-status",
+    );
     dir
 }
 
@@ -148,6 +163,20 @@ fn what_is_told_is_what_is_seen_there_and_no_secret_is_sent() {
     assert!(told.unseen().is_empty(), "{:?}", told.unseen());
     let (told, looked) = (seen(&told), seen(&Tree::recorded(dir.path()).unwrap()));
     assert_eq!(told, looked);
+    let services = looked.certificates.services.iter();
+    let services: Vec<bool> = services
+        .map(|pem| pem.certificate.good().is_some() && pem.key_fault.is_none())
+        .collect();
+    assert_eq!(services, [true; 3]);
+    let has = |path: &str| looked.files.iter().any(|file| file.path == path);
+    for path in [
+        "/etc/ssh/ssh_host_rsa_key",
+        "/var/lib/ganeti/locks.data",
+        "/var/lib/ganeti/tempres.data",
+        "/run/ganeti/import-export/export-x",
+    ] {
+        assert!(has(path), "{path}");
+    }
     let sent: Vec<u8> = said
         .lines()
         .filter_map(|line| line.split(' ').nth(2).and_then(from_base64))

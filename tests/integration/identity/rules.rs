@@ -13,7 +13,7 @@ use crate::support::proxy::{Proxy, replace};
 use crate::support::stub::StubNoded;
 
 /// Whether this client is admitted when it calls from that loopback address.
-fn admitted_from(proxy: &Proxy, identity: &Identity, from: &str) -> bool {
+pub(crate) fn admitted_from(proxy: &Proxy, identity: &Identity, from: &str) -> bool {
     let from: IpAddr = from.parse().unwrap();
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::new(from, 0).into()).unwrap();

@@ -90,3 +90,24 @@ fn where_nothing_can_be_written_nothing_is_changed_and_nothing_is_left_lying_abo
         assert_eq!(left, [""; 0], "{text}");
     }
 }
+
+/// What the last whole run went by is the same now, and yet not all is done.
+#[test]
+fn after_a_run_that_was_killed_a_hook_finds_something_to_do() {
+    let scene = Scene::new();
+    let (status, text) = scene.apply(&["--hook"]);
+    assert_eq!(status, 0, "{text}");
+    scene.nodes[0].authorize(&scene.old_line());
+    scene.nodes[2].authorize(&scene.old_line());
+    always(&scene, THEN);
+    let mut run = command(scene.dir.path(), &scene.nodes[0], &["apply"]);
+    let ended = run.env("KILL", "2").output().unwrap();
+    assert_eq!(ended.status.code(), None);
+    assert!(scene.is_old_authorized(0) || scene.is_old_authorized(2));
+    let (status, text) = scene.apply(&["--hook"]);
+    assert_eq!(status, 0, "{text}");
+    assert!(
+        !scene.is_old_authorized(0) && !scene.is_old_authorized(2),
+        "{text}"
+    );
+}

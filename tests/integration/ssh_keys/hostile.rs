@@ -7,7 +7,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{BACKUP, DAY, Scene, command, said};
 use crate::support::wait_until;
-use crate::verify::tree::{NODES, cluster};
+use crate::verify::tree::{NODES, SshKey, cluster};
 
 /// n2 is a normal node here, and has its turn before n3.
 fn normal() -> Scene {
@@ -257,4 +257,63 @@ fn of_many_hooks_one_waits_and_the_others_go() {
         status == 0 && text.contains("ok    n3.example.com: 1 line"),
         "{text}"
     );
+}
+
+/// It has other things to show first, and perhaps it never undoes its change.
+#[test]
+fn on_a_node_that_failed_no_backup_is_deleted() {
+    let scene = normal();
+    let other = SshKey::make(&["-t", "ed25519"]);
+    let backup = "id_rsa.backup-2026-10-01_11_07_33.gzh77dpl";
+    scene.nodes[1].ssh(backup, &other.private, 0o600);
+    let backup = format!("root/.ssh/{backup}");
+    scene.nodes[1].age(&backup, 40 * DAY);
+    scene.does(1, "[[ $command != *' change '* ]] || exit 1");
+    let (status, text) = scene.apply(&[]);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("FAIL  n2.example.com: "), "{text}");
+    assert!(
+        !scene
+            .calls()
+            .contains("n2.example.com noded-proxy ssh-keys node delete")
+    );
+    assert!(scene.nodes[1].path(&backup).exists(), "{text}");
+    fs::remove_file(scene.dir.path().join("n2.example.com.instead")).unwrap();
+    let (status, text) = scene.apply(&[]);
+    assert_eq!(status, 0, "{text}");
+    assert!(!scene.nodes[1].path(&backup).exists(), "{text}");
+}
+
+#[test]
+fn a_node_that_deletes_no_backup_is_named_as_not_done() {
+    let scene = Scene::new();
+    let backup = format!("root/.ssh/{BACKUP}");
+    scene.nodes[1].age(&backup, 40 * DAY);
+    scene.does(1, "[[ $command != *' delete' ]] || exit 1");
+    let (status, text) = scene.apply(&[]);
+    assert_eq!(status, 1, "{text}");
+    assert!(
+        text.ends_with("1 node not done: n2.example.com\n"),
+        "{text}"
+    );
+    assert!(!scene.is_old_authorized(0) && !scene.is_old_authorized(2));
+}
+
+#[test]
+fn a_run_that_is_told_to_end_begins_no_further_node() {
+    let scene = normal();
+    scene.does(0, "[[ $command != *' change '* ]] || kill -TERM $PPID");
+    let (status, text) = scene.apply(&["--undo-after", "1"]);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("FAIL  n1.example.com: interrupted"), "{text}");
+    let calls = scene.calls();
+    for name in [NODES[1], NODES[2]] {
+        let change = format!("{name} noded-proxy ssh-keys node change");
+        assert!(!calls.contains(&change), "{calls}");
+        assert!(text.contains("not done: ") && text.contains(name), "{text}");
+    }
+    fs::remove_file(scene.dir.path().join("n1.example.com.instead")).unwrap();
+    let (status, text) = scene.apply(&[]);
+    assert_eq!(status, 0, "{text}");
+    assert!((0..3).all(|at| !scene.is_old_authorized(at)), "{text}");
 }

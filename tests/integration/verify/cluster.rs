@@ -19,7 +19,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_noded-proxy");
 const SSH: &str = r#"#!/bin/bash
 name=${@: -2:1}; name=${name#root@}; command=${@: -1}; node=$NODES/$name
 echo "$name $command" >> "$NODES/calls"
-[[ ! -e $node/down ]] || exec bash "$node/down"
+[[ ! -e $node/down ]] || exec bash "$node/down" "$@"
 case $command in
   "noded-proxy verify --observed")
     [[ ! -e $node/instead ]] || exec bash "$node/instead"
@@ -30,13 +30,13 @@ esac
 "#;
 
 /// A good cluster's three nodes, and a way to them.
-struct Scene {
+pub(super) struct Scene {
     dir: TempDir,
-    nodes: [Recorded; 3],
+    pub(super) nodes: [Recorded; 3],
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let nodes = [MASTER, CANDIDATE, NORMAL].map(Recorded::of);
         way(&dir);
@@ -50,16 +50,16 @@ impl Scene {
     }
 
     /// What a node does instead of what it should.
-    fn does(&self, at: usize, file: &str, text: &str) {
+    pub(super) fn does(&self, at: usize, file: &str, text: &str) {
         fs::write(self.dir.path().join(NODES[at]).join(file), text).unwrap();
     }
 
-    fn verify(&self, arguments: &[&str]) -> Output {
+    pub(super) fn verify(&self, arguments: &[&str]) -> Output {
         let mut command = program(&self.dir, &self.nodes[MASTER], arguments);
         command.output().unwrap()
     }
 
-    fn document(&self, arguments: &[&str]) -> (i32, Value) {
+    pub(super) fn document(&self, arguments: &[&str]) -> (i32, Value) {
         let output = self.verify(&[&["--json"], arguments].concat());
         let text = String::from_utf8(output.stdout).unwrap();
         let document = serde_json::from_str(&text);

@@ -1,16 +1,17 @@
 //! Each fault on a recorded tree, made by hand, and all that is found then.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use super::tree::{self, Cluster, Recorded, SshKey, cluster};
 use super::{CANDIDATE, MASTER, NORMAL, document, ids};
-use crate::support::pki::Pki;
+use noded_proxy::tls::mint::{CertificateBuilder, common_name, rsa_key};
+
+use crate::support::pki::{Pki, signed};
 
 /// One fault on one node, and all that is found.
-type Row = (usize, fn(&Recorded, &Cluster), &'static [&'static str]);
+pub(super) type Row = (usize, fn(&Recorded, &Cluster), &'static [&'static str]);
 
-fn check(rows: &[Row]) {
+pub(super) fn check(rows: &[Row]) {
     for (at, (node, fault, expected)) in rows.iter().enumerate() {
         let tree = Recorded::of(*node);
         fault(&tree, cluster());
@@ -74,7 +75,7 @@ fn faults_of_the_map_are_found() {
 
 #[test]
 fn faults_of_certificates_are_found() {
-    let rows: [Row; 8] = [
+    let rows: [Row; 14] = [
         (
             NORMAL,
             |tree, cluster| tree.data("client.pem", &cluster.clients[0].pem, 0o440),
@@ -131,6 +132,59 @@ fn faults_of_certificates_are_found() {
             NORMAL,
             |tree, _| tree.remove("var/lib/ganeti/server.pem"),
             &["server_pem"],
+        ),
+        // Of the remote API and of SPICE, where they are.
+        (
+            CANDIDATE,
+            |tree, cluster| {
+                let old = cluster.pki.expired("api");
+                tree.data("rapi.pem", &old.pem, 0o440);
+            },
+            &["certificate_expired"],
+        ),
+        (
+            CANDIDATE,
+            |tree, cluster| {
+                let new = cluster.pki.renewed_server(20);
+                tree.data("spice.pem", &new.pem, 0o440);
+                tree.data("spice-ca.pem", &new.cert_pem, 0o440);
+            },
+            &["certificate_expires"],
+        ),
+        (
+            CANDIDATE,
+            |tree, cluster| {
+                let later = cluster.pki.not_yet_valid("ca");
+                tree.data("spice-ca.pem", &later.cert_pem, 0o440);
+            },
+            &["certificate_not_yet_valid"],
+        ),
+        (
+            CANDIDATE,
+            |tree, _| {
+                let key = rsa_key(1024).unwrap();
+                let small = CertificateBuilder::new(common_name("api").unwrap(), key);
+                let small = signed(small.valid_days(-1, 400), None);
+                tree.data("rapi.pem", &small.pem, 0o440);
+            },
+            &["certificate_weak"],
+        ),
+        (
+            CANDIDATE,
+            |tree, cluster| {
+                let key = cluster.clients[0].pem.split("-----BEGIN CERT");
+                let pem = [
+                    key.into_iter().next().unwrap(),
+                    &cluster.clients[1].cert_pem,
+                ];
+                tree.data("rapi.pem", &pem.concat(), 0o440);
+            },
+            &["service_pem"],
+        ),
+        (
+            CANDIDATE,
+            |tree, _| tree.data("spice.pem", "x", 0o440),
+            &["service_pem"],
         ),
     ];
     check(&rows);
@@ -290,87 +344,4 @@ fn a_node_s_key_in_an_old_form_is_known_too() {
     let (_, document) = document(&tree, &[]);
     let found = ids(&document);
     assert!(found.contains("ssh_foreign_key"), "{document:#}");
-}
-
-#[test]
-fn faults_of_files_are_found() {
-    let rows: [Row; 11] = [
-        (
-            NORMAL,
-            |t, _| t.chmod("var/lib/ganeti/server.pem", 0o644),
-            &["secret_readable"],
-        ),
-        (
-            NORMAL,
-            |t, _| t.chmod("var/lib/ganeti/client.pem", 0o644),
-            &["secret_readable"],
-        ),
-        (
-            NORMAL,
-            |t, _| t.chmod("root/.ssh/id_rsa", 0o644),
-            &["secret_readable"],
-        ),
-        (
-            NORMAL,
-            |t, _| t.chmod("var/lib/ganeti/ssconf_node_list", 0o646),
-            &["file_writable"],
-        ),
-        (
-            NORMAL,
-            |t, _| t.chmod("etc/ganeti/hooks/cluster-verify-post.d/x", 0o777),
-            &["file_writable"],
-        ),
-        (
-            NORMAL,
-            |t, _| t.data("config.data.backup-1", "{}", 0o600),
-            &["configuration_backup"],
-        ),
-        (
-            NORMAL,
-            |t, _| t.configuration(&[0, 1], &[]),
-            &["configuration_here"],
-        ),
-        (
-            NORMAL,
-            |t, cluster| t.data("client.pem.backup-1", &cluster.clients[2].pem, 0o600),
-            &["client_backup"],
-        ),
-        (
-            NORMAL,
-            |t, _| t.data("rapi.pem", "x", 0o440),
-            &["rapi_key_here"],
-        ),
-        (
-            NORMAL,
-            |t, _| t.data("rapi/users", "u password write\n", 0o640),
-            &["rapi_password", "rapi_users_here"],
-        ),
-        (
-            NORMAL,
-            |tree, _| {
-                tree.put("run/ganeti/crypto/x509-1/key", "x", 0o400);
-                tree.age("run/ganeti/crypto/x509-1/key", Duration::from_secs(90_000));
-            },
-            &["move_leftover"],
-        ),
-    ];
-    check(&rows);
-}
-
-#[test]
-fn files_of_other_users_are_found_and_those_of_ganetis_own_are_not() {
-    if !rustix::process::geteuid().is_root() {
-        return eprintln!("NOT TESTED: only root can give files away");
-    }
-    let tree = Recorded::of(NORMAL);
-    let server = tree.path("var/lib/ganeti/server.pem");
-    std::os::unix::fs::chown(&server, Some(65_534), Some(65_533)).unwrap();
-    let (_, found) = document(&tree, &[]);
-    let expected = BTreeSet::from(["file_owner", "secret_readable"]); // its group may read it
-    assert_eq!(ids(&found), expected, "{found:#}");
-    let users = "root:x:0:0:root:/root:/bin/bash\ngnt-masterd:x:65534:65533::/:/bin/false\n";
-    tree.put("etc/passwd", users, 0o644);
-    tree.put("etc/group", "gnt-masterd:x:65533:\n", 0o644);
-    let (_, found) = document(&tree, &[]);
-    assert_eq!(ids(&found), BTreeSet::new(), "{found:#}");
 }

@@ -1,8 +1,9 @@
 //! A cluster of 200 nodes, each with a recorded tree of its own and a way that takes its time; one of
-//! them is silent, and one says as much as it may. How long it takes is no test's business; what it
-//! takes of the memory is.
+//! them is silent, one says as much as it may, and a rack of them is offline. How long it takes is no
+//! test's business; what it takes of the memory is.
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -22,10 +23,16 @@ const CANDIDATES: usize = 10;
 const SILENT: usize = 150;
 const TALKER: usize = 151;
 const STRANGE: usize = 199;
+/// A rack that was taken offline and switched off.
+const DEAD: Range<usize> = 100..140;
 
 /// Each answers after a moment of its own with what it has read before.
 const SSH: &str = r#"#!/bin/bash
 name=${@: -2:1}; name=${name#root@}
+if [[ -e $NODES/$name/dead ]]; then
+  for option; do case $option in -oConnectTimeout=*) sleep "${option#*=}"; esac; done
+  echo "Connection timed out" >&2; exit 255
+fi
 sleep "$(cat "$NODES/$name/delay")"
 [[ ! -e $NODES/$name/down ]] || { echo "No route to host" >&2; exit 255; }
 exec cat "$NODES/$name/said"
@@ -64,7 +71,8 @@ impl Many {
 
     fn tree(&self, at: usize) -> Recorded {
         let tree = Recorded::bare();
-        let names = |of: usize| (0..of).map(|at| name(at) + "\n").collect::<String>();
+        let line = |at: usize| name(at) + "\n";
+        let names = |of: usize| (0..of).map(line).collect::<String>();
         let of_candidates: Vec<(String, &Identity)> = (0..CANDIDATES)
             .map(|at| (uuid(at), &self.clients[at]))
             .collect();
@@ -82,7 +90,7 @@ impl Many {
             ("client.pem", self.clients[at].pem.clone(), 0o440),
             ("ssconf_node_list", names(NODES), 0o444),
             ("ssconf_master_candidates", names(CANDIDATES), 0o444),
-            ("ssconf_offline_nodes", String::new(), 0o444),
+            ("ssconf_offline_nodes", DEAD.map(line).collect(), 0o444),
             ("ssconf_master_node", name(0), 0o444),
             ("ssconf_cluster_name", "many.example.com\n".into(), 0o444),
             ("ssconf_master_candidates_certs", map_text(&listed), 0o444),
@@ -101,7 +109,8 @@ impl Many {
 
     fn configuration(&self) -> String {
         let nodes = (0..NODES).map(|at| {
-            let node = json!({ "name": name(at), "master_candidate": at < CANDIDATES });
+            let node = json!({ "name": name(at), "master_candidate": at < CANDIDATES,
+                "offline": DEAD.contains(&at) });
             (uuid(at), node)
         });
         let nodes: serde_json::Map<String, Value> = nodes.collect();
@@ -171,6 +180,9 @@ fn two_hundred_nodes_are_looked_at_within_bounds() {
         fs::write(folder.join("delay"), format!("0.{}", at * 7 % 10)).unwrap();
     }
     fs::write(dir.path().join(name(SILENT)).join("down"), "").unwrap();
+    for at in DEAD {
+        fs::write(dir.path().join(name(at)).join("dead"), "").unwrap();
+    }
 
     let begin = Instant::now();
     let mut command = program(&dir, &master, &["--json"]);
@@ -186,6 +198,8 @@ fn two_hundred_nodes_are_looked_at_within_bounds() {
         .filter(|found| !quiet.contains(&found.as_str()) && !found.starts_with("n152 "))
         .collect();
     assert!(others.is_empty(), "{others:#?}");
-    assert_eq!(document["nodes"].as_array().unwrap().len(), NODES);
+    let nodes = document["nodes"].as_array().unwrap();
+    let dead = nodes.iter().filter(|node| node["looked_at"] == "offline");
+    assert_eq!((nodes.len(), dead.count()), (NODES, DEAD.len()));
     assert!((1..MEMORY).contains(&memory), "VmHWM {memory} kB");
 }

@@ -8,11 +8,13 @@
 //! ```text
 //!   compare   a node's lists, configuration and keys with the master's
 //!   held      certificates and private keys, and who has them
+//!   offline   what is wrong with a node that Ganeti leaves alone
 //!   trouble   a node that could not be looked at
 //! ```
 
 mod compare;
 mod held;
+mod offline;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -68,10 +70,18 @@ impl Master {
                 findings.push(found);
             }
         }
+        if self.is_offline(name) {
+            findings = offline::on_offline(findings);
+        }
         findings.retain(|found| !allowed.ignore.contains(&found.id));
         findings.sort();
         findings.dedup();
         Judged { findings, held }
+    }
+
+    fn is_offline(&self, name: &str) -> bool {
+        let offline = self.lists.offline.iter().flatten();
+        offline.into_iter().any(|of| of == name)
     }
 
     /// What several nodes have and the master knows no owner of. `held` is by node.

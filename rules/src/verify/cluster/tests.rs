@@ -13,7 +13,7 @@ fn judged(name: &str, seen: Observed) -> Judged {
     Master::of(candidate()).judge(name, seen, &Allowed::default())
 }
 
-fn ids(findings: &[Finding]) -> BTreeSet<Id> {
+pub(super) fn ids(findings: &[Finding]) -> BTreeSet<Id> {
     findings.iter().map(|found| found.id).collect()
 }
 
@@ -82,7 +82,7 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-fn with(change: fn(&mut Configuration)) -> Seen<Configuration> {
+pub(super) fn with(change: fn(&mut Configuration)) -> Seen<Configuration> {
     let mut configured = candidate().configuration;
     if let Seen::Good(configured) = &mut configured {
         change(configured);
@@ -90,7 +90,7 @@ fn with(change: fn(&mut Configuration)) -> Seen<Configuration> {
     configured
 }
 
-fn candidate_pem() -> Pem {
+pub(super) fn candidate_pem() -> Pem {
     candidate().certificates.client
 }
 
@@ -98,7 +98,7 @@ fn candidate_pem() -> Pem {
 pub(in crate::verify) fn tested() -> BTreeSet<Id> {
     let rows = rows().into_iter().flat_map(|(expected, _)| expected);
     let troubles = [NodeUnreachable, NodeAnswer, NodeMute, NodeWithoutProxy];
-    let others = [CertificateTwice, SshKeyTwice];
+    let others = [CertificateTwice, SshKeyTwice, OfflineOutdated];
     rows.copied().chain(troubles).chain(others).collect()
 }
 

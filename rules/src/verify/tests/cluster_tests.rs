@@ -179,6 +179,30 @@ fn certificates() -> Vec<Row> {
         row(candidate, &[ClientNotListed], |seen| {
             own(seen).digest = digest(7)
         }),
+        row(normal, &[ServicePem], |seen| {
+            seen.certificates.services[0].key_fault = Some("it does not fit".into());
+        }),
+        row(candidate, &[ServicePem], |seen| {
+            seen.certificates.services[0].certificate = Seen::Faulty("cut".into());
+        }),
+        row(candidate, &[], |seen| {
+            seen.certificates.services[0].certificate = Seen::Absent;
+        }),
+        row(normal, &[CertificateExpired], |seen| {
+            service(seen).not_after = NOW - 1
+        }),
+        row(normal, &[CertificateExpires], |seen| {
+            service(seen).not_after = NOW + 86_400
+        }),
+        row(normal, &[CertificateNotYetValid], |seen| {
+            service(seen).not_before = NOW + 151
+        }),
+        row(normal, &[CertificateWeak], |seen| {
+            service(seen).key_bits = 1024
+        }),
+        row(normal, &[CertificateWeak], |seen| {
+            service(seen).signature = "sha1WithRSAEncryption".into();
+        }),
         row(normal, &[CertificateExpired], |seen| {
             own(seen).not_after = NOW - 1
         }),
@@ -197,6 +221,13 @@ fn certificates() -> Vec<Row> {
             (own(seen).key_bits, own(seen).rsa) = (256, false);
         }),
     ]
+}
+
+fn service(seen: &mut Observed) -> &mut Certificate {
+    match &mut seen.certificates.services[0].certificate {
+        Seen::Good(certificate) => certificate,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn of_proxy() -> Vec<Row> {

@@ -227,6 +227,9 @@ fn files() -> Vec<Row> {
         row(normal, &[FileOwner], |seen| {
             seen.files[2].owner.trusted = false
         }),
+        row(normal, &[DaemonCannotRead], |seen| {
+            seen.files[2].owner.name = Some("gnt-masterd".into());
+        }),
         row(normal, &[ConfigurationHere], |seen| {
             add_file(seen, "config.data", Purpose::Configuration, 0o640);
         }),
@@ -264,6 +267,17 @@ fn files() -> Vec<Row> {
         }),
         row(normal, &[], |seen| {
             add_file(seen, "x509-1/key", Purpose::MoveCertificate, 0o400);
+        }),
+        row(normal, &[], |seen| {
+            add_file(seen, "import-export/x", Purpose::MoveTransfer, 0o700);
+        }),
+        row(normal, &[MoveTransfer], |seen| {
+            add_file(seen, "import-export/x", Purpose::MoveTransfer, 0o755);
+            seen.at = NOW + 86_400;
+        }),
+        // A key of root's in the hands of one of Ganeti's users.
+        row(normal, &[FileOwner], |seen| {
+            seen.files[1].owner.name = Some("gnt-confd".into());
         }),
         row(normal, &[MoveLeftover], |seen| {
             add_file(seen, "x509-1/key", Purpose::MoveCertificate, 0o400);

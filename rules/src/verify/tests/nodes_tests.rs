@@ -109,6 +109,7 @@ fn node(host: &str, own: &str, byte: u8) -> Observed {
             server: pem("/var/lib/ganeti/server.pem", 9, "ganeti.example.com"),
             client: pem("/var/lib/ganeti/client.pem", byte, host),
             client_backups: Vec::new(),
+            services: vec![pem("/var/lib/ganeti/rapi.pem", 10, "ganeti.example.com")],
         },
         ssh: Ssh {
             directory: "/root/.ssh".into(),

@@ -21,6 +21,12 @@ const PROGRAM: &str = "noded-proxy verify --observed";
 const OF_THE_PROXY: &str = "the running proxy";
 /// A copy of the configuration has secrets in it.
 const CONFIGURATION: &str = "its copy of config.data";
+/// An offline node that cannot be reached.
+const AWAY: &str = "an offline node that does not answer";
+/// How long an offline node may take: most are dead, and nobody waits for them.
+const OFFLINE: Duration = Duration::from_secs(10);
+/// The same until its ssh daemon answers.
+const OFFLINE_CONNECT: Duration = Duration::from_secs(3);
 
 /// This program was told to end.
 pub(super) struct Interrupted;
@@ -47,9 +53,12 @@ impl Asker<'_> {
 
     /// Another node.
     pub(super) fn node(&self, member: &Member) -> Result<Node, Interrupted> {
-        if member.offline {
-            return Ok(Node::unseen(&member.name, How::Offline, Vec::new()));
-        }
+        let mut node = self.online_or_not(member)?;
+        node.is_offline = member.offline;
+        Ok(node)
+    }
+
+    fn online_or_not(&self, member: &Member) -> Result<Node, Interrupted> {
         let said = self.call(member, PROGRAM, b"")?;
         let status = match said.end {
             End::Status(126 | 127) => return self.files(member, Trouble::WithoutProxy),
@@ -69,11 +78,17 @@ impl Asker<'_> {
     }
 
     fn call(&self, member: &Member, command: &str, input: &[u8]) -> Result<Said, Interrupted> {
+        let usual = Call::new(command);
+        let (connect, deadline) = match member.offline {
+            true => (OFFLINE_CONNECT, self.deadline.min(OFFLINE)),
+            false => (usual.connect, self.deadline),
+        };
         let call = Call {
             input,
             most: answer::MOST,
-            deadline: self.deadline,
-            ..Call::new(command)
+            deadline,
+            connect,
+            ..usual
         };
         match self.ssh.run(member, &call) {
             said if said.end == End::Interrupted => Err(Interrupted),
@@ -126,7 +141,14 @@ impl Asker<'_> {
         node
     }
 
+    /// One that brought nothing. Of an offline node nobody expects that it can be reached.
     fn lost(&self, member: &Member, troubles: &[Trouble]) -> Node {
+        let is_away = |trouble: &Trouble| matches!(trouble, Trouble::Unreachable(_));
+        if member.offline && troubles.iter().any(is_away) {
+            let mut node = Node::unseen(&member.name, How::Offline, Vec::new());
+            node.not_looked_at.push(AWAY);
+            return node;
+        }
         self.lost_as(&member.name, How::Unseen, troubles)
     }
 

@@ -23,6 +23,7 @@ fn node(node: &Node) -> Value {
     json!({
         "node": node.name,
         "looked_at": node.how.name(),
+        "offline": node.is_offline,
         "could_not_look_at": node.not_looked_at,
         "errors": node.errors,
         "warnings": node.warnings,

@@ -84,9 +84,10 @@ fn look(
     };
     let itself = asker.itself(own);
     let others = cluster.members.iter();
-    let others: Vec<_> = others
+    let mut others: Vec<_> = others
         .filter(|member| member.name != cluster.master)
         .collect();
+    others.sort_by_key(|member| member.offline); // the dead hold up nobody
     let progress = Progress::begin(others.len());
     let asked = on_each(&others, AT_A_TIME, |member| {
         let node = asker.node(member);

@@ -20,7 +20,7 @@ rules::named! {
         Files = "files",
         /// Not at all.
         Unseen = "unseen",
-        /// Not at all, as Ganeti does.
+        /// Not at all: it is offline, and does not answer.
         Offline = "offline",
     }
 }
@@ -30,6 +30,8 @@ rules::named! {
 pub(super) struct Node {
     pub(super) name: String,
     pub(super) how: How,
+    /// Ganeti leaves it alone.
+    pub(super) is_offline: bool,
     pub(super) errors: usize,
     pub(super) warnings: usize,
     pub(super) findings: Vec<Finding>,
@@ -44,6 +46,7 @@ impl Node {
         let mut node = Self {
             name: name.to_owned(),
             how,
+            is_offline: false,
             errors: 0,
             warnings: 0,
             findings: Vec::new(),

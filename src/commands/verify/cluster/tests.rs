@@ -28,12 +28,14 @@ fn report(nodes: Vec<Node>, in_common: &[Id]) -> Report {
 fn mixed() -> Report {
     let mut files = node("n3", How::Files, &[Id::SshDsa, Id::ClientStolen]);
     files.not_looked_at = vec!["the running proxy"];
+    let mut away = node("n5", How::Offline, &[]);
+    away.is_offline = true;
     let nodes = vec![
         node("n1", How::Here, &[]),
         node("n2", How::Program, &[Id::SshDsa]),
         files,
         node("n4", How::Unseen, &[Id::NodeUnreachable]),
-        node("n5", How::Offline, &[]),
+        away,
     ];
     report(nodes, &[Id::SshKeyTwice])
 }

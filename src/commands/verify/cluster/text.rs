@@ -47,10 +47,15 @@ fn table(nodes: &[Node]) -> String {
             How::Here => "here",
             How::Program => "by its noded-proxy",
             How::Files => "by its files, over ssh",
-            How::Unseen => "no",
-            How::Offline => "no: offline",
+            How::Unseen | How::Offline => "no",
         };
-        table.row([&node.name, &errors, &warnings, how]);
+        let offline = match (node.is_offline, node.how) {
+            (false, _) => "",
+            (true, How::Offline) => ": offline",
+            (true, _) => " (offline)",
+        };
+        let how = format!("{how}{offline}");
+        table.row([&node.name, &errors, &warnings, &how]);
     }
     let text = table.render(terminal_width());
     match good {

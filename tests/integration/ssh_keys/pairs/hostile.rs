@@ -173,3 +173,47 @@ fn where_one_candidate_cannot_change_to_its_own_pair_no_other_does() {
         assert_eq!(scene.own(at), scene.shared.public, "{at}: {text}");
     }
 }
+
+/// Each of the rounds looks at all nodes: one that answers nobody would cost its minute in each.
+#[test]
+fn who_was_not_seen_is_not_asked_again_in_a_run() {
+    let scene = scene("[[ $command != *' look' ]] || { echo look >> \"$SCENE/looks\"; exit 255; }");
+    let (status, text) = scene.on(0, &["apply"]);
+    assert_eq!(status, 1, "{text}");
+    assert!(!scene.has_pair(2), "there were rounds: {text}");
+    let looks = fs::read_to_string(scene.dir.path().join("looks")).unwrap();
+    assert_eq!(looks, "look\n", "{text}");
+}
+
+#[test]
+fn who_had_no_turn_any_more_when_a_run_was_ended_is_named_as_not_done() {
+    let scene = Scene::new();
+    let shut = "[[ $command != *' keep '* ]] || exit 255";
+    fs::write(scene.dir.path().join("n2.example.com.instead"), shut).unwrap();
+    let (status, text) = scene.on(0, &["apply", "--undo-after", "1"]);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("nothing more is done"), "{text}");
+    assert!(scene.has_pair(2), "{text}");
+    let (_, left) = text.split_once("not done: ").unwrap();
+    assert!(
+        left.contains("n2.example.com") && left.contains("n3.example.com"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_hook_has_nothing_to_do_where_nothing_has_changed() {
+    let scene = Scene::new();
+    assert!(!scene.apply(&["--hook"]).contains("nothing to do"));
+    let told = scene.apply(&["--hook"]);
+    let expected = "nothing to do: nothing has changed since the last time\n";
+    assert_eq!(told, expected);
+    // One that left a node looks again.
+    scene.roles(0, &[0], &[]);
+    scene.mark(2, "down", true);
+    for _ in 0..2 {
+        let (status, text) = scene.on(0, &["apply", "--hook"]);
+        assert_eq!(status, 1, "{text}");
+        assert!(text.contains("not done: n3.example.com"), "{text}");
+    }
+}
