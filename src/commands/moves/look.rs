@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FileType, Mode};
+use rustix::fs::FileType;
 use rustix::process::geteuid;
 
 use crate::moves::keys::{Key, is_key};
@@ -80,8 +80,8 @@ impl Leavings {
 
     /// Says that a transfer uses this key now.
     pub(crate) fn mark(&self, name: &str) -> io::Result<()> {
-        let marks = self.own()?;
-        marks.replace(OsStr::new(name), b"", Mode::RUSR | Mode::WUSR)
+        let mark = self.own()?.open_or_create(name)?; // other disks of the move do so now, too
+        mark.set_modified(SystemTime::now())
     }
 
     /// The file that a waiting cleaner holds.
@@ -245,6 +245,7 @@ pub(super) fn now() -> i64 {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use std::thread;
 
     const KEY: &str = "x509-2026-11-27_18_00_00-a1b2c3";
 
@@ -289,5 +290,20 @@ mod tests {
         assert_eq!(leavings.keys().unwrap()[0].ends, None);
         leavings.destroy(KEY).unwrap();
         assert!(!key.exists() && leavings.keys().unwrap().is_empty());
+    }
+
+    /// The transfers of all disks begin at once.
+    #[test]
+    fn many_mark_one_key_at_once() {
+        let (_dir, leavings) = run();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..50).for_each(|_| leavings.mark(KEY).unwrap()));
+            }
+        });
+        let marks = leavings.own().unwrap();
+        assert_eq!(marks.names().unwrap(), [KEY]);
+        let made = marks.look(OsStr::new(KEY)).unwrap().st_mtime;
+        assert!((made..made + 60).contains(&now()));
     }
 }
