@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::commands::ssh::call::shown;
 use crate::config::Config;
 use crate::node::files::{FileContent, read};
 use crate::proxy::upstream::call_version;
@@ -50,10 +51,14 @@ pub(super) fn own_call(config: &Config, address: SocketAddr) -> Result<Option<St
     let told = runtime.block_on(async { timeout(PATIENCE, call).await });
     let told = told.map_err(|_| format!("{name}: no answer"))?;
     let told = told.map_err(|why| format!("{name}: {why}"))?;
-    let body = String::from_utf8_lossy(&told.body).trim().to_owned();
-    match told.status.as_u16() {
-        200 if body.starts_with("[true") => Ok(Some(format!("{name}: {body}"))),
-        status => Err(format!("{name}: {status} {body}")),
+    judged(&name, told.status.as_u16(), &told.body).map(Some)
+}
+
+/// What another node says may be anything.
+fn judged(name: &str, status: u16, body: &[u8]) -> Result<String, String> {
+    match (status, shown(body)) {
+        (200, body) if body.starts_with("[true") => Ok(format!("{name}: {body}")),
+        (status, body) => Err(format!("{name}: {status} {body}")),
     }
 }
 
@@ -63,4 +68,24 @@ fn is_listed(config: &Config, client: &Credentials) -> bool {
         _ => return false,
     };
     matches!(map, MapFile::Listed(map) if map.contains(&client.info().digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_one_line_of_a_screen_whatever_is_in_it() {
+        let good = judged("RPC", 200, b"\n[true, [40, 0]]\n");
+        assert_eq!(good.unwrap(), "RPC: [true, [40, 0]]");
+        let many = "x".repeat(60_000);
+        let hostile = format!("[true, 1]\nok    done: n1, n2\u{1b}[2J\u{202e}{many}");
+        for status in [200, 502] {
+            let told = judged("RPC", status, hostile.as_bytes());
+            assert_eq!(told.is_ok(), status == 200);
+            let told = told.unwrap_or_else(|why| why);
+            assert!(told.is_ascii() && told.len() < 500, "{told}");
+            assert!(!told.contains(|c: char| c.is_control()), "{told}");
+        }
+    }
 }

@@ -8,6 +8,10 @@ use super::flags::{FileArgs, Overrides};
 use super::keys::Config;
 use super::pieces;
 use super::problem::Problem;
+use crate::node::files::{self, FileContent};
+
+/// Largest file that is looked at.
+const MOST: usize = 1 << 20;
 
 /// Where the configuration is looked for when `--config` is not given. It may be absent.
 pub const DEFAULT_FILE: &str = "/etc/noded-proxy/noded-proxy.toml";
@@ -32,17 +36,26 @@ impl FileArgs {
         self.config.as_deref().unwrap_or(usual)
     }
 
-    /// The `state_dir` of a file that may be wrong otherwise; nothing if it cannot be known. Of a text
-    /// that is no TOML nothing is known, but where the packaged one has it.
+    /// The `state_dir` of files that may be wrong otherwise; nothing if it cannot be known. Of a text
+    /// that is no TOML nothing is known, but where the packaged one has it; and a pipe was read before.
     pub fn state_dir(&self) -> Option<PathBuf> {
-        let usual = Config::default().state_dir;
-        let text = std::fs::read_to_string(self.path()).ok();
-        let table = text.and_then(|text| text.parse::<toml::Table>().ok());
-        match table.map(|mut table| table.remove("state_dir")) {
-            Some(Some(toml::Value::String(named))) => Some(named.into()),
-            Some(None) => Some(usual),
-            Some(Some(_)) => None,
-            None => (self.path() == Path::new(DEFAULT_FILE)).then_some(usual),
+        let table = |path: &Path| match files::read(path, MOST) {
+            FileContent::Content(text) => str::from_utf8(&text).ok()?.parse::<toml::Table>().ok(),
+            _ => None,
+        };
+        let named = [self.path().to_owned()];
+        let beside = pieces::beside(self.path()).unwrap_or_default();
+        let all: Vec<_> = named
+            .iter()
+            .chain(&beside)
+            .map(|path| table(path))
+            .collect();
+        let mut known = all.iter().flatten().filter_map(|one| one.get("state_dir"));
+        let is_usual = self.path() == Path::new(DEFAULT_FILE) || all.iter().all(Option::is_some);
+        match known.next() {
+            Some(toml::Value::String(named)) => Some(named.into()),
+            Some(_) => None,
+            None => is_usual.then(|| Config::default().state_dir),
         }
     }
 

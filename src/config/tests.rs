@@ -229,4 +229,18 @@ fn the_state_directory_of_a_wrong_file_as_a_table() {
         let config = Some(path.clone());
         assert_eq!(FileArgs { config }.state_dir(), expected, "{text}");
     }
+    let config = Some(path.clone());
+    let file = FileArgs { config };
+    let beside = dir.path().join("noded-proxy.d");
+    std::fs::create_dir(&beside).unwrap();
+    std::fs::write(&path, "no_such_key = 1").unwrap();
+    std::fs::write(beside.join("own.toml"), "state_dir = '/y'").unwrap();
+    assert_eq!(file.state_dir(), Some("/y".into()));
+    std::fs::write(beside.join("own.toml"), "state_dir = ").unwrap();
+    assert_eq!(file.state_dir(), None);
+    std::fs::remove_file(beside.join("own.toml")).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    assert_eq!(file.state_dir(), None, "a pipe is not read again");
 }

@@ -11,6 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sd_notify::NotifyState;
 use tracing::{debug, warn};
 
+/// Longest status in bytes. systemd ignores a message of more than 4096 bytes, with the READY=1 that is
+/// in it: a reload would never end.
+const LONGEST: usize = 2048;
+
 /// Another process speaks for the service.
 static REPLACED: AtomicBool = AtomicBool::new(false);
 
@@ -39,12 +43,20 @@ fn tell_abstract(name: &str, states: &[NotifyState<'_>]) -> io::Result<()> {
 
 /// Start-up is done, even if the proxy still waits for a `server.pem`.
 pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    tell(&[NotifyState::Ready, NotifyState::Status(bounded(status))]);
 }
 
 /// The line that `systemctl status` shows.
 pub fn status(status: &str) {
-    tell(&[NotifyState::Status(status)]);
+    tell(&[NotifyState::Status(bounded(status))]);
+}
+
+fn bounded(status: &str) -> &str {
+    let ends = status
+        .char_indices()
+        .map(|(at, character)| at + character.len_utf8());
+    let end = ends.take_while(|end| *end <= LONGEST).last();
+    end.map_or("", |end| &status[..end])
 }
 
 /// A reload begins; [`ready`] ends it.

@@ -13,7 +13,9 @@ use super::line::Line;
 use super::order::{Compress, Magic};
 use super::pin::{Pin, Refused};
 use super::talk::{Road, Setup};
-use crate::tls::{Credentials, End, PinCheck, Pinned, Shown, certificates, is_enough, offers};
+use crate::tls::{
+    Credentials, End, PinCheck, Pinned, Shown, accepts_p256, certificates, is_enough, offers,
+};
 
 /// A stranger's handshake may take so long.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -90,9 +92,15 @@ impl Ends {
 
     /// Ganeti's exporter compares names, this program the whole certificate.
     fn shown(&self, line: &mut Line) -> io::Result<Shown> {
-        Ok(match self.end {
-            End::Listens if !offers(line.first(is_enough)?, PROTOCOL) => Shown::Named,
-            End::Listens | End::Calls => Shown::Own,
+        if self.end == End::Calls {
+            return Ok(Shown::Own);
+        }
+        let first = line.first(is_enough)?;
+        Ok(match offers(first, PROTOCOL) {
+            true => Shown::Own,
+            false => Shown::Named {
+                p256: accepts_p256(first),
+            },
         })
     }
 

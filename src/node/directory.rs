@@ -115,7 +115,7 @@ impl Directory {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             // On a read-only file system this comes even if there is no such file.
-            Err(Errno::ROFS) if !self.has(name) => Ok(false),
+            Err(Errno::ROFS) if self.look(name).is_none() => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -144,6 +144,28 @@ impl Directory {
             Err(Errno::LOOP) => Err(io::Error::other("a symbolic link, which is not followed")),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Opens a file to read.
+    pub(crate) fn open_to_read(&self, name: &str) -> io::Result<File> {
+        let flags = FLAGS | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        regular(openat(
+            &self.fd,
+            plain(OsStr::new(name))?,
+            flags,
+            Mode::empty(),
+        )?)
+    }
+
+    /// What has this name, itself and not what it leads to; nothing if it cannot be examined.
+    pub(crate) fn look(&self, name: &OsStr) -> Option<Stat> {
+        rustix::fs::statat(&self.fd, plain(name).ok()?, AtFlags::SYMLINK_NOFOLLOW).ok()
+    }
+
+    /// Removes an empty directory.
+    pub(crate) fn remove_directory(&self, name: &str) -> io::Result<()> {
+        let name = plain(OsStr::new(name))?;
+        Ok(unlinkat(&self.fd, name, AtFlags::REMOVEDIR)?)
     }
 
     /// Whether something can be written here now: looks, and writes nothing.
@@ -207,10 +229,6 @@ impl Directory {
             fchown(made, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
         }
         Ok(())
-    }
-
-    fn has(&self, name: &OsStr) -> bool {
-        rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 }
 

@@ -42,7 +42,10 @@ pub(crate) enum Shown {
     /// The own one: the peer pins it.
     Own,
     /// One for names that the own one has signed, if there is one and the peer can verify it.
-    Named,
+    Named {
+        /// Whether the peer has its curve ([`accepts_p256`](super::accepts_p256)).
+        p256: bool,
+    },
 }
 
 /// Makes channels to one peer.
@@ -97,6 +100,17 @@ impl Pinned {
         Ok(self)
     }
 
+    fn session(&self, shown: Shown) -> Result<Ssl, ErrorStack> {
+        let (Shown::Named { p256 }, Some(named)) = (shown, &self.named) else {
+            return Ssl::new(&self.context);
+        };
+        let mut ssl = Ssl::new(named)?;
+        if !p256 {
+            ssl.set_cipher_list(&(Profile::Modern.ciphers().to_owned() + ":!aECDSA"))?;
+        }
+        Ok(ssl)
+    }
+
     /// Shakes hands with whom `check` lets pass. The stream bounds the time.
     pub(crate) fn handshake<S: Read + Write>(
         &self,
@@ -104,11 +118,7 @@ impl Pinned {
         shown: Shown,
         check: PinCheck,
     ) -> Result<Channel<S>, String> {
-        let context = match (shown, &self.named) {
-            (Shown::Named, Some(named)) => named,
-            _ => &self.context,
-        };
-        let mut ssl = Ssl::new(context).map_err(|error| error.to_string())?;
+        let mut ssl = self.session(shown).map_err(|error| error.to_string())?;
         ssl.set_verify_callback(VERIFY, move |_, session| allowed(&check, session));
         let done = match self.end {
             End::Listens => ssl.accept(tcp),

@@ -203,7 +203,12 @@ fn the_service_manager_and_status_say_why_the_last_reload_failed() {
     let config = stage.proxy.dir().join("config.toml");
     let good = fs::read(&config).unwrap();
     let state = stage.proxy.dir().join("state");
-    fs::write(&config, format!("state_dir = {state:?}\nno_such_key = 1")).unwrap();
+    let long = "_x".repeat(3000);
+    fs::write(
+        &config,
+        format!("state_dir = {state:?}\nno_such_key{long} = 1"),
+    )
+    .unwrap();
     // As the unit has it: by the very file that is wrong.
     let output = Command::new(env!("CARGO_BIN_EXE_noded-proxy"))
         .args(["reload", "--config"])

@@ -3,12 +3,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::Mode;
+use rustix::fs::FileType;
 use rustix::process::geteuid;
 
 use crate::moves::keys::{Key, is_key};
@@ -18,7 +18,15 @@ use crate::tls::certificates;
 /// Where the transfers of this program say which key they used: an empty file with its name.
 pub(super) const MARKS: &str = "noded-proxy-moves";
 
-/// Ganeti's run directory.
+/// Where Ganeti has the keys, and the status directories of transfers.
+const KEYS: &str = "crypto";
+const TRANSFERS: &str = "import-export";
+
+/// Largest certificate that is read.
+const MOST: u64 = 1 << 20;
+
+/// Ganeti's run directory. All of Ganeti's daemons may change what has which name there, and the
+/// cleaner is root: no link in it is followed.
 pub(crate) struct Leavings {
     run: PathBuf,
 }
@@ -57,12 +65,12 @@ impl Leavings {
         &self.run
     }
 
-    fn crypto(&self) -> PathBuf {
-        self.run.join("crypto")
-    }
-
-    fn transfers_dir(&self) -> PathBuf {
-        self.run.join("import-export")
+    fn inside(&self, name: &str) -> io::Result<Directory> {
+        let inside = Directory::open(&self.run)?.inside(name);
+        inside.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => error,
+            _ => io::Error::other(format!("{}: {error}", self.run.join(name).display())),
+        })
     }
 
     /// The directory in it that is this program's.
@@ -72,8 +80,8 @@ impl Leavings {
 
     /// Says that a transfer uses this key now.
     pub(crate) fn mark(&self, name: &str) -> io::Result<()> {
-        let marks = self.own()?;
-        marks.replace(OsStr::new(name), b"", Mode::RUSR | Mode::WUSR)
+        let mark = self.own()?.open_or_create(name)?; // other disks of the move do so now, too
+        mark.set_modified(SystemTime::now())
     }
 
     /// The file that a waiting cleaner holds.
@@ -84,21 +92,26 @@ impl Leavings {
 
     /// All keys.
     pub(super) fn keys(&self) -> io::Result<Vec<Key>> {
-        let lines = command_lines();
+        let Some(crypto) = there(self.inside(KEYS))? else {
+            return Ok(Vec::new());
+        };
+        let (lines, marks) = (command_lines(), there(self.inside(MARKS))?);
         let mut keys = Vec::new();
-        let is_one = |name: &String| is_key(name) && is_directory(&self.crypto().join(name));
-        for name in names(&self.crypto())?.into_iter().filter(is_one) {
-            let cert = fs::read(self.crypto().join(&name).join("cert")).unwrap_or_default();
-            let ends = certificates(&cert)
+        for name in names(&crypto)?.into_iter().filter(|name| is_key(name)) {
+            let Ok(key) = crypto.inside(&name) else {
+                continue; // no directory
+            };
+            let ends = certificates(&certificate(&key).unwrap_or_default())
                 .ok()
                 .and_then(|all| Some(all.first()?.not_after));
-            let mark = self.run.join(MARKS).join(&name);
-            let used = fs::symlink_metadata(mark).ok().map(|mark| mark.mtime());
+            let mark = marks
+                .as_ref()
+                .and_then(|marks| marks.look(OsStr::new(&name)));
             keys.push(Key {
                 users: users(&lines, &name),
                 name,
                 ends,
-                used,
+                used: mark.map(|mark| mark.st_mtime),
             });
         }
         Ok(keys)
@@ -106,16 +119,19 @@ impl Leavings {
 
     /// All transfers.
     pub(super) fn transfers(&self) -> io::Result<Vec<Transfer>> {
+        let Some(directory) = there(self.inside(TRANSFERS))? else {
+            return Ok(Vec::new());
+        };
         let lines = command_lines();
         let mut all = Vec::new();
-        for name in names(&self.transfers_dir())? {
-            let Ok(found) = fs::symlink_metadata(self.transfers_dir().join(&name)) else {
+        for name in names(&directory)? {
+            let Some(found) = directory.look(OsStr::new(&name)) else {
                 continue; // Ganeti has removed it meanwhile
             };
-            if found.is_dir() {
+            if FileType::from_raw_mode(found.st_mode).is_dir() {
                 all.push(Transfer {
                     users: users(&lines, &name),
-                    changed: found.mtime(),
+                    changed: found.st_mtime,
                     name,
                 });
             }
@@ -125,59 +141,74 @@ impl Leavings {
 
     /// Destroys a key.
     pub(super) fn destroy(&self, name: &str) -> io::Result<()> {
-        let directory = Directory::open(&self.crypto())?.inside(name)?;
+        let crypto = self.inside(KEYS)?;
+        let directory = crypto.inside(name)?;
         for file in ["key", "cert"] {
             directory.remove(OsStr::new(file))?;
         }
-        fs::remove_dir(self.crypto().join(name))?;
+        crypto.remove_directory(name)?;
         self.forget(name)
     }
 
     /// Removes the status directory of a dead transfer.
     pub(super) fn sweep(&self, name: &str) -> io::Result<()> {
-        let directory = Directory::open(&self.transfers_dir())?.inside(name)?;
+        let transfers = self.inside(TRANSFERS)?;
+        let directory = transfers.inside(name)?;
         for file in directory.names()? {
             directory.remove(&file)?;
         }
-        fs::remove_dir(self.transfers_dir().join(name))
+        transfers.remove_directory(name)
     }
 
     /// Removes marks of keys that are gone.
     pub(super) fn forget_gone(&self) -> io::Result<()> {
-        for name in names(&self.run.join(MARKS))? {
-            if is_key(&name) && !self.crypto().join(&name).exists() {
-                self.forget(&name)?;
+        let Some(marks) = there(self.inside(MARKS))? else {
+            return Ok(());
+        };
+        let crypto = there(self.inside(KEYS))?;
+        let is_there = |name: &str| {
+            let crypto = crypto.as_ref();
+            crypto.is_some_and(|crypto| crypto.look(OsStr::new(name)).is_some())
+        };
+        for name in names(&marks)? {
+            if is_key(&name) && !is_there(&name) {
+                marks.remove(OsStr::new(&name))?;
             }
         }
         Ok(())
     }
 
     fn forget(&self, name: &str) -> io::Result<()> {
-        match Directory::open(&self.run)?.inside(MARKS) {
-            Ok(marks) => marks.remove(OsStr::new(name)).map(|_| ()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
+        match there(self.inside(MARKS))? {
+            Some(marks) => marks.remove(OsStr::new(name)).map(|_| ()),
+            None => Ok(()),
         }
     }
 }
 
-/// Whether it is a directory, and no link to one.
-fn is_directory(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+/// Nothing if it is not there.
+fn there(directory: io::Result<Directory>) -> io::Result<Option<Directory>> {
+    match directory {
+        Ok(directory) => Ok(Some(directory)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-/// The names in a directory, sorted; none if it is not there.
-fn names(path: &Path) -> io::Result<Vec<String>> {
-    match Directory::open(path) {
-        Ok(directory) => {
-            let names = directory.names()?.into_iter();
-            let mut names: Vec<_> = names.filter_map(|name| name.into_string().ok()).collect();
-            names.sort();
-            Ok(names)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(io::Error::other(format!("{}: {error}", path.display()))),
-    }
+/// The names in a directory, sorted.
+fn names(directory: &Directory) -> io::Result<Vec<String>> {
+    let names = directory.names()?.into_iter();
+    let mut names: Vec<_> = names.filter_map(|name| name.into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// The text of a key's certificate.
+fn certificate(key: &Directory) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let file = key.open_to_read("cert")?;
+    file.take(MOST).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// The command lines of root's processes, and of this user's, but this one. Another user's may name what
@@ -209,3 +240,7 @@ pub(super) fn now() -> i64 {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     })
 }
+
+#[cfg(test)]
+#[path = "look_tests.rs"]
+mod tests;

@@ -8,7 +8,7 @@ use openssl::ssl::Ssl;
 
 use super::kit::{Bench, Ganetis, Ours, can_run};
 use crate::session::session_keeper;
-use crate::support::client::{Tls, connect, shake_hands};
+use crate::support::client::{Tls, connect, connect_with, shake_hands};
 use crate::support::pki::Pki;
 use crate::support::wait_until;
 
@@ -76,6 +76,25 @@ fn no_peer_gets_a_session_to_resume() {
         peer.write_all(&[b'x'; 100]).unwrap(); // not the word: it is turned away
         assert!(!matches!(peer.read(&mut [0; 9]), Ok(1..)));
         assert_eq!(given.load(Ordering::SeqCst), 0, "{tls:?}");
+    }
+}
+
+/// It could not verify the one for names, which is one of P-256.
+#[test]
+fn a_peer_without_that_curve_is_shown_the_own_certificate() {
+    let bench = Bench::of_a_cluster();
+    let import = bench.importing(Ours, &[]);
+    let address = ([127, 0, 0, 1], import.port()).into();
+    for (groups, named) in [("X25519:P-256:P-384", true), ("X25519:P-384", false)] {
+        let peer = connect_with(address, Some(bench.exporter()), Tls::V12, |settings| {
+            settings.set_groups_list(groups).unwrap();
+        });
+        let shown = peer.unwrap().ssl().peer_certificate().unwrap();
+        assert_eq!(
+            shown.public_key().unwrap().ec_key().is_ok(),
+            named,
+            "{groups}"
+        );
     }
 }
 

@@ -33,14 +33,16 @@ impl Manager {
         self.wait_for_before(line, "nothing")
     }
 
-    /// The same; no line that comes before may begin like the second one.
+    /// The same; no line that comes before may begin like the second one. Of a message with more than
+    /// 4096 bytes systemd takes nothing.
     pub(crate) fn wait_for_before(&self, line: &str, never: &str) -> String {
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; 4097];
         loop {
             let length = self
                 .socket
                 .recv(&mut buffer)
                 .unwrap_or_else(|e| panic!("no {line}: {e}"));
+            assert!(length <= 4096, "a message that is too long");
             let message = String::from_utf8(buffer[..length].to_vec()).unwrap();
             let spoken = message.lines().any(|found| found.starts_with(never));
             assert!(!spoken, "{message}");
