@@ -178,10 +178,12 @@ pub(super) fn cutting(port: u16, after: u64) -> u16 {
         let (mut from, _) = listener.accept().unwrap();
         let mut to = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let (mut back_from, mut back_to) = (to.try_clone().unwrap(), from.try_clone().unwrap());
-        thread::spawn(move || std::io::copy(&mut back_from, &mut back_to));
+        let back = thread::spawn(move || std::io::copy(&mut back_from, &mut back_to));
         let _ = std::io::copy(&mut Read::by_ref(&mut from).take(after), &mut to);
-        // A plain end of the stream, without the TLS end: the case that the original believes.
-        let _ = to.shutdown(std::net::Shutdown::Both);
+        // A plain end of the stream, without the TLS end: the case that the original believes. A reset
+        // must not overtake it.
+        let _ = to.shutdown(std::net::Shutdown::Write);
+        let _ = back.join();
         let _ = from.shutdown(std::net::Shutdown::Both);
     });
     own

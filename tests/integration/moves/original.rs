@@ -6,7 +6,7 @@ use std::fs;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::faults::{cutting, halfway};
-use super::kit::{Bench, Ganetis, Ours, can_run};
+use super::kit::{Bench, End, Ganetis, Kind, Ours, can_run};
 use crate::support::pki::Pki;
 use crate::support::wait_until;
 
@@ -24,18 +24,37 @@ fn below(pid: i32, what: &str) -> Option<i32> {
     })
 }
 
+/// socat may lose a race of its own and break off all the same: two originals are tried so often.
+const TRIES: usize = 5;
+
+/// Two originals take it for whole, and those with one of ours never do.
+#[track_caller]
+fn only_originals_take(with_ours: &[(Kind, Kind)], taken: impl Fn(Kind, Kind) -> bool) {
+    for &(exporter, importer) in with_ours {
+        if can_run(&[exporter, importer]) {
+            assert!(!taken(exporter, importer), "{exporter:?} {importer:?}");
+        }
+    }
+    if can_run(&[Ganetis]) {
+        assert!((0..TRIES).any(|_| taken(Ganetis, Ganetis)), "never");
+    }
+}
+
+/// What an importer of ours says of a stream that broke off.
+#[track_caller]
+fn is_told(bench: &Bench, import: &End) {
+    assert!(!bench.saw_end());
+    let told = import.output();
+    assert!(told.contains("the connection broke off: "), "{told}");
+}
+
 /// The part of the exporter that talks to the network is ended by SIGTERM, half-way. socat closes its
-/// connection in good order then.
+/// connection in good order then, which no importer can tell from an end: not so an exporter of ours.
 #[test]
 fn half_a_disk_is_whole_only_for_two_originals() {
-    for (exporter, importer, honest) in [
-        (Ganetis, Ganetis, false),
-        (Ours, Ganetis, true),
-        (Ours, Ours, true),
-    ] {
-        let Some((bench, mut import, mut export)) = halfway(exporter, importer) else {
-            continue;
-        };
+    let with_ours = [(Ours, Ganetis), (Ours, Ours)];
+    only_originals_take(&with_ours, |exporter, importer| {
+        let (bench, mut import, mut export) = halfway(exporter, importer).unwrap();
         let program = match exporter {
             Ganetis => "/usr/bin/socat",
             Ours => "/proc/self/exe move-channel",
@@ -47,32 +66,19 @@ fn half_a_disk_is_whole_only_for_two_originals() {
         drop(fs::File::options().write(true).open(bench.path("fifo")));
         assert!(!export.succeeds());
         let taken = import.succeeds();
-        assert_eq!(
-            taken,
-            !honest,
-            "{exporter:?} {importer:?} {}",
-            import.output()
-        );
-        assert!(bench.got().len() <= 2_000_000);
         if importer == Ours {
-            assert!(!bench.saw_end());
-            let told = import.output();
-            assert!(told.contains("the connection broke off: "), "{told}");
+            is_told(&bench, &import);
         }
-    }
+        taken
+    });
 }
 
-/// A stream that ends without TLS's own end: whoever can close a connection makes it.
+/// A stream that ends without TLS's own end: whoever can close a connection makes it. The original
+/// importer believes it of any exporter, ours of none.
 #[test]
-fn a_cut_stream_is_whole_only_for_two_originals() {
-    for (exporter, importer, honest) in [
-        (Ganetis, Ganetis, false),
-        (Ganetis, Ours, true),
-        (Ours, Ours, true),
-    ] {
-        if !can_run(&[exporter, importer]) {
-            continue;
-        }
+fn a_cut_stream_is_whole_only_for_an_original_importer() {
+    let with_ours = [(Ganetis, Ours), (Ours, Ours)];
+    only_originals_take(&with_ours, |exporter, importer| {
         let bench = Bench::of_a_cluster();
         bench.disk(3_000_000);
         let mut import = bench.importing(importer, &["--connect-timeout=9"]);
@@ -81,19 +87,12 @@ fn a_cut_stream_is_whole_only_for_two_originals() {
         let sent = export.succeeds();
         assert!(!sent || exporter == Ganetis, "{}", export.output());
         let taken = import.succeeds();
-        assert_eq!(
-            taken,
-            !honest,
-            "{exporter:?} {importer:?} {}",
-            import.output()
-        );
         assert!(bench.got().len() < 1_000_000);
         if importer == Ours {
-            assert!(!bench.saw_end());
-            let told = import.output();
-            assert!(told.contains("the connection broke off: "), "{told}");
+            is_told(&bench, &import);
         }
-    }
+        taken
+    });
 }
 
 /// Another key than the importer was told: the right peer still comes.
