@@ -155,7 +155,9 @@ fn nobody_holds_the_lock_of_the_pid_file_when_the_program_was_killed() {
         let bench = Bench::of_a_cluster();
         let pid = bench.path("pid");
         let file = pid.display().to_string();
-        let mut import = bench.importing_through(&["bash", "-c", lock, &file]);
+        // Under nohup it would not hear of a hangup.
+        let heard = ["env", "--default-signal=HUP", "bash", "-c", lock, &file];
+        let mut import = bench.importing_through(&heard);
         bench.disk(1_000_000);
         let prefix = format!("( cat {}; sleep 3600 ) |", bench.path("disk").display());
         let mut export = bench.export(Ours, import.port(), &prefix, &[]);
