@@ -53,7 +53,7 @@ impl Fate {
         match self {
             Self::InUse => "in use",
             Self::JustUsed => "used a moment ago",
-            Self::Waits => "not used yet",
+            Self::Waits => "not used by an export of noded-proxy",
             Self::Expired => "expired",
             Self::Finished => "finished",
         }

@@ -20,6 +20,7 @@ use openssl::x509::{X509StoreContextRef, X509VerifyResult};
 
 use super::credentials::Credentials;
 use super::ecdsa::EcdsaCertificate;
+use super::failure::words;
 use super::profile::Profile;
 
 /// Whether the handshake with the owner of this certificate (DER) may go on.
@@ -158,7 +159,10 @@ fn why(error: &Error) -> String {
     match (error.io_error(), error.code()) {
         (Some(io), _) => io.to_string(),
         (None, ErrorCode::SYSCALL) => "the peer closed the connection".into(),
-        (None, _) => error.to_string(),
+        (None, _) => match words(error) {
+            told if told.contains("alert") => format!("the peer refuses this end: {told}"),
+            told => told,
+        },
     }
 }
 

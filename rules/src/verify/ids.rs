@@ -54,7 +54,7 @@ macro_rules! ids {
 
 ids! {
     Unreadable = "unreadable", Warning:
-        "a file that is there cannot be read or understood"
+        "a file cannot be read or understood, or a list is missing"
         why "what it says is not known, so findings may be missing"
         do "run verify as root; if root cannot read it, restore it from the master (gnt-cluster copyfile)"
     NotANode = "not_a_node", Warning:

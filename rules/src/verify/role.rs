@@ -81,7 +81,7 @@ impl<'a> Place<'a> {
         ] {
             found.extend(
                 list.is_none()
-                    .then(|| unreadable(name, "it cannot be read")),
+                    .then(|| unreadable(name, "it is not there, or cannot be read")),
             );
         }
         if let Seen::Faulty(why) = &seen.configuration {

@@ -7,6 +7,7 @@ use super::group::later;
 use super::status::log;
 use crate::commands::moves::Leavings;
 use crate::moves::account::Ended;
+use crate::moves::order::{Order, Way};
 use crate::moves::subject::Subject;
 
 /// How a transfer ended: the last line of its log.
@@ -21,6 +22,18 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
+    /// Of a transfer for which something was missing.
+    pub(super) fn not_begun(order: &Order) -> Self {
+        Self {
+            import: matches!(order.way, Way::Import { .. }),
+            peer: None,
+            bytes: 0,
+            seconds: 0.0,
+            code: 1,
+            ended: Ended::NotBegun,
+        }
+    }
+
     /// The line.
     pub(super) fn line(&self, of: &Subject) -> String {
         let way = if self.import { "import" } else { "export" };

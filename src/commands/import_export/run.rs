@@ -100,7 +100,7 @@ pub(super) async fn run(
         Err(error) => {
             status.say(&format!("noded-proxy: {error}"));
             status.set(|status| status.cannot_begin(&error.to_string()));
-            telling.cannot_begin();
+            telling.ends(&Outcome::not_begun(&order));
             false
         }
     }
@@ -256,7 +256,10 @@ impl Transfer {
             Some(Event::Whole) => self.course.whole = true,
             Some(Event::Ends(None)) => self.course.channel = Some(Ok(())),
             Some(Event::Ends(Some(why))) => {
-                self.status.say(&format!("noded-proxy: {why}"));
+                let was_said = self.course.told && why == self.course.complaint();
+                if !was_said {
+                    self.status.say(&format!("noded-proxy: {why}"));
+                }
                 self.course.breaks(why);
             }
             None => {

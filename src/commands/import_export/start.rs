@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 
 use super::group::{Joint, open};
 use super::status::log;
-use crate::moves::order::{Family, Order, Way};
+use crate::moves::order::{Compress, Family, Order, Way};
 use crate::moves::shell::{Sink, Source};
 use crate::moves::talk::{Road, Setup, line};
 
@@ -90,12 +90,25 @@ pub(super) async fn begin(
     order: &Order,
     names: Names,
 ) -> io::Result<(Begun, BufReader<OwnedReadHalf>)> {
+    there_is(&order.tool)?;
     let setup = setup(order, names)?;
     let (data, place) = ends(&order.way)?;
     let (channel, control) = channel(data)?;
     let (events, mut words) = tokio::net::UnixStream::from_std(control)?.into_split();
     words.write_all(&line(&setup)).await?;
     Ok(((channel, place, words), BufReader::new(events)))
+}
+
+/// Whether there is such a compression tool, where it is a program: the channel's sandbox would tell
+/// it as one that may not be run.
+fn there_is(tool: &str) -> io::Result<()> {
+    let Some(Compress::Program { name, .. }) = Compress::parse(tool) else {
+        return Ok(());
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|at| at.join(&name).is_file());
+    let why = || io::Error::other(format!("compression tool {name}: no such program in PATH"));
+    found.then_some(()).ok_or_else(why)
 }
 
 fn pipe() -> io::Result<(PipeReader, PipeWriter)> {

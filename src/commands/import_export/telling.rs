@@ -13,7 +13,6 @@ use super::group::later;
 use super::outcome::Outcome;
 use super::status::log;
 use crate::config::{Config, MovesMetrics};
-use crate::moves::account::Ended;
 use crate::moves::order::{Order, Way};
 use crate::moves::subject::Subject;
 use crate::moves::talk::{Passed, line};
@@ -50,11 +49,6 @@ impl Telling {
         log(&outcome.line(&self.subject));
         self.passed(outcome.bytes);
         self.tell(&Passed::Ended(outcome.ended));
-    }
-
-    /// It could not begin.
-    pub(super) fn cannot_begin(mut self) {
-        self.tell(&Passed::Ended(Ended::NotBegun));
     }
 
     /// The pipe never blocks: a line that finds no room is lost, and the next one says the same.

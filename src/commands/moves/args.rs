@@ -7,13 +7,13 @@ use clap::{Args, Subcommand};
 /// What `moves` can do.
 #[derive(Debug, Clone, Subcommand)]
 pub enum MovesCommand {
-    /// Show Ganeti's throw-away keys and dead transfers on this node.
+    /// Show Ganeti's throw-away keys and the transfers of this node.
     ///
     /// Exit status: 0 shown, 1 they cannot be read.
     List(PlaceArgs),
     /// Destroy the keys of finished and dead moves, and what dead transfers left.
     ///
-    /// A key that a live process names stays, and one that no transfer has used yet.
+    /// A key that a live process names stays, and one that no export of noded-proxy has used.
     ///
     /// Exit status: 0 done, or nothing to do, 1 something could not be removed.
     Clean(CleanArgs),

@@ -37,6 +37,8 @@ pub(super) struct Transfer {
     /// Root's processes that name it.
     pub(super) users: Vec<u32>,
     pub(super) changed: i64,
+    /// Its status says how it ended.
+    pub(super) ended: bool,
 }
 
 impl Transfer {
@@ -66,7 +68,7 @@ impl Leavings {
     }
 
     fn inside(&self, name: &str) -> io::Result<Directory> {
-        let inside = Directory::open(&self.run)?.inside(name);
+        let inside = Directory::open(&self.run).and_then(|run| run.inside(name));
         inside.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => error,
             _ => io::Error::other(format!("{}: {error}", self.run.join(name).display())),
@@ -132,6 +134,7 @@ impl Leavings {
                 all.push(Transfer {
                     users: users(&lines, &name),
                     changed: found.st_mtime,
+                    ended: directory.inside(&name).is_ok_and(|own| has_ended(&own)),
                     name,
                 });
             }
@@ -205,8 +208,19 @@ fn names(directory: &Directory) -> io::Result<Vec<String>> {
 
 /// The text of a key's certificate.
 fn certificate(key: &Directory) -> io::Result<Vec<u8>> {
+    bounded(key, "cert")
+}
+
+/// Whether the status of a transfer has an exit status.
+fn has_ended(transfer: &Directory) -> bool {
+    let text = bounded(transfer, "status").unwrap_or_default();
+    let status: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    status["exit_status"].is_number()
+}
+
+fn bounded(directory: &Directory, name: &str) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    let file = key.open_to_read("cert")?;
+    let file = directory.open_to_read(name)?;
     file.take(MOST).read_to_end(&mut text)?;
     Ok(text)
 }

@@ -48,6 +48,7 @@ fn list(place: &PlaceArgs) -> io::Result<()> {
         let state = match transfer.is_alive() {
             true => "runs",
             false if is_left(false, transfer.changed, now()) => "left by a dead transfer",
+            false if !transfer.ended => "killed: a job may wait for it",
             false => "ended",
         };
         let state = format!("{state}{}", by(&transfer.users));

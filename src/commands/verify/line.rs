@@ -56,7 +56,7 @@ pub(super) fn nagios(looked: &Looked) -> (String, u8) {
         text += &format!(": {}", first(NAMED, &findings));
     }
     let text = without_bar(&format!("{}: {text}", part(&looked.host)));
-    let numbers = format!("errors={errors};;1 warnings={warnings};1");
+    let numbers = format!("errors={errors};;0 warnings={warnings};0");
     (format!("VERIFY {state} - {text} | {numbers}"), status)
 }
 
@@ -148,7 +148,7 @@ mod tests {
             "{line}"
         );
         assert!(
-            line.ends_with("; 2 more | errors=5;;1 warnings=0;1"),
+            line.ends_with("; 2 more | errors=5;;0 warnings=0;0"),
             "{line}"
         );
     }
@@ -178,7 +178,7 @@ mod tests {
         let begin = "VERIFY CRITICAL - n1, all is well: 1 error, 1 warning; cannot read /a, b/c: \
                      client_stolen (subject): x, 0 errors / errors=0,,1 OK; ssh_stranger (y,y,";
         assert!(line.starts_with(begin), "{line}");
-        assert!(line.ends_with("y,... | errors=1;;1 warnings=1;1"), "{line}");
+        assert!(line.ends_with("y,... | errors=1;;0 warnings=1;0"), "{line}");
         assert!(line.len() < 800, "{line}");
         looked.unseen.clear();
         let begin = "n1, all is well: noded-proxy verify: client_stolen (subject): x, 0 errors /";

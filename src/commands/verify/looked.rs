@@ -19,8 +19,11 @@ pub(super) struct Looked {
 impl Looked {
     pub(super) fn of(seen: &Observed, findings: Vec<Finding>) -> Self {
         let mut unseen = seen.forbidden.clone();
-        if seen.lists.nodes.is_none() {
-            unseen.push("ssconf_node_list".into());
+        for (name, list) in [
+            ("ssconf_node_list", &seen.lists.nodes),
+            ("ssconf_master_candidates", &seen.lists.candidates),
+        ] {
+            unseen.extend(list.is_none().then(|| name.into()));
         }
         Self {
             host: match seen.host.as_str() {
@@ -69,6 +72,18 @@ pub(super) mod tests {
             findings: ids.iter().map(finding).collect(),
             unseen: unseen.iter().map(|&path| path.into()).collect(),
         }
+    }
+
+    #[test]
+    fn without_a_list_of_ganetis_not_everything_was_looked_at() {
+        let mut seen = Observed::default();
+        let unseen = |seen: &Observed| Looked::of(seen, vec![]).unseen;
+        let [nodes, candidates] = ["ssconf_node_list", "ssconf_master_candidates"];
+        assert_eq!(unseen(&seen), [nodes, candidates]);
+        seen.lists.nodes = Some(vec![]);
+        assert_eq!(unseen(&seen), [candidates]);
+        seen.lists.candidates = Some(vec![]);
+        assert!(unseen(&seen).is_empty());
     }
 
     #[test]

@@ -73,3 +73,17 @@ fn zstd_with_a_long_window_is_refused_with_its_reason() {
         );
     }
 }
+
+/// The sandbox of the channel would call it a program that may not be run.
+#[test]
+fn a_tool_that_is_not_there_is_told_as_that_and_the_log_has_its_last_line() {
+    let bench = Bench::of_a_cluster();
+    let mut import = bench.importing(Ours, &["--compress=no-such-tool"]);
+    assert!(!import.succeeds());
+    let told = import.output();
+    let why = "compression tool no-such-tool: no such program in PATH";
+    assert!(told.contains(why), "{told}");
+    let log = std::fs::read_to_string(bench.status_of("import").with_extension("log")).unwrap();
+    let last = "Z: import failed: instance=unknown disk=unknown peer=nobody bytes=0 ";
+    assert!(log.lines().last().unwrap().contains(last), "{log}");
+}

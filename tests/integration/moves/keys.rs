@@ -64,7 +64,7 @@ fn keys_of_finished_and_dead_moves_go_and_all_others_stay() {
     for (name, fate) in [
         ("x509-finished", "finished"),
         ("x509-expired", "expired"),
-        ("x509-fresh", "not used yet"),
+        ("x509-fresh", "not used by an export"),
         ("x509-just", "used a moment ago"),
         ("x509-busy", "in use (pid "),
     ] {
@@ -223,13 +223,18 @@ fn another_user_s_process_keeps_no_key() {
 #[test]
 fn what_dead_transfers_left_goes_after_a_day() {
     let bench = Bench::of_a_move();
-    for (name, ago) in [
-        ("import-disk0-old", "-25 hours"),
-        ("export-disk0-new", "-1 hour"),
+    for (name, ago, status) in [
+        ("import-disk0-old", "-25 hours", "{}"),
+        (
+            "export-disk0-new",
+            "-1 hour",
+            "{\"connected\": true, \"exit_status\": null}",
+        ),
+        ("export-disk1-new", "-1 hour", "{\"exit_status\": 0}"),
     ] {
         let directory = bench.path("run/import-export").join(name);
         fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join("status"), "{}").unwrap();
+        fs::write(directory.join("status"), status).unwrap();
         let touched = Command::new("touch")
             .arg("-d")
             .arg(ago)
@@ -237,6 +242,12 @@ fn what_dead_transfers_left_goes_after_a_day() {
             .status();
         assert!(touched.unwrap().success());
     }
+    assert_eq!(
+        moves(&bench, "list"),
+        "transfer export-disk0-new killed: a job may wait for it\n\
+         transfer export-disk1-new ended\n\
+         transfer import-disk0-old left by a dead transfer\n"
+    );
     assert_eq!(
         moves(&bench, "clean"),
         "transfer import-disk0-old is destroyed\n"

@@ -46,6 +46,6 @@ pub(super) fn nagios(report: &Report) -> (String, u8) {
         text += &format!(": {}", first.join("; "));
     }
     let text = without_bar(&format!("{}: {text}", part(&report.cluster)));
-    let numbers = format!("nodes={nodes} seen={seen} errors={errors};;1 warnings={warnings};1");
+    let numbers = format!("nodes={nodes} seen={seen} errors={errors};;0 warnings={warnings};0");
     (format!("VERIFY {state} - {text} | {numbers}"), status)
 }
