@@ -230,3 +230,33 @@ impl<S: Read + Write> Channel<S> {
         self.flush().map_err(|error| error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::mint::{CertificateBuilder, common_name, p256_key};
+    use std::os::unix::net::UnixStream;
+
+    /// In TLS 1.3 the caller is done before the other end has looked at its certificate.
+    #[test]
+    fn who_is_refused_hears_it_in_words_and_without_the_library_s_files() {
+        let name = common_name("node").unwrap();
+        let own = CertificateBuilder::new(name, p256_key().unwrap()).mint();
+        let own = Credentials::from_pem(&own.unwrap().pem().unwrap()).unwrap();
+        let [calls, listens] =
+            [End::Calls, End::Listens].map(|end| Pinned::new(&own, end, b"\x04test").unwrap());
+        let (near, far) = UnixStream::pair().unwrap();
+        let refuses = std::thread::spawn(move || {
+            let done = listens.handshake(near, Shown::Own, Box::new(|_| false));
+            done.map(|_| ()).unwrap_err()
+        });
+        let mut channel = calls
+            .handshake(far, Shown::Own, Box::new(|_| true))
+            .unwrap();
+        let told = channel.receive(&mut [0; 9]).unwrap_err();
+        assert!(told.starts_with("the peer refuses this end: "), "{told}");
+        for told in [told, refuses.join().unwrap()] {
+            assert!(!told.contains(".cc") && !told.contains(".c:"), "{told}");
+        }
+    }
+}
