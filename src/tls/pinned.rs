@@ -28,6 +28,14 @@ pub(crate) type PinCheck = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
 const VERIFY: SslVerifyMode = SslVerifyMode::PEER.union(SslVerifyMode::FAIL_IF_NO_PEER_CERT);
 
+/// Alerts that may be the answer to a certificate.
+const REFUSALS: [&str; 4] = [
+    "certificate",
+    "unknown ca",
+    "access denied",
+    "handshake failure",
+];
+
 /// Which end of the connection this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -159,10 +167,21 @@ fn why(error: &Error) -> String {
     match (error.io_error(), error.code()) {
         (Some(io), _) => io.to_string(),
         (None, ErrorCode::SYSCALL) => "the peer closed the connection".into(),
-        (None, _) => match words(error) {
-            told if told.contains("alert") => format!("the peer refuses this end: {told}"),
-            told => told,
-        },
+        (None, _) => of_alert(words(error)),
+    }
+}
+
+/// What the peer says of this end's certificate is told as that; an alert may be of anything else, such
+/// as damaged data.
+fn of_alert(told: String) -> String {
+    let alert = told.split_once(" alert ");
+    let alert = alert.filter(|(of, _)| of.starts_with("tls") || of.starts_with("ssl"));
+    match alert {
+        Some((_, what)) if REFUSALS.iter().any(|refusal| what.contains(refusal)) => {
+            format!("the peer refuses this end: {told}")
+        }
+        Some(_) => format!("the peer broke off: {told}"),
+        None => told,
     }
 }
 
@@ -257,6 +276,24 @@ mod tests {
         assert!(told.starts_with("the peer refuses this end: "), "{told}");
         for told in [told, refuses.join().unwrap()] {
             assert!(!told.contains(".cc") && !told.contains(".c:"), "{told}");
+        }
+    }
+
+    #[test]
+    fn only_what_may_be_about_the_certificate_is_told_as_a_refusal() {
+        let refuses = "the peer refuses this end: ";
+        for (told, begin) in [
+            ("tlsv1 alert unknown ca", refuses),
+            ("sslv3 alert bad certificate", refuses),
+            ("ssl/tls alert handshake failure", refuses),
+            ("tlsv13 alert certificate required", refuses),
+            ("sslv3 alert bad record mac", "the peer broke off: "),
+            ("tlsv1 alert internal error", "the peer broke off: "),
+            ("unknown alert type", ""),
+            ("too many warning alerts", ""),
+            ("certificate verify failed", ""),
+        ] {
+            assert_eq!(of_alert(told.to_owned()), format!("{begin}{told}"));
         }
     }
 }

@@ -85,14 +85,14 @@ pub(super) async fn run(
         status.set(|status| status.cannot_begin("no signal handler"));
         return false;
     };
+    if let Way::Export { .. } = order.way {
+        // Also when it cannot begin. The importing end's key is destroyed by Ganeti; nobody does it here.
+        clean_up_after(&order.files.key);
+    }
     let begun = begin(&order, names).await;
     match begun {
         Ok((begun, events)) => {
             let (heard, hears) = mpsc::channel(WAITING);
-            if let Way::Export { .. } = order.way {
-                // The importing end's key is destroyed by Ganeti; nobody does it here.
-                clean_up_after(&order.files.key);
-            }
             let mut transfer = Transfer::new(order, status, telling, begun, heard);
             let code = transfer.conduct(events, hears, term, int).await;
             transfer.finish(code).await

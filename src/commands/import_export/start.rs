@@ -2,12 +2,14 @@
 //! channel. It decides nothing about a peer.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::read_to_string;
 use std::io::{self, PipeReader, PipeWriter};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rustix::pipe::fcntl_setpipe_size;
@@ -106,9 +108,17 @@ fn there_is(tool: &str) -> io::Result<()> {
         return Ok(());
     };
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).any(|at| at.join(&name).is_file());
     let why = || io::Error::other(format!("compression tool {name}: no such program in PATH"));
-    found.then_some(()).ok_or_else(why)
+    is_in(&path, &name).then_some(()).ok_or_else(why)
+}
+
+/// Whether the channel finds a program there. It works in `/`, whatever this process works in.
+fn is_in(path: &OsStr, name: &str) -> bool {
+    let runs = |at: PathBuf| {
+        let found = Path::new("/").join(at).join(name).metadata();
+        found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    std::env::split_paths(path).any(runs)
 }
 
 fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
@@ -211,6 +221,29 @@ fn channel(data: Stdio) -> io::Result<(Child, UnixStream)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tool_is_a_file_that_may_be_run_where_the_channel_looks() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        for (name, mode) in [("runs", 0o755), ("text", 0o644)] {
+            std::fs::write(at(name), "").unwrap();
+            std::fs::set_permissions(at(name), PermissionsExt::from_mode(mode)).unwrap();
+        }
+        std::fs::create_dir(at("directory")).unwrap();
+        let absolute = dir.path().to_str().unwrap();
+        for (path, name, found) in [
+            (absolute, "runs", true),
+            (absolute, "text", false),
+            (absolute, "directory", false),
+            (absolute, "none", false),
+            (&absolute[1..], "runs", true),
+            ("src:", "lib.rs", false), // of the directory that this process works in
+            ("", "Cargo.toml", false),
+        ] {
+            assert_eq!(is_in(OsStr::new(path), name), found, "{path} {name}");
+        }
+    }
 
     #[test]
     fn the_user_of_a_channel_is_nobody_else_s() {

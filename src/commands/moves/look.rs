@@ -37,8 +37,8 @@ pub(super) struct Transfer {
     /// Root's processes that name it.
     pub(super) users: Vec<u32>,
     pub(super) changed: i64,
-    /// Its status says how it ended.
-    pub(super) ended: bool,
+    /// Whether its status says how it ended; nothing if it cannot be read.
+    pub(super) ended: Option<bool>,
 }
 
 impl Transfer {
@@ -124,9 +124,11 @@ impl Leavings {
         let Some(directory) = there(self.inside(TRANSFERS))? else {
             return Ok(Vec::new());
         };
+        // In this order: one that begins meanwhile is alive, and one that ends meanwhile has ended.
+        let names = names(&directory)?;
         let lines = command_lines();
         let mut all = Vec::new();
-        for name in names(&directory)? {
+        for name in names {
             let Some(found) = directory.look(OsStr::new(&name)) else {
                 continue; // Ganeti has removed it meanwhile
             };
@@ -134,7 +136,7 @@ impl Leavings {
                 all.push(Transfer {
                     users: users(&lines, &name),
                     changed: found.st_mtime,
-                    ended: directory.inside(&name).is_ok_and(|own| has_ended(&own)),
+                    ended: has_ended(&directory, &name),
                     name,
                 });
             }
@@ -211,11 +213,16 @@ fn certificate(key: &Directory) -> io::Result<Vec<u8>> {
     bounded(key, "cert")
 }
 
-/// Whether the status of a transfer has an exit status.
-fn has_ended(transfer: &Directory) -> bool {
-    let text = bounded(transfer, "status").unwrap_or_default();
-    let status: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-    status["exit_status"].is_number()
+/// Whether the status of a transfer has an exit status; nothing if it cannot be read.
+fn has_ended(transfers: &Directory, name: &str) -> Option<bool> {
+    let own = transfers.inside(name);
+    match own.and_then(|own| bounded(&own, "status")) {
+        Ok(text) => {
+            let status: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+            Some(status["exit_status"].is_number())
+        }
+        Err(error) => (error.kind() == io::ErrorKind::NotFound).then_some(false),
+    }
 }
 
 fn bounded(directory: &Directory, name: &str) -> io::Result<Vec<u8>> {

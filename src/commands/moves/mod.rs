@@ -48,8 +48,11 @@ fn list(place: &PlaceArgs) -> io::Result<()> {
         let state = match transfer.is_alive() {
             true => "runs",
             false if is_left(false, transfer.changed, now()) => "left by a dead transfer",
-            false if !transfer.ended => "killed: a job may wait for it",
-            false => "ended",
+            false => match transfer.ended {
+                Some(true) => "ended",
+                Some(false) => "killed: a job may wait for it",
+                None => "does not run: its status cannot be read",
+            },
         };
         let state = format!("{state}{}", by(&transfer.users));
         table.row(["transfer", &transfer.name, &state]);

@@ -173,6 +173,25 @@ fn a_cleaner_waits_though_the_program_was_replaced_in_the_middle() {
     end_cleaner(&bench);
 }
 
+/// Nothing else would ever destroy it before its certificate ends.
+#[test]
+fn the_key_of_an_export_that_could_not_begin_goes_like_any_other() {
+    let bench = Bench::of_a_move();
+    let exporter = bench.exporter();
+    let key = key(&bench, "x509-not-begun", &exporter.cert_pem, &exporter.pem);
+    let more = format!("--key={}", key.join("key").display());
+    let missing = ["--compress=no-such-tool", &more];
+    let mut export = bench.export(Ours, 1, &bench.cat(), &missing);
+    assert!(!export.succeeds());
+    let told = export.output();
+    assert!(told.contains("no such program in PATH"), "{told}");
+    let marks = bench.path("run/noded-proxy-moves");
+    wait_until("a cleaner waits", || marks.join("cleaner").exists());
+    let list = moves(&bench, "list");
+    assert!(list.contains("x509-not-begun used a moment ago"), "{list}");
+    end_cleaner(&bench);
+}
+
 /// It cannot say so at its end.
 #[test]
 fn the_key_of_an_export_that_was_killed_goes_like_any_other() {
@@ -231,10 +250,15 @@ fn what_dead_transfers_left_goes_after_a_day() {
             "{\"connected\": true, \"exit_status\": null}",
         ),
         ("export-disk1-new", "-1 hour", "{\"exit_status\": 0}"),
+        ("export-disk2-new", "-1 hour", "{\"exit_status\": 0}"),
     ] {
         let directory = bench.path("run/import-export").join(name);
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("status"), status).unwrap();
+        if name == "export-disk2-new" {
+            // One that also has a name elsewhere is not read.
+            fs::hard_link(directory.join("status"), bench.path("elsewhere")).unwrap();
+        }
         let touched = Command::new("touch")
             .arg("-d")
             .arg(ago)
@@ -246,6 +270,7 @@ fn what_dead_transfers_left_goes_after_a_day() {
         moves(&bench, "list"),
         "transfer export-disk0-new killed: a job may wait for it\n\
          transfer export-disk1-new ended\n\
+         transfer export-disk2-new does not run: its status cannot be read\n\
          transfer import-disk0-old left by a dead transfer\n"
     );
     assert_eq!(

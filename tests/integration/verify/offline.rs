@@ -81,3 +81,13 @@ fn an_offline_node_that_does_not_answer_is_no_finding_and_is_named() {
         assert!(text.contains(line), "{text}");
     }
 }
+
+#[test]
+fn an_offline_node_that_answers_once_and_then_hangs_up_is_not_one_that_does_not_answer() {
+    let scene = Scene::new();
+    let script = "[[ ${@: -1} == noded-proxy* ]] && exit 127; exit 255";
+    scene.does(NORMAL, "down", script);
+    let document = with_n3_offline(&scene);
+    let expected = ["n3 node_unreachable", "n3 node_without_proxy"];
+    assert_eq!(found(&document), expected, "{document:#}");
+}

@@ -79,20 +79,26 @@ impl Asker<'_> {
 
     fn call(&self, member: &Member, command: &str, input: &[u8]) -> Result<Said, Interrupted> {
         let usual = Call::new(command);
-        let (connect, deadline) = match member.offline {
-            true => (OFFLINE_CONNECT, self.deadline.min(OFFLINE)),
-            false => (usual.connect, self.deadline),
-        };
         let call = Call {
             input,
             most: answer::MOST,
-            deadline,
-            connect,
+            deadline: self.deadline_of(member),
+            connect: match member.offline {
+                true => OFFLINE_CONNECT,
+                false => usual.connect,
+            },
             ..usual
         };
         match self.ssh.run(member, &call) {
             said if said.end == End::Interrupted => Err(Interrupted),
             said => Ok(said),
+        }
+    }
+
+    fn deadline_of(&self, member: &Member) -> Duration {
+        match member.offline {
+            true => self.deadline.min(OFFLINE),
+            false => self.deadline,
         }
     }
 
@@ -105,7 +111,7 @@ impl Asker<'_> {
 
     /// By its files.
     fn files(&self, member: &Member, because: Trouble) -> Result<Node, Interrupted> {
-        let seconds = self.deadline.as_secs().max(1); // it may not outlive us for long
+        let seconds = self.deadline_of(member).as_secs().max(1); // it may not outlive us for long
         let path = |path: &Path| quoted(path);
         let [data, server, map] =
             [&self.places.data, &self.places.server_pem, &self.places.map].map(|p| path(p));
@@ -141,10 +147,11 @@ impl Asker<'_> {
         node
     }
 
-    /// One that brought nothing. Of an offline node nobody expects that it can be reached.
+    /// One that brought nothing. Of an offline node nobody expects that it can be reached;
+    /// one that has said something is there.
     fn lost(&self, member: &Member, troubles: &[Trouble]) -> Node {
         let is_away = |trouble: &Trouble| matches!(trouble, Trouble::Unreachable(_));
-        if member.offline && troubles.iter().any(is_away) {
+        if member.offline && troubles.iter().all(is_away) {
             let mut node = Node::unseen(&member.name, How::Offline, Vec::new());
             node.not_looked_at.push(AWAY);
             return node;
