@@ -69,7 +69,8 @@ impl<'a> Place<'a> {
         let seen = self.seen;
         let unreadable = |path: &str, why: &str| Finding::new(Id::Unreadable, path, why);
         let mut found: Vec<Finding> = Vec::new();
-        if self.role == Role::Unknown {
+        let listed = seen.lists.nodes.iter().flatten();
+        if self.role == Role::Unknown && !listed.into_iter().any(|node| *node == seen.host) {
             let text = format!("{} is in none of Ganeti's lists of nodes", seen.host);
             found.push(Finding::new(Id::NotANode, &seen.host, text));
         }

@@ -50,6 +50,8 @@ fn role() -> Vec<Row> {
         row(normal, &[NotANode, Unreadable], |seen| {
             seen.lists = Lists::default();
         }),
+        // A node, though it is not known which: the missing list is told.
+        row(normal, &[Unreadable], |seen| seen.lists.candidates = None),
         row(normal, &[Unreadable], |seen| {
             seen.forbidden.push("/root/.ssh".into());
             seen.ssh = Ssh::default();
