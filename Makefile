@@ -37,7 +37,7 @@ dist: deb ## target/dist/noded-proxy-VERSION-ARCH.tar.gz for other distributions
 	package/dist
 	tests/package/archive
 
-demo: setup ## the proxy at work in a minute, with throwaway certificates and a stand-in for noded
+demo: setup ## builds the proxy and shows it at work, with throwaway certificates and a stand-in for noded
 	$(CARGO) run --release --locked -- demo
 
 test: setup ## all tests stage by stage, those with the real node daemon too

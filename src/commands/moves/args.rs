@@ -13,7 +13,8 @@ pub enum MovesCommand {
     List(PlaceArgs),
     /// Destroy the keys of finished and dead moves, and what dead transfers left.
     ///
-    /// A key that a live process names stays, and one that no export of noded-proxy has used.
+    /// A key that a live process names stays; so does, until it has expired, one that no export of
+    /// noded-proxy has used.
     ///
     /// Exit status: 0 done, or nothing to do, 1 something could not be removed.
     Clean(CleanArgs),
