@@ -198,6 +198,10 @@ fn a_node_that_the_master_does_not_get_through_to_is_put_back_and_a_candidate_st
         said.contains("n2: from here: RPC `version` at 127.0.0.1:"),
         "{said}"
     );
+    assert!(
+        said.contains(". The node is in audit mode again; hooks and socket unit stay. It held up"),
+        "{said}"
+    );
     assert_eq!(modes(&cluster), "enforce audit enforce -");
 
     // Who enforces already goes on doing so: nothing was changed there.

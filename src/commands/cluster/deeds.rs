@@ -77,8 +77,8 @@ pub(super) enum Deed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Proof {
     None,
-    /// Else this command.
-    OrElse(String),
+    /// Else this command, and what the node is then.
+    OrElse(String, &'static str),
     /// The proxy was there before, in this mode: there is nothing to put back.
     OrLeave,
 }
@@ -122,7 +122,7 @@ impl fmt::Display for Deed {
                 write!(f, "{node}: {}", commands.join("; "))?;
                 match proof {
                     Proof::None => Ok(()),
-                    Proof::OrElse(_) | Proof::OrLeave => f.write_str("; an RPC from here"),
+                    Proof::OrElse(..) | Proof::OrLeave => f.write_str("; an RPC from here"),
                 }
             }
             Self::Certificates => f.write_str("all nodes: noded-proxy certs distribute"),
@@ -232,10 +232,11 @@ fn in_order(places: &[Place], args: &InstallArgs) -> Vec<Deed> {
             proof: match place.state {
                 State::Enforce => Proof::OrLeave,
                 State::Audit if audit => Proof::OrLeave,
-                State::Audit => Proof::OrElse(format!(
-                    "noded-proxy install --apply --mode audit{patience}"
-                )),
-                _ => Proof::OrElse(uninstall(patience)),
+                State::Audit => Proof::OrElse(
+                    format!("noded-proxy install --apply --mode audit{patience}"),
+                    "is in audit mode again; hooks and socket unit stay",
+                ),
+                _ => Proof::OrElse(uninstall(patience), "is as it was before"),
             },
             stops: place.candidate,
         }

@@ -161,12 +161,12 @@ impl Run<'_> {
             }
             Err(why) => format!("the master does not get through: {why}"),
         };
-        let Proof::OrElse(command) = proof else {
+        let Proof::OrElse(command, then) = proof else {
             return Err(format!("{why}. It is left as it is"));
         };
         outln!("      {}: {why}: {command}", member.name);
         match self.command(member, command) {
-            Ok(()) => Err(format!("{why}. The node is as it was before")),
+            Ok(()) => Err(format!("{why}. The node {then}")),
             Err(failed) => Err(format!("{why}. It is not put back, either: {failed}")),
         }
     }
