@@ -37,7 +37,7 @@ step_verify-cluster() {
   local out usual data=/var/lib/ganeti ssh=/root/.ssh map=ssconf_master_candidates_certs n
   local n2_id n2_pem keep restore stranger other
   out=$(on n1 noded-proxy verify --cluster) || { echo "$out"; fail "a clean cluster has findings"; return; }
-  grep -qx '3 nodes: nothing found' <<<"$out" || { echo "$out"; fail "it does not say so"; return; }
+  grep -qx "${#NODES[@]} nodes: nothing found" <<<"$out" || { echo "$out"; fail "it does not say so"; return; }
   # What Ganeti itself causes, as docs/verify.md lists it: n3 becomes a normal node.
   on master gnt-node modify --master-candidate=no "$(fqdn n3)" || return
   on n3 sh -c "echo 'u {HA1}00 write' >$data/rapi/users; chown gnt-rapi:gnt-masterd $data/rapi/users; chmod 640 $data/rapi/users" || return
