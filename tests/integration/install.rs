@@ -297,6 +297,9 @@ install --apply: status 1
 noded-proxy: now running on this node: 1 RPC. Later calls of the same job would fail for a moment: \
 try again later, or with --wait (until none runs), or with --now. Nothing was done
 as before
+unread: status 1
+noded-proxy: nobody reads what this says any more. Nothing was done
+as before
 as before
 [true, 3000000]
 install --apply --wait: status 0

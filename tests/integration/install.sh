@@ -207,6 +207,10 @@ part_running() {   # an RPC runs
   await pgrep -P "$(cat "$STAND/pid/ganeti-noded")" > /dev/null
   cli install; said | tail -2
   cli install --apply; said; same "$before" "$(state)"
+  # Who reads it goes: what waits must not begin later, where nobody looks.
+  mkfifo "$STAND/reader"; head -n 1 < "$STAND/reader" > /dev/null & local reader=$! rc=0
+  "$program" install --apply --wait --noded-defaults "$defaults" --daemon-util "$STAND/bin/daemon-util" --undo-dir "$node/undo" > "$STAND/reader" 2> "$STAND/said" || rc=$?
+  wait "$reader"; echo "unread: status $rc"; said; same "$before" "$(state)"
   { cli install --apply --wait > "$STAND/status"; } & local install=$!
   await grep -q '^wait' "$STAND/said"
   same "$before" "$(state)"

@@ -171,7 +171,7 @@ fn a_node_that_the_master_does_not_get_through_to_is_put_back_and_a_candidate_st
     for word in [
         "noded-proxy: stopped at n2: the master does not get through: RPC `version` at 127.0.0.9:",
         "Connection refused",
-        ". The node is as it was before\n",
+        ". The node has noded alone, without the proxy\n",
         "      n2: ok    back\n",
         "noded-proxy: nothing is done yet\n",
         "noded-proxy: not begun: MASTER (enforce), n3 (enforce), certificates\n",
@@ -181,7 +181,7 @@ fn a_node_that_the_master_does_not_get_through_to_is_put_back_and_a_candidate_st
     assert!(
         cluster
             .calls()
-            .contains("n2 noded-proxy uninstall --apply --wait 2>&1\n")
+            .contains("n2 noded-proxy uninstall --apply --now 2>&1\n")
     );
     assert_eq!(modes(&cluster), "- - - -");
 

@@ -1,9 +1,11 @@
 //! From what each node has to what is done on which, in which order. Pure: no node is asked.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::commands::install::flags::{InstallArgs, NodeArgs};
-use crate::commands::ssh::call::{End, Said};
+use crate::commands::install::record::UNDO_DIR;
+use crate::commands::ssh::call::{End, Said, quoted};
 
 /// Where the candidates' certificates go where the configuration names no other place.
 const CERTS: &str = "/etc/noded-proxy/candidates";
@@ -170,13 +172,14 @@ pub(super) fn plan(places: &[Place], args: &InstallArgs) -> Result<Plan, Vec<Str
 
 /// The way back: what was put there is taken away, where something was. A node that is out of reach
 /// holds up nobody, for with the proxy on some nodes alone the cluster works as well.
-pub(super) fn back(places: &[Place], args: &NodeArgs) -> Plan {
-    let reached = places.iter().filter(|place| place.state != State::Absent);
+pub(super) fn back(nodes: &[Place], args: &NodeArgs) -> Plan {
+    let places = places_of(args);
+    let reached = nodes.iter().filter(|place| place.state != State::Absent);
     let patience = patience(args);
-    let run = able(places).map(|place| Deed::Run {
+    let run = able(nodes).map(|place| Deed::Run {
         node: place.name.clone(),
         mode: "uninstall",
-        commands: vec![uninstall(patience)],
+        commands: vec![uninstall(patience, &places)],
         proof: Proof::None,
         stops: place.candidate,
     });
@@ -210,11 +213,14 @@ fn faults(places: &[&Place]) -> Vec<String> {
     missing
 }
 
-fn in_order(places: &[Place], args: &InstallArgs) -> Vec<Deed> {
+fn in_order(nodes: &[Place], args: &InstallArgs) -> Vec<Deed> {
     let socket = if args.socket { " --socket" } else { "" };
     let patience = patience(&args.node);
+    let places = places_of(&args.node);
+    let certs = args.candidate_certs.as_deref();
+    let certs = certs.map_or_else(|| CERTS.to_owned(), quoted);
     let audit = args.mode.as_deref() == Some("audit");
-    let run = able(places).map(|place| {
+    let run = able(nodes).map(|place| {
         let (mode, hooks) = match audit && place.state != State::Enforce {
             true => ("audit", ""),
             false => ("enforce", " --hooks"),
@@ -225,7 +231,7 @@ fn in_order(places: &[Place], args: &InstallArgs) -> Vec<Deed> {
             commands: vec![
                 format!(
                     "noded-proxy install --apply --mode {mode}{hooks} --candidate-certs \
-                     {CERTS}{socket}{patience}"
+                     {certs}{socket}{patience}{places}"
                 ),
                 "noded-proxy check --quiet".into(),
             ],
@@ -233,10 +239,13 @@ fn in_order(places: &[Place], args: &InstallArgs) -> Vec<Deed> {
                 State::Enforce => Proof::OrLeave,
                 State::Audit if audit => Proof::OrLeave,
                 State::Audit => Proof::OrElse(
-                    format!("noded-proxy install --apply --mode audit{patience}"),
+                    format!("noded-proxy install --apply --mode audit --now{places}"),
                     "is in audit mode again; hooks and socket unit stay",
                 ),
-                _ => Proof::OrElse(uninstall(patience), "is as it was before"),
+                _ => Proof::OrElse(
+                    uninstall(" --now", &places),
+                    "has noded alone, without the proxy",
+                ),
             },
             stops: place.candidate,
         }
@@ -244,8 +253,26 @@ fn in_order(places: &[Place], args: &InstallArgs) -> Vec<Deed> {
     run.chain([Deed::Certificates]).collect()
 }
 
-fn uninstall(patience: &str) -> String {
-    format!("noded-proxy uninstall --apply{patience}")
+fn uninstall(patience: &str, places: &str) -> String {
+    format!("noded-proxy uninstall --apply{patience}{places}")
+}
+
+/// Where things are on each node, as far as it was said here.
+fn places_of(args: &NodeArgs) -> String {
+    let undo = Some(&args.undo_dir).filter(|path| *path != Path::new(UNDO_DIR));
+    let hooks = Some(&args.hooks_dir).filter(|path| *path != Path::new("/etc/ganeti/hooks"));
+    let all = [
+        ("noded-defaults", args.noded_defaults.as_ref()),
+        ("daemon-util", args.daemon_util.as_ref()),
+        ("undo-dir", undo),
+        ("hooks-dir", hooks),
+        ("hooks-from", args.hooks_from.as_ref()),
+    ];
+    let said = all
+        .into_iter()
+        .filter_map(|(name, path)| Some((name, path?)));
+    said.map(|(name, path)| format!(" --{name} {}", quoted(path)))
+        .collect()
 }
 
 /// The nodes with a program that can be reached, candidates first: what fails on them may fail anywhere,

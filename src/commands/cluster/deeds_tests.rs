@@ -102,6 +102,49 @@ fn options_go_to_each_node_and_hooks_where_it_enforces() {
 }
 
 #[test]
+fn what_is_said_of_places_goes_to_each_node_and_with_it_back() {
+    let said = [
+        ("--candidate-certs", "/c d"),
+        ("--noded-defaults", "/d"),
+        ("--daemon-util", "/u"),
+        ("--undo-dir", "/undo"),
+        ("--hooks-dir", "/h"),
+        ("--hooks-from", "/f"),
+    ];
+    let words: Vec<&str> = said.into_iter().flat_map(|(a, b)| [a, b]).collect();
+    let args = args(&words);
+    let places = places(&[State::New, State::Audit]);
+    let tail = " --noded-defaults '/d' --daemon-util '/u' --undo-dir '/undo' --hooks-dir '/h' \
+                --hooks-from '/f'";
+    let [
+        Deed::Run {
+            commands, proof, ..
+        },
+        Deed::Run { proof: second, .. },
+        _,
+    ] = &plan(&places, &args).unwrap().deeds[..]
+    else {
+        panic!()
+    };
+    let install = "noded-proxy install --apply --mode enforce --hooks --candidate-certs '/c d'";
+    assert_eq!(commands[0], format!("{install}{tail}"));
+    // Nobody's RPC is waited for: the master does not get through.
+    let undo = format!("noded-proxy uninstall --apply --now{tail}");
+    assert_eq!(
+        *proof,
+        Proof::OrElse(undo, "has noded alone, without the proxy")
+    );
+    let Proof::OrElse(command, _) = second else {
+        panic!()
+    };
+    let audit = format!("noded-proxy install --apply --mode audit --now{tail}");
+    assert_eq!(*command, audit);
+    let way_back = back(&places, &args.node).deeds;
+    let expected = format!("n1: noded-proxy uninstall --apply{tail}");
+    assert_eq!(way_back[0].to_string(), expected);
+}
+
+#[test]
 fn nothing_is_begun_where_a_candidate_cannot_follow() {
     let unreachable = || State::Unreachable("ssh: x".into());
     for state in [State::Absent, unreachable()] {

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::doing::{Signals, say};
 use super::plan::Plan;
 use super::step::Step;
@@ -85,5 +87,21 @@ pub(super) fn quiet(
         if signals.came_within(LOOK) {
             return Err("a signal asked to end. Nothing was done".to_owned());
         }
+        if is_unread() {
+            return Err("nobody reads what this says any more. Nothing was done".to_owned());
+        }
     }
+}
+
+/// Whether whoever read the standard output is gone: the master's ssh, which was told to end, or was
+/// cut off. What waits for him would begin hours later, and nobody would look at what came of it.
+fn is_unread() -> bool {
+    let out = rustix::stdio::stdout();
+    let mut polled = [PollFd::new(&out, PollFlags::empty())];
+    let at_once = Some(&Timespec::default());
+    let seen = poll(&mut polled, at_once);
+    seen.is_ok()
+        && polled[0]
+            .revents()
+            .intersects(PollFlags::ERR | PollFlags::HUP)
 }

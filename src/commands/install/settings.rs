@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::slice;
 
 use toml_edit::{DocumentMut, Value, table, value};
 
@@ -21,9 +22,6 @@ const OWN: &str = "install.toml";
 const CERTS: &str = "candidate_certs";
 
 const HEAD: &str = "# Made by `noded-proxy install`; `noded-proxy uninstall` takes it away.\n";
-
-/// The file of the package, as it is installed.
-const SAMPLE: &str = include_str!("../../../config/noded-proxy.toml");
 
 /// What is wished for.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +79,14 @@ pub(super) fn add(
     wishes: &Wishes,
     runs: bool,
 ) -> Result<(), String> {
+    if wishes.mode.is_none()
+        && let Some(path) = audit_in(&files.given).or(audit_in(slice::from_ref(&files.own)))
+    {
+        let path = path.display();
+        plan.notes.push(format!(
+            "{path}: audit mode: every node of the cluster can command this one. --mode enforce ends it"
+        ));
+    }
     let changes = changes(files, wishes)?;
     if changes.is_empty() {
         return Ok(());
@@ -113,52 +119,37 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Adds what takes away the own file, and gives the package's back its form if nothing but comment
-/// marks of these keys is missing in it: former installations wrote there.
+/// Adds what takes away the own file. What stands in the others is the administrator's, and stays.
 pub(super) fn take_away(plan: &mut Plan, files: &Files) {
     let Files { own, .. } = files;
-    if own.content.is_some() {
-        plan.steps.push(Step::Write(Write {
-            path: own.path.clone(),
-            from: own.content.clone(),
-            to: None,
-            what: "removed".into(),
-        }));
-        let directory = own.path.parent().filter(|_| files.is_alone);
-        plan.steps
-            .extend(directory.map(|path| Step::Unmake(path.to_owned())));
+    if let Some(path) = audit_in(&files.given) {
+        let path = path.display();
+        plan.notes.push(format!(
+            "{path}: admission.mode = \"audit\" stays, for a later `install`"
+        ));
     }
-    let named = files.given.first();
-    if let Some(File {
-        path,
-        content: Some(text),
-    }) = named.filter(|file| is_of_install(file))
-    {
-        plan.steps.push(Step::Write(Write {
-            path: path.clone(),
-            from: Some(text.clone()),
-            to: Some(SAMPLE.into()),
-            what: "as the package has it".into(),
-        }));
+    if own.content.is_none() {
+        return;
     }
+    plan.steps.push(Step::Write(Write {
+        path: own.path.clone(),
+        from: own.content.clone(),
+        to: None,
+        what: "removed".into(),
+    }));
+    let directory = own.path.parent().filter(|_| files.is_alone);
+    plan.steps
+        .extend(directory.map(|path| Step::Unmake(path.to_owned())));
 }
 
-/// Whether a file is the package's but for what a former installation has set in it: values that are
-/// those of the comments.
-fn is_of_install(file: &File) -> bool {
-    let text = file.content.as_deref().unwrap_or_default();
-    let Ok(text) = std::str::from_utf8(text) else {
-        return false;
+/// The file that has the proxy in audit mode.
+fn audit_in(files: &[File]) -> Option<&Path> {
+    let mode = |file: &File| {
+        let document = parsed(&text(file).ok()?).ok()?;
+        Some(document.get("admission")?.get("mode")?.as_str()? == "audit")
     };
-    let mut commented = text.to_owned();
-    for key in [CERTS, "mode"] {
-        let begin = format!("#{key} = ");
-        if let Some(line) = SAMPLE.lines().find(|line| line.starts_with(&begin)) {
-            let set = format!("\n{}\n", &line[1..]);
-            commented = commented.replacen(&set, &format!("\n{line}\n"), 1);
-        }
-    }
-    text != SAMPLE && commented == SAMPLE
+    let file = files.iter().find(|file| mode(file) == Some(true));
+    file.map(|file| &*file.path)
 }
 
 /// A file that changes: its new text, and what changed in words.

@@ -3,6 +3,9 @@
 use super::*;
 use crate::commands::install::step::way_back;
 
+/// The file of the package, as it is installed.
+const SAMPLE: &str = include_str!("../../../config/noded-proxy.toml");
+
 const OWN_PATH: &str = "/x.d/install.toml";
 
 fn wishes(mode: &str, certs: &str) -> Wishes {
@@ -64,7 +67,7 @@ fn a_key_changes_where_it_stands_as_a_table() {
                 "HEAD candidate_certs = \"/c\"\n[admission]\nmode = \"audit\"\n",
             )],
         ),
-        // As former installations, and administrators, have it.
+        // As administrators have it.
         (
             commented,
             "",
@@ -160,31 +163,21 @@ fn what_is_written_is_read() {
 
 #[test]
 fn what_uninstall_takes_away_as_a_table() {
-    let certs = |text: &str| text.replacen("#candidate_certs", "candidate_certs", 1);
-    let mode = |text: &str, mode: &str| {
-        text.replacen("#mode = \"enforce\"", &format!("mode = \"{mode}\""), 1)
-    };
+    let certs = SAMPLE.replacen("#candidate_certs", "candidate_certs", 1);
+    let audit = certs.replacen("#mode = \"enforce\"", "mode = \"audit\"", 1);
     let own = "/x.d/install.toml: removed";
-    let restored = "/x.toml: as the package has it";
-    let table: [(&str, Option<&str>, bool, &[&str]); 9] = [
-        (SAMPLE, None, true, &[]),
-        (SAMPLE, Some("x"), true, &[own, "/x.d: removed"]),
-        (SAMPLE, Some("x"), false, &[own]),
-        // What a former installation has written where the package's comment stood.
-        (&certs(SAMPLE), None, true, &[restored]),
-        (&mode(&certs(SAMPLE), "enforce"), None, true, &[restored]),
-        // An administrator's word.
-        (&mode(&certs(SAMPLE), "audit"), None, true, &[]),
-        (&(certs(SAMPLE) + "# mine\n"), None, true, &[]),
-        (
-            &certs(SAMPLE).replace("/candidates\"", "/mine\""),
-            None,
-            true,
-            &[],
-        ),
-        ("", None, true, &[]),
+    let stays = "/x.toml: admission.mode = \"audit\" stays, for a later `install`";
+    let table: [(&str, Option<&str>, bool, &[&str], &[&str]); 7] = [
+        (SAMPLE, None, true, &[], &[]),
+        (SAMPLE, Some("x"), true, &[own, "/x.d: removed"], &[]),
+        (SAMPLE, Some("x"), false, &[own], &[]),
+        // An administrator's word, even where it is the sample's comment.
+        (&certs, None, true, &[], &[]),
+        (&audit, None, true, &[], &[stays]),
+        (&audit, Some("x"), false, &[own], &[stays]),
+        ("", None, true, &[], &[]),
     ];
-    for (at, (named, own, is_alone, expected)) in table.into_iter().enumerate() {
+    for (at, (named, own, is_alone, expected, notes)) in table.into_iter().enumerate() {
         let files = Files {
             is_alone,
             ..files(named, "", own)
@@ -193,6 +186,35 @@ fn what_uninstall_takes_away_as_a_table() {
         take_away(&mut plan, &files);
         let lines: Vec<String> = plan.steps.iter().map(Step::to_string).collect();
         assert_eq!(lines, expected, "row {at}");
+        assert_eq!(plan.notes, notes, "row {at}");
+    }
+}
+
+#[test]
+fn audit_mode_that_is_there_is_told_unless_it_is_asked_for() {
+    let audit = "[admission]\nmode = \"audit\"\n";
+    let nothing = Wishes::default();
+    let table: [(&str, Option<&str>, &Wishes, Option<&str>); 6] = [
+        ("", None, &nothing, None),
+        (audit, None, &nothing, Some("/x.toml")),
+        ("", Some(audit), &nothing, Some(OWN_PATH)),
+        (audit, None, &wishes("audit", ""), None),
+        (audit, None, &wishes("enforce", ""), None),
+        ("[admission]\nmode = \"enforce\"\n", None, &nothing, None),
+    ];
+    for (at, (named, own, wishes, expected)) in table.into_iter().enumerate() {
+        let mut plan = Plan::default();
+        add(&mut plan, &files(named, "", own), wishes, true).unwrap();
+        let expected: Vec<String> = expected
+            .map(|path| {
+                format!(
+                    "{path}: audit mode: every node of the cluster can command this one. --mode \
+                     enforce ends it"
+                )
+            })
+            .into_iter()
+            .collect();
+        assert_eq!(plan.notes, expected, "row {at}");
     }
 }
 
