@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `fuzz` | the fuzz targets are those that CONTRIBUTING.md lists |
 //! | `blocks` | the marks of code blocks, and what their output must have |
+//! | `commands` | the program has every command and flag that a text names |
 //! | `run` | every block that is marked for it runs and says what the text says |
 //! | `links` | every relative link and anchor leads somewhere |
 //! | `names` | tests, functions and reasons that the texts name exist |
@@ -18,6 +19,7 @@
 )]
 
 mod blocks;
+mod commands;
 mod fuzz;
 mod links;
 mod names;

@@ -80,7 +80,7 @@ pub(super) fn add(
     runs: bool,
 ) -> Result<(), String> {
     if wishes.mode.is_none()
-        && let Some(path) = audit_in(&files.given).or(audit_in(slice::from_ref(&files.own)))
+        && let Some(path) = audit_in(&files.given).or_else(|| audit_in(slice::from_ref(&files.own)))
     {
         let path = path.display();
         plan.notes.push(format!(
