@@ -65,16 +65,8 @@ bench-cluster: setup ## real commands on a real three-node cluster, with and wit
 	@tests/lab/setup --e2e --deb
 	benches/cluster
 
-fuzz: ## each fuzz target for FUZZ_SECONDS (needs a nightly toolchain and cargo-fuzz)
-	@if ! $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
-		echo "make fuzz: no 'cargo +nightly fuzz' here: rustup toolchain install nightly && cargo install cargo-fuzz --locked"; \
-		exit 1; \
-	fi; \
-	set -e; for target in $$($(CARGO) +nightly fuzz list); do \
-		echo "== $$target"; \
-		mkdir -p "fuzz/corpus/$$target"; \
-		$(CARGO) +nightly fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(FUZZ_SECONDS) -timeout=10; \
-	done
+fuzz: setup ## each fuzz target for FUZZ_SECONDS, led by coverage
+	FUZZ_SECONDS=$(FUZZ_SECONDS) CARGO=$(CARGO) fuzz/run
 
 lint: ## format, clippy, doc, links, licences and sources, shell scripts, units
 	@tests/lab/setup --lint

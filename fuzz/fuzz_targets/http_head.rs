@@ -14,12 +14,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use libfuzzer_sys::fuzz_target;
 use noded_proxy::proxy::connection::parser;
-use noded_proxy::proxy::http::{Arrival, Bodies, BodyLimits, Budget, Gate, explanation, procedure};
+use noded_proxy::proxy::http::{Arrival, Bodies, BodyLimits, Budget, Framing, Gate, explanation, procedure};
 use rules::identity::Digest;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
@@ -60,6 +61,8 @@ async fn answer(
     request: Request<Incoming>,
     bytes: &[u8],
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    // As the proxy has it: what comes behind such a request is nobody's.
+    let last = !matches!(arrival.verdict, Ok(Framing::Length(_)));
     let (head, incoming) = request.into_parts();
     let name = procedure(&head.method, &head.uri, head.version, &head.headers);
     let refusal = match arrival.verdict.and(name) {
@@ -82,6 +85,9 @@ async fn answer(
         assert!(refusal.status().is_client_error() || refusal.status().is_server_error());
         *response.status_mut() = refusal.status();
         *response.body_mut() = Full::new(explanation("host", &refusal.to_string()));
+    }
+    if last {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
 }
