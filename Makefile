@@ -9,7 +9,7 @@ SHELL_SCRIPTS = tests/lab/setup tests/lab/noded tests/lab/node tests/lab/cluster
 	tests/stages tests/docs-on-node tests/e2e/run tests/e2e/moves tests/integration/guard.sh \
 	.ci/run hooks/certs-distribute hooks/ssh-keys $(wildcard hooks/cluster-verify-post.d/*) $(wildcard benches/install) \
 	$(addprefix package/,build deb dist docs install pack rustc) $(wildcard package/debian/p*) \
-	$(addprefix tests/package/,archive reproducible run)
+	$(addprefix tests/package/,archive machine reproducible run)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build deb deb-reproducible dist demo test test-deb e2e e2e-moves bench bench-noded bench-cluster fuzz lint ci

@@ -10,13 +10,12 @@ use super::watch;
 use crate::commands::cli::StatusArgs;
 use crate::commands::exit;
 use crate::config::Config;
-use crate::daemon::report::words::count;
+use crate::daemon::report::words::{self, count};
 use crate::daemon::report::{Phase, Report, times};
 use crate::proxy::refusals::RefusalRecord;
 use crate::trust::now;
 use rules::Named;
 use rules::authz::Mode;
-use rules::shown::inert_line;
 
 /// Exit status 0 when the proxy is ready and nobody needs to look after it, 1 otherwise, 64 for a
 /// wrong configuration.
@@ -79,15 +78,10 @@ fn health(table: &mut Table, report: &Report) {
     table.row(["ready:", &format!("{} (listening on {at})", health.ready)]);
     table.row(["degraded:", &health.degraded.to_string()]);
     for old in &report.handover.predecessors {
-        let ago = times::ago(Some(old.replaced_seconds_ago));
-        let told = format!(
-            "process {} finishes up to {} RPCs, replaced {ago}",
-            old.pid, old.slots
-        );
-        table.row(["replaced:", &told]);
+        table.row(["replaced:", &words::replaced(old)]);
     }
-    if let Some(why) = &report.handover.failed {
-        table.row(["last reload:", &format!("failed: {}", inert_line(why))]);
+    if let Some(failed) = words::failed_reload(report) {
+        table.row(["last reload:", &failed]);
     }
     for reason in &health.reasons {
         table.row(["reason:", reason]);
@@ -145,11 +139,8 @@ fn traffic(table: &mut Table, report: &Report) {
     let clients = format!("{open} open, {handshakes} in handshake");
     table.row(["connections:", &clients]);
     let noded = &report.upstream;
-    let slots = format!(
-        "{}, {} of {} slots in use ({} warm), {} waiting",
-        noded.address, noded.slots_in_use, noded.slots, noded.warm, noded.waiting
-    );
-    table.row(["noded:", &slots]);
+    let (at, slots, waiting) = (noded.address, words::slots(report), noded.waiting);
+    table.row(["noded:", &format!("{at}, {slots}, {waiting} waiting")]);
     if let Some(guard) = noded.guard {
         table.row(["guard:", guard.name()]);
     }

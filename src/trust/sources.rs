@@ -73,12 +73,13 @@ impl Files {
             self.certificates.clear();
             self.faults.clear();
             if let Some(directory) = &sources.directory {
-                if !directory.is_dir() {
-                    let path = directory.clone();
-                    self.faults.push(Fault::CandidateDirectory { path });
-                }
-                for path in certificate_files(directory).unwrap_or_default() {
-                    self.add(&path, Source::Directory);
+                match certificate_files(directory) {
+                    Ok(paths) => {
+                        for path in paths {
+                            self.add(&path, Source::Directory);
+                        }
+                    }
+                    Err(error) => self.faults.push(unread(directory, &error)),
                 }
             }
             if let Some(bundle) = &sources.bundle {
@@ -127,6 +128,20 @@ impl Files {
             }
         }
         flaws
+    }
+}
+
+/// A directory that cannot be listed: it is none, or out of reach.
+fn unread(directory: &Path, error: &io::Error) -> Fault {
+    let path = directory.to_owned();
+    match directory.is_dir() {
+        false => Fault::CandidateDirectory { path },
+        true => Fault::CandidateCertificates {
+            path,
+            flaw: Flaw::Unreadable {
+                why: error.to_string(),
+            },
+        },
     }
 }
 

@@ -113,13 +113,16 @@ fn host_keys(look: &Look<'_>) -> Vec<(PathBuf, Purpose)> {
 
 /// Ganeti's hooks, which noded runs as root.
 fn hooks(look: &Look<'_>) -> Vec<(PathBuf, Purpose)> {
-    let top = PathBuf::from("/etc/ganeti/hooks");
-    let mut all = vec![top.clone()];
-    for name in look.names(&top).into_iter().take(MOST_ENTRIES) {
-        let directory = top.join(name);
-        let hooks = look.names(&directory).into_iter().take(MOST_ENTRIES);
-        all.extend(hooks.map(|hook| directory.join(hook)));
-        all.push(directory);
+    let mut all = Vec::new();
+    // That of Ganeti's packages, and that of an upstream Ganeti.
+    for top in ["/etc/ganeti/hooks", "/usr/local/etc/ganeti/hooks"].map(PathBuf::from) {
+        for name in look.names(&top).into_iter().take(MOST_ENTRIES) {
+            let directory = top.join(name);
+            let hooks = look.names(&directory).into_iter().take(MOST_ENTRIES);
+            all.extend(hooks.map(|hook| directory.join(hook)));
+            all.push(directory);
+        }
+        all.push(top);
     }
     all.into_iter()
         .map(|path| (path, Purpose::Trusted))

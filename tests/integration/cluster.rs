@@ -304,6 +304,24 @@ fn a_node_that_was_offline_is_given_them_when_it_is_back_and_what_is_forgotten_a
 }
 
 #[test]
+fn a_node_that_had_no_program_is_asked_again_until_it_has_them() {
+    let cluster = Cluster::new();
+    let (program, away) = (cluster.path("n3/bin/noded-proxy"), cluster.path("away"));
+    fs::rename(&program, &away).unwrap();
+    assert_eq!(cluster.distribute(&[]).0, 0);
+    let none = "skip  n3: it has no noded-proxy\nskip  n4: offline\n";
+    let nothing = NOTHING.replace("each node", "each other node");
+    let said = cluster.distribute(&["--changed"]);
+    assert_eq!(said, (0, format!("{none}{nothing}")));
+    cluster.calls();
+    fs::rename(&away, &program).unwrap();
+    assert_eq!(cluster.distribute(&["--changed"]).0, 0);
+    assert_eq!(cluster.calls(), "n3 noded-proxy certs accept\n");
+    cluster.assert_given("n3", &[0, 1]);
+    assert_eq!(cluster.distribute(&["--changed"]), (0, NOTHING.into()));
+}
+
+#[test]
 fn what_the_master_has_of_a_candidate_that_is_down_goes_to_the_others() {
     let cluster = Cluster::new();
     assert_eq!(cluster.distribute(&[]).0, 0);

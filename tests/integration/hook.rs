@@ -9,6 +9,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::support::commands::ganeti_s_hook;
 use crate::support::lab::Noded;
 use crate::support::pki::Pki;
 use crate::support::proxy::{Builder, Proxy, replace};
@@ -37,15 +38,14 @@ fn installed(config: &str) -> TempDir {
 
 /// Runs the hook with the programs of this folder.
 fn hook(programs: &Path) -> Said {
-    let root = env!("CARGO_MANIFEST_DIR");
-    let script = format!("{root}/hooks/cluster-verify-post.d/noded-proxy");
-    let output = Command::new(script)
-        .env_clear()
-        .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
-        .env("GANETI_HOOKS_PHASE", "post")
-        .env("GANETI_OP_CODE", "OP_CLUSTER_VERIFY_GROUP")
-        .output()
-        .unwrap();
+    let output = ganeti_s_hook(
+        "cluster-verify-post.d/noded-proxy",
+        &programs.join("noded-proxy"),
+    )
+    .env("GANETI_HOOKS_PHASE", "post")
+    .env("GANETI_OP_CODE", "OP_CLUSTER_VERIFY_GROUP")
+    .output()
+    .unwrap();
     let line = String::from_utf8(output.stdout).unwrap();
     assert!(output.stderr.is_empty(), "{:?}", output.stderr);
     assert!(line.is_ascii() && line.ends_with('\n'), "{line:?}");

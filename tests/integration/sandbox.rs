@@ -149,6 +149,34 @@ fn directories_that_are_removed_and_made_again_are_read() {
 }
 
 #[test]
+fn a_directory_that_is_made_later_is_in_reach_after_a_reload() {
+    let pki = Pki::new();
+    let node = pki.client("node1.example.com");
+    let outside = tempfile::tempdir().unwrap();
+    // Neither it nor its parent is there.
+    let directory = outside.path().join("made/later");
+    let proxy = Proxy::with(&pki)
+        .candidates(&[("uuid-1", &node)])
+        .config(&format!("candidate_certs = {directory:?}"))
+        .start();
+    if !complete(&proxy) {
+        return;
+    }
+    let unknown = |p: &Proxy| p.status()["client_ca_list"]["certificates_not_known"].clone();
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("node1.pem"), &node.cert_pem).unwrap();
+    proxy.wait_for("it is there and out of reach", |p| {
+        let (_, health) = p.health();
+        health["reasons"].to_string().contains("Permission denied")
+    });
+    assert_eq!(unknown(&proxy), 1);
+    let before = main_pid(&proxy);
+    proxy.sighup();
+    assert_ne!(main_pid(&proxy), before);
+    assert_eq!(unknown(&proxy), 0);
+}
+
+#[test]
 fn inside_the_sandbox_nothing_else_is_reached() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("state")).unwrap();

@@ -392,6 +392,34 @@ fn a_node_says_no_to_what_its_own_files_say_counts() {
     assert_eq!(scene.keys(2), before);
 }
 
+/// In a namespace whose only Ganeti is an upstream one.
+#[test]
+fn hooks_go_where_an_upstream_ganeti_looks_for_them() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can mount");
+        return;
+    }
+    let script = r#"set -eu
+        for dir in /etc /usr/local /usr/lib/ganeti /usr/lib64/ganeti; do
+            [ ! -d $dir ] || mount -t tmpfs none $dir
+        done
+        mkdir -p /usr/local/lib/ganeti
+        echo 'readonly SYSCONFDIR=${SYSCONFDIR:-${GANETI_ROOTDIR:-}/usr/local/etc}' > /usr/local/lib/ganeti/daemon-util
+        "$1" ssh-keys hooks --hooks-from "$2"
+        find /etc /usr/local/etc -type l | sort
+        "$1" ssh-keys hooks --hooks-from "$2" --remove
+        find /etc /usr/local/etc -type l"#;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh", PROGRAM]);
+    let hooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("hooks");
+    let (status, text) = said(&command.arg(hooks).output().unwrap());
+    assert_eq!(status, 0, "{text}");
+    let links = ["config-update", "node-add", "node-modify"]
+        .map(|name| format!("/usr/local/etc/ganeti/hooks/{name}-post.d/noded-proxy-ssh-keys\n"));
+    assert!(text.contains(&links.concat()), "{text}");
+    assert!(text.ends_with(": removed\n"), "{text}");
+}
+
 #[test]
 fn hooks_are_links_and_nothing_of_others_is_touched() {
     let dir = tempfile::tempdir().unwrap();

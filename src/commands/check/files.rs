@@ -251,7 +251,7 @@ fn candidate_certs(dir: &Path, map: &Map) -> Finding {
     let paths = match certificate_files(dir) {
         Ok(paths) => paths,
         Err(error) => {
-            let todo = "mkdir it, or remove the key; then systemctl restart noded-proxy: a running \
+            let todo = "mkdir it, or remove the key; then systemctl reload noded-proxy: a running \
                         one's sandbox does not know a new directory";
             return Finding::error(id, format!("{name}: {error}: {todo}"));
         }
@@ -269,7 +269,7 @@ fn candidate_bundle(file: &Path, map: &Map) -> Finding {
         format!("candidate_bundle = {}", file.display()),
     );
     if let Err(error) = fs::metadata(file) {
-        let todo = "create it, or remove the key; if its directory is new: systemctl restart \
+        let todo = "create it, or remove the key; if its directory is new: systemctl reload \
                     noded-proxy";
         return Finding::error(id, format!("{name}: {error}: {todo}"));
     }

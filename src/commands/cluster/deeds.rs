@@ -260,12 +260,11 @@ fn uninstall(patience: &str, places: &str) -> String {
 /// Where things are on each node, as far as it was said here.
 fn places_of(args: &NodeArgs) -> String {
     let undo = Some(&args.undo_dir).filter(|path| *path != Path::new(UNDO_DIR));
-    let hooks = Some(&args.hooks_dir).filter(|path| *path != Path::new("/etc/ganeti/hooks"));
     let all = [
         ("noded-defaults", args.noded_defaults.as_ref()),
         ("daemon-util", args.daemon_util.as_ref()),
         ("undo-dir", undo),
-        ("hooks-dir", hooks),
+        ("hooks-dir", args.hooks_dir.as_ref()),
         ("hooks-from", args.hooks_from.as_ref()),
     ];
     let said = all

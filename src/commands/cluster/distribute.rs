@@ -2,7 +2,8 @@
 //!
 //! A key never leaves its node. Each certificate is compared with the candidate map before it goes on,
 //! and by each node with its own map. The master's own directory is the first, and waits for nobody. A
-//! node that fails is remembered by not being among those that were given all: it alone is asked again.
+//! node that fails, or has no noded-proxy yet, is remembered by not being among those that were given all:
+//! it alone is asked again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,8 +24,6 @@ use rules::identity::Digest;
 /// Nodes that are asked at a time.
 const AT_A_TIME: usize = 8;
 
-const NO_PROGRAM: &str = "it has no noded-proxy";
-
 /// What a node came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -38,7 +37,7 @@ pub(super) enum Outcome {
 impl Outcome {
     /// Whether nothing would come of asking again.
     fn is_settled(&self) -> bool {
-        matches!(self, Self::Given(_) | Self::Left(NO_PROGRAM))
+        matches!(self, Self::Given(_))
     }
 }
 
@@ -124,9 +123,12 @@ fn give(config: &Config, cluster: &Cluster, own: &Path, changed: bool) -> Result
         return Ok(true);
     }
     let text = found.into_values().collect::<Vec<_>>().concat();
+    let mut is_idle = is_complete;
     for members in [masters, others] {
         let outcomes = on_each(&members, AT_A_TIME, |member| give_one(ssh, member, &text));
         is_good &= tell(&members, &outcomes);
+        let left = |outcome: &Outcome| matches!(outcome, Outcome::Left(_));
+        is_idle &= outcomes.iter().all(left);
         let all = members.iter().zip(&outcomes);
         let settled = all.filter(|(_, outcome)| outcome.is_settled());
         given
@@ -137,6 +139,12 @@ fn give(config: &Config, cluster: &Cluster, own: &Path, changed: bool) -> Result
     given.nodes.retain(is_member);
     let saved = given.save(own);
     saved.map_err(|error| format!("{}: {error}", own.display()))?;
+    if is_idle {
+        outln!(
+            "nothing to do: each other node has what {} has",
+            own.display()
+        );
+    }
     Ok(is_good)
 }
 
@@ -194,7 +202,7 @@ fn give_one(ssh: Ssh<'_>, member: &Member, text: &[u8]) -> Outcome {
 fn given(said: &Said) -> Outcome {
     match said.end {
         End::Status(0) => Outcome::Given(said.line()),
-        End::Status(127) => Outcome::Left(NO_PROGRAM),
+        End::Status(127) => Outcome::Left("it has no noded-proxy"),
         _ => Outcome::Failed(said.why()),
     }
 }

@@ -33,9 +33,10 @@ pub struct NodeArgs {
     /// Where root keeps what `uninstall` puts back
     #[arg(long, value_name = "DIR", default_value = UNDO_DIR)]
     pub undo_dir: PathBuf,
-    /// Where Ganeti looks for hooks
-    #[arg(long, value_name = "DIR", default_value = "/etc/ganeti/hooks")]
-    pub hooks_dir: PathBuf,
+    /// Where Ganeti looks for hooks [default: /etc/ganeti/hooks, or as its daemon-util has it:
+    /// /usr/local/etc/ganeti/hooks for an upstream Ganeti]
+    #[arg(long, value_name = "DIR")]
+    pub hooks_dir: Option<PathBuf>,
     /// The hooks of this package [default: /usr/share/noded-proxy/hooks or
     /// /usr/local/share/noded-proxy/hooks, whichever is there]
     #[arg(long, value_name = "DIR")]

@@ -8,6 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::flags::NodeArgs;
+use super::hooks_dir;
 use super::plan::Plan;
 use super::step::{Link, Proof, Step};
 
@@ -63,7 +64,8 @@ pub(super) fn ever_put(args: &NodeArgs) -> Vec<Hook> {
 }
 
 fn all(args: &NodeArgs, which: &[(&str, &str)]) -> Vec<Hook> {
-    let links = here(&args.hooks_dir, args.hooks_from.as_deref(), which);
+    let dir = hooks_dir::of_ganeti(args.hooks_dir.as_deref(), args.daemon_util.as_deref());
+    let links = here(&dir, args.hooks_from.as_deref(), which);
     let hook = |link: Link| Hook {
         there: there_is(&link.path, &link.target),
         exists: link.target.exists(),

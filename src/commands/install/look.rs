@@ -73,12 +73,10 @@ impl Node {
 
     /// The file that sets `NODED_ARGS`.
     pub(super) fn defaults(args: &NodeArgs) -> PathBuf {
-        let there = DEFAULTS
-            .map(PathBuf::from)
-            .into_iter()
-            .find(|path| path.exists());
         let given = args.noded_defaults.clone();
-        given.or(there).unwrap_or_else(|| DEFAULTS[0].into())
+        given
+            .or_else(|| there(&DEFAULTS))
+            .unwrap_or_else(|| DEFAULTS[0].into())
     }
 
     /// What is there, as the plan takes it.
@@ -132,15 +130,22 @@ impl Node {
         if self.native {
             return Ok(Manager::Systemd);
         }
-        let there = DAEMON_UTIL
-            .map(PathBuf::from)
-            .into_iter()
-            .find(|path| path.exists());
-        let script = args.daemon_util.clone().or(there).ok_or(
+        let script = daemon_util(args.daemon_util.as_deref()).ok_or(
             "Ganeti's daemon-util is not where its packages put it: say where with --daemon-util",
         )?;
         Ok(Manager::DaemonUtil(script))
     }
+}
+
+/// Ganeti's `daemon-util`: the one that is named, or that of a package.
+pub(super) fn daemon_util(given: Option<&Path>) -> Option<PathBuf> {
+    given.map(PathBuf::from).or_else(|| there(&DAEMON_UTIL))
+}
+
+/// The first of them that is there.
+fn there(known: &[&str]) -> Option<PathBuf> {
+    let known = known.iter().map(PathBuf::from);
+    known.into_iter().find(|path| path.exists())
 }
 
 /// What the guard says of itself, if that is not that it closes noded's port.

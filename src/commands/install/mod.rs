@@ -13,6 +13,7 @@ mod confirm;
 mod doing;
 pub mod flags;
 pub(in crate::commands) mod hooks;
+pub(in crate::commands) mod hooks_dir;
 mod kept;
 mod look;
 mod missing;

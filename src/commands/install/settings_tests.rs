@@ -167,7 +167,8 @@ fn what_uninstall_takes_away_as_a_table() {
     let audit = certs.replacen("#mode = \"enforce\"", "mode = \"audit\"", 1);
     let own = "/x.d/install.toml: removed";
     let stays = "/x.toml: admission.mode = \"audit\" stays, for a later `install`";
-    let table: [(&str, Option<&str>, bool, &[&str], &[&str]); 7] = [
+    type Row<'a> = (&'a str, Option<&'a str>, bool, &'a [&'a str], &'a [&'a str]);
+    let table: [Row<'_>; 7] = [
         (SAMPLE, None, true, &[], &[]),
         (SAMPLE, Some("x"), true, &[own, "/x.d: removed"], &[]),
         (SAMPLE, Some("x"), false, &[own], &[]),

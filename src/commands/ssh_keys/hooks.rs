@@ -3,10 +3,12 @@
 
 use super::args::HooksArgs;
 use crate::commands::install::hooks::{OF_SSH_KEYS, here, link, unlink};
+use crate::commands::install::hooks_dir;
 
 /// Puts them there, or takes them away; whether all is so.
 pub(super) fn main(args: &HooksArgs) -> Result<bool, String> {
-    for hook in here(&args.hooks_dir, args.hooks_from.as_deref(), &OF_SSH_KEYS) {
+    let dir = hooks_dir::of_ganeti(args.hooks_dir.as_deref(), None);
+    for hook in here(&dir, args.hooks_from.as_deref(), &OF_SSH_KEYS) {
         let (path, target) = (hook.path.display(), hook.target.display());
         let told = |why: String| format!("{path}: {why}");
         if args.remove {

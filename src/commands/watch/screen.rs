@@ -2,7 +2,7 @@
 
 use super::rates::Rates;
 use crate::commands::table::Table;
-use crate::daemon::report::{Report, times};
+use crate::daemon::report::{Report, times, words};
 use rules::Named;
 use rules::authz::Mode;
 
@@ -59,6 +59,12 @@ pub(super) fn render(report: &Report, rates: Option<Rates>, now: i64, paint: Pai
     text += &format!("RPCs         {rpcs}, {failed} without a good answer\n");
     text += &format!("connections  {connections}, {refused} refused; {open} open");
     text += &format!(", {handshakes} in handshake\n{}\n", slots(report, paint));
+    for old in &report.handover.predecessors {
+        text += &format!("replaced     {}\n", words::replaced(old));
+    }
+    if let Some(failed) = words::failed_reload(report) {
+        text += &format!("last reload  {}\n", paint.bad(&failed));
+    }
     text + "\nlast refusals\n" + &refusals(report, now)
 }
 
@@ -81,13 +87,14 @@ fn state(report: &Report, paint: Paint) -> String {
     format!("state        {ready}, {degraded}, {mode}, {phase}, {entries} candidates")
 }
 
+/// The bar, of the slots here and in the processes that were replaced: none is free while they hold the rest.
 fn slots(report: &Report, paint: Paint) -> String {
-    let noded = &report.upstream;
-    let used = (noded.slots_in_use * BAR)
+    let (noded, in_use) = (&report.upstream, words::slots_in_use(report));
+    let used = (in_use.saturating_mul(BAR))
         .div_ceil(noded.slots.max(1))
         .min(BAR);
     let bar = format!("[{}{}]", "#".repeat(used), "-".repeat(BAR - used));
-    let bar = match noded.slots_in_use < noded.slots {
+    let bar = match in_use < noded.slots {
         true => paint.good(&bar),
         false => paint.bad(&bar),
     };
@@ -95,8 +102,7 @@ fn slots(report: &Report, paint: Paint) -> String {
         0 => "0 waiting".into(),
         waiting => paint.doubtful(&format!("{waiting} waiting")),
     };
-    let (in_use, most, warm) = (noded.slots_in_use, noded.slots, noded.warm);
-    format!("noded        {bar} {in_use} of {most} slots in use ({warm} warm), {waiting}")
+    format!("noded        {bar} {}, {waiting}", words::slots(report))
 }
 
 /// The newest first.
@@ -126,50 +132,5 @@ fn per_second(rates: Option<[f64; 2]>) -> [String; 2] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::rates::Counts;
-    use super::*;
-    use crate::daemon::report::example;
-    use std::time::Duration;
-
-    #[test]
-    fn a_look_as_text() {
-        let old = Counts::default();
-        let new = Counts::of("noded_proxy_rpcs_total{code=\"200\"} 25\n");
-        let rates = Rates::between(old, new, Duration::from_secs(2));
-        let text = "\
-noded-proxy 0.1.0 on node1.example.com, up 2 days
-
-state        ready, degraded, AUDIT, listed, 3 candidates
-             AUDIT MODE: every certificate of this cluster is admitted
-RPCs         12.5/s, 0.0/s without a good answer
-connections  0.0/s, 0.0/s refused; 4 open, 1 in handshake
-noded        [##------------------] 2 of 20 slots in use (1 warm), 0 waiting
-
-last refusals
-3 min ago 192.0.2.9:40000 unknown_digest node9 -
-";
-        let plain = Paint::new(false);
-        let report = example::report();
-        assert_eq!(render(&report, Some(rates), example::NOW, plain), text);
-        let first = render(&report, None, example::NOW, plain);
-        assert!(first.contains("RPCs         -/s, -/s without"), "{first}");
-    }
-
-    #[test]
-    fn colours_say_what_is_bad() {
-        let mut report = example::report();
-        report.health.ready = false;
-        (report.upstream.slots_in_use, report.upstream.waiting) = (20, 3);
-        report.last_refusals.clear();
-        let text = render(&report, None, example::NOW, Paint::new(true));
-        for words in [
-            "\x1b[31mNOT READY\x1b[0m",
-            "\x1b[31m[####################]\x1b[0m 20 of 20",
-            "\x1b[33m3 waiting\x1b[0m",
-            "last refusals\nnone\n",
-        ] {
-            assert!(text.contains(words), "{words:?}: {text:?}");
-        }
-    }
-}
+#[path = "screen_tests.rs"]
+mod tests;

@@ -93,7 +93,7 @@ content "$home/.ssh/authorized_keys" 4194305
 content "$home/.ssh/authorized_keys2" 4194305
 text /etc/ssh/sshd_config
 entries /etc/ssh/sshd_config.d configuration
-entry /etc/ganeti/hooks && entries /etc/ganeti/hooks hooks
+for dir in /etc/ganeti/hooks /usr/local/etc/ganeti/hooks; do entry "$dir" && entries "$dir" hooks; done
 for name in '' /noded-proxy.toml /noded-proxy-guard.nft; do entry "/etc/noded-proxy$name"; done
 entries /etc/ssh host_key
 entries /run/ganeti/crypto move

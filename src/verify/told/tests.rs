@@ -134,6 +134,7 @@ fn node() -> tempfile::TempDir {
         "AuthorizedKeysCommand /bin/x\n",
     );
     put(root, "etc/ganeti/hooks/cluster-verify-post.d/hook", "");
+    put(root, "usr/local/etc/ganeti/hooks/node-add-post.d/hook", "");
     put(root, "etc/noded-proxy/noded-proxy.toml", "");
     put(root, "etc/ssh/ssh_host_rsa_key", "secret-host-key");
     put(root, "etc/ssh/ssh_host_rsa_key.pub", "secret-host");
@@ -174,6 +175,7 @@ fn what_is_told_is_what_is_seen_there_and_no_secret_is_sent() {
         "/var/lib/ganeti/locks.data",
         "/var/lib/ganeti/tempres.data",
         "/run/ganeti/import-export/export-x",
+        "/usr/local/etc/ganeti/hooks/node-add-post.d/hook",
     ] {
         assert!(has(path), "{path}");
     }

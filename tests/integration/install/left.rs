@@ -152,7 +152,7 @@ prerm: status 0
 nobody is kept out
 as before
 prerm: status 0
-noded-proxy: 'uninstall' failed: NODED_ARGS is changed without it.
+noded-proxy: 'uninstall' failed: this removal puts NODED_ARGS back.
 nobody is kept out
 ganeti-noded
 NODED_ARGS=\"\"

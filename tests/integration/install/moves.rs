@@ -217,7 +217,7 @@ prerm: status 0
 as before
 install --moves --apply: status 0
 prerm: status 0
-noded-proxy: 'uninstall --moves' failed: $G is changed back without it.
+noded-proxy: 'uninstall --moves' failed: $G is put back by this removal.
 noded-proxy: Ganeti's own program does transfers again.
 as before
 install --moves --apply: status 137
@@ -225,7 +225,7 @@ prerm: status 0
 as before
 install --moves --apply: status 0
 prerm: status 0
-noded-proxy: 'uninstall --moves' failed: $G is changed back without it.
+noded-proxy: 'uninstall --moves' failed: $G is put back by this removal.
 noded-proxy: WARNING: $G is neither of this package nor Ganeti's own, which is $G.ganeti. It stays. \
 When it is gone: mv $G.ganeti $G; dpkg-divert --package noded-proxy --no-rename --remove $G
 mine

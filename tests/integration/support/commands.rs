@@ -1,5 +1,6 @@
 //! The program's own commands, as somebody types them.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::proxy::Proxy;
@@ -27,4 +28,24 @@ pub(crate) fn assert_ends_quietly_unread(arguments: &[&str]) {
     let output = child.wait_with_output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.is_empty(), "{arguments:?}: {told}");
+}
+
+/// A hook of the repository with this program in it, as the archive's `install` puts it there, and as
+/// Ganeti runs it: with this `PATH`, and nothing else of ours.
+pub(crate) fn ganeti_s_hook(name: &str, program: &Path) -> Command {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("hooks")
+        .join(name);
+    let (text, usual) = (
+        std::fs::read_to_string(file).unwrap(),
+        "program=/usr/sbin/noded-proxy",
+    );
+    assert_eq!(text.matches(usual).count(), 1, "{text}");
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg(text.replace(usual, &format!("program='{}'", program.display())))
+        .env_clear()
+        .env("PATH", "/sbin:/bin:/usr/sbin:/usr/bin");
+    command
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::identity::rules::admitted_from;
+use crate::support::commands::ganeti_s_hook;
 use crate::support::pki::Pki;
 use crate::support::proxy::{Proxy, replace};
 use crate::support::stub::StubNoded;
@@ -122,13 +123,8 @@ fn the_view_of_the_running_proxy_is_part_of_it() {
 fn the_hook_says_the_errors_in_one_line() {
     let tree = super::tree::Recorded::of(super::NORMAL);
     let run = || {
-        let script = "/hooks/cluster-verify-post.d/noded-proxy-verify";
-        let output = Command::new([env!("CARGO_MANIFEST_DIR"), script].concat())
-            .env_clear()
-            .env(
-                "PATH",
-                format!("{}:/usr/bin:/bin", tree.path("bin").display()),
-            )
+        let hook = "cluster-verify-post.d/noded-proxy-verify";
+        let output = ganeti_s_hook(hook, &tree.path("bin/noded-proxy"))
             .output()
             .unwrap();
         let line = String::from_utf8(output.stdout).unwrap();

@@ -9,7 +9,7 @@ use super::{MASTER, NORMAL, document, ids};
 
 #[test]
 fn faults_of_files_are_found() {
-    let rows: [Row; 16] = [
+    let rows: [Row; 17] = [
         (
             NORMAL,
             |t, _| t.put("etc/ssh/ssh_host_rsa_key", "x", 0o640),
@@ -67,6 +67,11 @@ fn faults_of_files_are_found() {
         (
             NORMAL,
             |t, _| t.chmod("etc/ganeti/hooks/cluster-verify-post.d/x", 0o777),
+            &["file_writable"],
+        ),
+        (
+            NORMAL,
+            |t, _| t.put("usr/local/etc/ganeti/hooks/node-add-post.d/x", "", 0o777),
             &["file_writable"],
         ),
         (

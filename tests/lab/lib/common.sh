@@ -69,11 +69,12 @@ mount_node_root() {
   mount --bind "$root/run" /run
 }
 
-# next_version DEB OUT: the same package with a higher version, as an upgrade
+# next_version DEB OUT [SED]: the same package with a higher version, as an upgrade; SED changes the proxy's unit
 next_version() {
   local tree; tree=$(mktemp -d)
   dpkg-deb -R "$1" "$tree"
   sed -i 's/^Version: .*/&+next/' "$tree/DEBIAN/control"
+  [[ -z ${3:-} ]] || sed -i "$3" "$tree/usr/lib/systemd/system/noded-proxy.service"
   dpkg-deb --root-owner-group -b "$tree" "$2" >/dev/null
   rm -rf "$tree"
 }
