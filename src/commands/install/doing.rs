@@ -17,7 +17,7 @@ use super::plan::Source;
 use super::proof;
 use super::record::Keep;
 use super::settings;
-use super::step::{Step, Unit, way_back};
+use super::step::{Manager, Step, Unit, way_back};
 use crate::commands::divert::act;
 use crate::commands::divert::scene::Act;
 use crate::commands::program;
@@ -150,6 +150,11 @@ impl Doer {
         if let (true, Some(around)) = (step.unguards(), &self.around) {
             let (source, path) = &around.noded;
             nodeds::guard_may_go(source, place::read(path)?.as_deref())?;
+        }
+        if let Step::Noded(Manager::Systemd, ..) = step {
+            // systemd counts these starts; what was tried some times in a row must come back, too.
+            let words = ["systemctl", "reset-failed", "ganeti-noded.service"];
+            let _ = run(&words.map(String::from)); // it may know no such failure
         }
         for command in step.commands() {
             run(&command)?;
