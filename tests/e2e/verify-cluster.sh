@@ -63,10 +63,12 @@ step_verify-cluster() {
 
   # The candidate map.
   local evil='EE:EE:EE:EE:EE:EE:EE:EE:EE:EE:EE:EE:EE:EE:EE:EE:EE:EE:EE:EE'
+  local differs=" map_differs: dead-beef=$evil is in config.data and not in this node's map"
+  local unknown=" map_entry_unknown: $evil is admitted for dead-beef, which is no node"
   finds "a stranger in the map of the configuration" n1 "$(replaces $data/config.data "python3 -c 'import json, sys
 c = json.load(open(sys.argv[1])); c[\"cluster\"][\"candidate_certs\"][\"dead-beef\"] = \"$evil\"; json.dump(c, sys.stdout)' $data/config.data")" \
-    "$(restore $data/config.data)" {n1,n2,n3}\ map_differs": dead-beef=$evil is in config.data and not in this node's map" \
-    {n1,n2,n3}\ map_entry_unknown": $evil is admitted for dead-beef, which is no node" \
+    "$(restore $data/config.data)" "${NODES[@]/%/$differs}" \
+    "${NODES[@]/%/$unknown}" \
     'n2 configuration_differs: config.data: with the same serial number its candidate map is another' &&
   finds "one more line in the map of one node" n2 "$(keep $data/$map); echo dead-beef=$evil >>$data/$map" "$(restore $data/$map)" \
     "n2 map_differs: dead-beef=$evil is in this node's map and not in config.data" "n2 map_entry_unknown: $evil is admitted for dead-beef" &&
