@@ -306,7 +306,11 @@ async fn hand_over_when_asked(
         };
         let by = asked.as_ref().map_or("SIGHUP", |_| "reload");
         info!(by, "reading candidate map and server.pem again");
-        systemd::reloading();
+        // By `systemctl reload` systemd knows. Told again, systemd 257 waits for the end of the reload
+        // from a main process that was killed in it, and not for the next start.
+        if asked.is_none() {
+            systemd::reloading();
+        }
         match estate.hand_over(&mut listening).await {
             Ok(retired) => return (replaced(retired), asked),
             Err(why) => {

@@ -59,7 +59,7 @@ fn bounded(status: &str) -> &str {
     end.map_or("", |end| &status[..end])
 }
 
-/// A reload begins; [`ready`] ends it.
+/// A reload begins that systemd does not know of; [`ready`] ends it.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),

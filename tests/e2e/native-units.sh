@@ -48,7 +48,8 @@ native_ways() {
   on "$n" systemctl reset-failed ganeti-noded && on "$n" systemctl restart ganeti-noded &&
   wait_until 10 rpc n1 "$n" version || { fail "after a restart of the unit"; return; }
   # One start more, and systemd refuses (StartLimitBurst=5): the way back must not stand still there.
-  on "$n" sh -c 'for k in 1 2 3 4; do systemctl restart ganeti-noded || exit; done' || { fail "the unit cannot be restarted"; return; }
+  on "$n" sh -c 'for k in 1 2 3 4; do systemctl restart ganeti-noded || exit; done' &&
+  wait_until 10 rpc n1 "$n" version || { fail "the unit cannot be restarted"; return; }
   on "$n" noded-proxy uninstall --apply --wait || return
   out=$(native_files "$n")
   [[ $out == "$files" ]] || { diff <(echo "$files") <(echo "$out"); fail "the files are not as before"; return; }

@@ -216,8 +216,7 @@ fn the_service_manager_and_status_say_why_the_last_reload_failed() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(64), "{output:?}");
-    manager.wait_for("RELOADING=1");
-    let told = manager.wait_for("READY=1");
+    let told = manager.wait_for_before("READY=1", "RELOADING=1");
     let why = "; the last reload failed: ";
     assert!(told.contains(why) && told.contains("no_such_key"), "{told}");
     // A change of the map does not take it away.
