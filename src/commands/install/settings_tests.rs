@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::commands::install::step::way_back;
-
-/// The file of the package, as it is installed.
-const SAMPLE: &str = include_str!("../../../config/noded-proxy.toml");
+use crate::commands::manual::SAMPLE;
 
 const OWN_PATH: &str = "/x.d/install.toml";
 

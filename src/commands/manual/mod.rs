@@ -20,7 +20,7 @@ use crate::commands::{exit, output};
 use crate::node::directory::Directory;
 
 /// The commented configuration, source of the page in section 5.
-const SAMPLE: &str = include_str!("../../../config/noded-proxy.toml");
+pub(super) const SAMPLE: &str = include_str!("../../../config/noded-proxy.toml");
 
 /// One man page.
 struct Page {
