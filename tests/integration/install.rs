@@ -204,6 +204,32 @@ as before
     assert_eq!(said, expected);
 }
 
+/// It would have waited for it behind a closed port.
+#[test]
+fn a_node_whose_server_pem_is_elsewhere_is_refused() {
+    let Some(said) = part("no-cluster", true) else {
+        return;
+    };
+    let refused = "\
+noded-proxy: NODE/ganeti/server.pem is not there, though noded runs: set server_pem, ssconf_dir and \
+candidate_map in the configuration to where this node's Ganeti has them (/var/lib/ganeti, or \
+/usr/local/var/lib/ganeti)
+";
+    let expected = format!(
+        "\
+install: status 1
+{refused}install --apply: status 1
+{refused}as before
+install: status 0
+note  noded does not run, and is not started
+note  NODE/ganeti/server.pem is not there: this node is in no cluster yet, and the proxy will wait for it
+note  nothing was done: --apply does it
+as before
+"
+    );
+    assert_eq!(said, expected);
+}
+
 #[test]
 fn it_is_shown_done_and_undone_byte_for_byte() {
     let Some(said) = part("whole", true) else {

@@ -255,6 +255,13 @@ part_silent() {   # systemd does not answer, which is not to know no unit
   cat "$node/kept" > "$defaults"; same "$before" "$(state)"
 }
 
+part_no-cluster() {   # noded runs, so there is a server.pem: not where the configuration has it
+  mv "$node/ganeti/server.pem" "$node/server.pem"
+  cli install; said; cli install --apply; said; same "$before" "$(state)"
+  "$STAND/bin/daemon-util" stop ganeti-noded; cli install; said | grep note   # not yet in a cluster
+  mv "$node/server.pem" "$node/ganeti/server.pem"; "$STAND/bin/daemon-util" start ganeti-noded; await listens 1811; same "$before" "$(state)"
+}
+
 part_socket() {   # the socket unit, from the beginning and later
   cli install --apply --socket; state | grep units
   cli uninstall --apply; same "$before" "$(state)"

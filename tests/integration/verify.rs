@@ -181,6 +181,13 @@ fn lines_for_programs_and_metrics() {
         metrics.contains("noded_proxy_verify_findings{id=\"client_stolen\"} 1\n"),
         "{metrics}"
     );
+    // The line must not say that all is well before it is known that the metrics are written.
+    let nowhere = tree.path("nowhere/verify.prom");
+    let (status, line) = said(&["--nagios", "--metrics", nowhere.to_str().unwrap()]);
+    assert!(
+        status == 3 && line.starts_with("VERIFY UNKNOWN - ") && line.contains("--metrics"),
+        "{status}: {line}"
+    );
 }
 
 /// The program, without root's right to read what its mode forbids.

@@ -164,6 +164,10 @@ ids! {
         "the proxy does not answer"
         why "nobody can command this node, or noded is reached without the proxy"
         do "systemctl status noded-proxy; noded-proxy check"
+    ProxyUnused = "proxy_unused", Warning:
+        "the package is here, and no proxy stands before noded"
+        why "noded itself decides who commands this node, as before"
+        do "noded-proxy install --apply; on the master, for all nodes: noded-proxy install --cluster --apply"
     ProxyNotReady = "proxy_not_ready", Error:
         "the proxy does not listen on the RPC port"
         why "nobody can command this node"
@@ -171,7 +175,7 @@ ids! {
     ProxyAudit = "proxy_audit", Error:
         "the proxy is in audit mode"
         why "it admits every node of the cluster"
-        do "admission.mode = \"enforce\" in the configuration, then systemctl reload noded-proxy"
+        do "noded-proxy install --apply --mode enforce"
     ProxyMap = "proxy_map", Error:
         "the proxy cannot use the present candidate map"
         why "it decides by an older one: a demoted candidate is still admitted"

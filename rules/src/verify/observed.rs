@@ -349,6 +349,8 @@ pub struct Owner {
 pub struct Proxy {
     /// Why it did not answer.
     pub down: Option<String>,
+    /// noded serves the RPC port by itself, with its own TLS, and nowhere else.
+    pub unused: bool,
     /// The RPC port is open.
     pub ready: bool,
     /// Audit mode: nobody is refused.

@@ -11,6 +11,10 @@ const SUBJECT: &str = "noded-proxy";
 /// All findings on the proxy of this node.
 pub(super) fn judge(proxy: &Proxy) -> Vec<Finding> {
     let mut found = Vec::new();
+    if proxy.unused {
+        let text = "noded has the RPC port, with its own TLS";
+        return vec![Finding::new(Id::ProxyUnused, SUBJECT, text)];
+    }
     match &proxy.down {
         Some(why) => found.push(Finding::new(Id::ProxyDown, SUBJECT, why)),
         None if !proxy.ready => {
@@ -23,7 +27,11 @@ pub(super) fn judge(proxy: &Proxy) -> Vec<Finding> {
         None => {}
     }
     if proxy.audit {
-        found.push(Finding::new(Id::ProxyAudit, SUBJECT, "it refuses nobody"));
+        found.push(Finding::new(
+            Id::ProxyAudit,
+            SUBJECT,
+            "it admits each certificate of the cluster",
+        ));
     }
     let faults = proxy.faults.iter();
     found.extend(faults.filter_map(|(kind, why)| Some(Finding::new(id(kind)?, SUBJECT, why))));

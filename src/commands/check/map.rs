@@ -183,7 +183,7 @@ pub(super) fn admission(
 /// In audit mode the map decides nothing.
 fn audit() -> Finding {
     let text = "audit mode: every certificate of the cluster is admitted, so every node can command \
-                this one; when no refusal is counted any more: admission.mode = \"enforce\"";
+                this one; when no refusal is counted any more: `noded-proxy install --apply --mode enforce`";
     Finding::warning("admission", text)
 }
 

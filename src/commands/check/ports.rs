@@ -80,6 +80,16 @@ pub(super) fn check(
             })
         })
         .collect();
+    if let Some(listeners) = listeners {
+        let behind = taken_by(listeners, config.upstream.address.port());
+        let is_behind = behind.is_some_and(|by| by.starts_with("ganeti-noded "));
+        let ports = config.listen.iter().map(SocketAddr::port);
+        let is_held = |port| taken_by(listeners, port).is_some();
+        findings.extend(nobody_serves(
+            is_behind,
+            ports.map(is_held).any(|held| held),
+        ));
+    }
     let held = || as_peer(config.admin.port());
     findings.push(judge(
         ("admin", "admin"),
@@ -134,6 +144,13 @@ fn judge(
     }
 }
 
+/// noded stands where a proxy should be before it, and there is none.
+fn nobody_serves(is_behind: bool, is_held: bool) -> Option<Finding> {
+    let text = "noded is on loopback and no proxy runs, so nobody can command this node: systemctl \
+                start noded-proxy";
+    (is_behind && !is_held).then(|| Finding::warning("no_proxy", text))
+}
+
 fn exposure(admin: SocketAddr) -> Finding {
     let (id, name) = ("admin_exposure", format!("admin = {admin}"));
     if is_loopback(admin) {
@@ -150,6 +167,21 @@ fn exposure(admin: SocketAddr) -> Finding {
 mod tests {
     use super::super::finding::Verdict::{Error, Ok, Warning};
     use super::*;
+
+    #[test]
+    fn noded_behind_nobody_is_told() {
+        for (is_behind, is_held, expected) in [
+            (true, false, true),
+            (true, true, false),
+            (false, false, false),
+            (false, true, false),
+        ] {
+            let found = nobody_serves(is_behind, is_held);
+            let told =
+                found.is_some_and(|found| found.verdict == Warning && found.id == "no_proxy");
+            assert_eq!(told, expected, "{is_behind} {is_held}");
+        }
+    }
 
     fn running(listening: &[&str]) -> Running {
         Running {

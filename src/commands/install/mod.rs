@@ -18,7 +18,7 @@ mod kept;
 mod look;
 mod missing;
 mod moves;
-mod nodeds;
+pub(in crate::commands) mod nodeds;
 mod place;
 mod plan;
 mod proof;
@@ -75,6 +75,7 @@ pub fn install(args: &InstallArgs) -> ExitCode {
             return Err(Refusal::Because(errors));
         }
         let mut plan = plan::install(seen, args.socket)?;
+        plan.notes.extend(without_a_cluster(config, seen)?);
         if args.hooks {
             hooks::add(&mut plan, &hooks::found(&args.node))?;
         }
@@ -83,6 +84,23 @@ pub fn install(args: &InstallArgs) -> ExitCode {
         confirm(seen, &plan)?;
         Ok(plan)
     }))
+}
+
+/// What is said where there is no `server.pem`. Where noded runs there is one, and the proxy would
+/// wait for it in another place while nobody can command the node.
+fn without_a_cluster(config: &Config, seen: &Seen) -> Result<Option<String>, String> {
+    let path = config.server_pem.display();
+    match (config.server_pem.exists(), seen.noded_runs()) {
+        (true, _) => Ok(None),
+        (false, false) => Ok(Some(format!(
+            "{path} is not there: this node is in no cluster yet, and the proxy will wait for it"
+        ))),
+        (false, true) => Err(format!(
+            "{path} is not there, though noded runs: set server_pem, ssconf_dir and candidate_map \
+             in the configuration to where this node's Ganeti has them (/var/lib/ganeti, or \
+             /usr/local/var/lib/ganeti)"
+        )),
+    }
 }
 
 /// Exit status as of `install`.

@@ -64,7 +64,7 @@ async fn answers(address: SocketAddr) -> bool {
 }
 
 /// Whether they stand as on a node without a proxy: what is there in words, or what is wrong.
-pub(super) fn alone(port: u16) -> Result<String, String> {
+pub(in crate::commands) fn alone(port: u16) -> Result<String, String> {
     let all = asked()?;
     match (astray(&all, port), all.first()) {
         (Some(noded), _) => Err(noded.to_string()),

@@ -181,11 +181,13 @@ fn systemctl<'a>(verb: &'a str, units: impl IntoIterator<Item = &'a str>) -> Vec
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Keep(record, _) => write!(
-                f,
-                "keep {} as it is, for `uninstall`",
-                record.path.display()
-            ),
+            Self::Keep(record, before) => {
+                let path = record.path.display();
+                match before {
+                    None => write!(f, "keep {path} as it is, for `uninstall`"),
+                    Some(_) => write!(f, "keep {path} as it was before the first `install`"),
+                }
+            }
             Self::Forget(record) => write!(f, "drop what was kept of {}", record.path.display()),
             Self::Write(write) => write!(f, "{}: {}", write.path.display(), write.what),
             Self::Link(Link { path, target }) => {

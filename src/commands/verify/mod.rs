@@ -44,17 +44,15 @@ pub fn main(args: &VerifyArgs) -> ExitCode {
         };
     }
     let looked = Looked::of(&seen, judge(&seen, &config.verify));
-    let status = show(args, &looked);
-    match args
-        .metrics
-        .as_deref()
-        .map(|path| metrics::write(path, &looked))
-    {
+    let path = args.metrics.as_deref();
+    match path.map(|path| metrics::write(path, &looked)) {
         Some(Err(why)) => {
-            errln!("noded-proxy: {why}");
-            ExitCode::from(COULD_NOT_LOOK)
+            if !args.nagios {
+                show(args, &looked);
+            }
+            could_not_look(args, &why)
         }
-        Some(Ok(())) | None => ExitCode::from(status),
+        Some(Ok(())) | None => ExitCode::from(show(args, &looked)),
     }
 }
 

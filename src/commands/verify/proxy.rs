@@ -3,6 +3,7 @@
 use crate::commands::admin_client;
 use crate::commands::check;
 use crate::commands::hook;
+use crate::commands::install::nodeds::alone;
 use crate::config::Config;
 use crate::daemon::report::{Degraded, Kind, Report};
 use rules::Named;
@@ -22,6 +23,7 @@ pub(super) fn ask(config: &Config) -> Proxy {
         Ok(report) => of_report(report),
         Err(error) => Proxy {
             down: Some(error.to_string()),
+            unused: config.listen.iter().any(|at| alone(at.port()).is_ok()),
             ..Proxy::default()
         },
     };
@@ -45,6 +47,7 @@ fn of_report(report: &Report) -> Proxy {
     });
     Proxy {
         down: None,
+        unused: false,
         ready: report.health.ready,
         audit: report.mode == Mode::Audit,
         faults: faults.map(told).collect(),

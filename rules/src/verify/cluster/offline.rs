@@ -31,7 +31,7 @@ fn one(found: Finding) -> Option<Finding> {
             Some(Finding::new(Id::OfflineOutdated, &found.subject, text))
         }
         // Nobody wants to command it.
-        Id::ProxyDown | Id::ProxyNotReady | Id::NodedDown => None,
+        Id::ProxyDown | Id::ProxyUnused | Id::ProxyNotReady | Id::NodedDown => None,
         _ => Some(found),
     }
 }

@@ -239,6 +239,15 @@ fn of_proxy() -> Vec<Row> {
                 ..Proxy::default()
             });
         }),
+        // The guard, which nobody needs, is no matter then.
+        row(normal, &[ProxyUnused], |seen| {
+            seen.proxy = Some(Proxy {
+                down: Some("nobody answers".into()),
+                unused: true,
+                faults: vec![("guard_missing".into(), "why".into())],
+                ..Proxy::default()
+            });
+        }),
         row(normal, &[ProxyNotReady], |seen| proxy(seen).ready = false),
         row(normal, &[ProxyAudit], |seen| {
             proxy(seen).audit = true;
