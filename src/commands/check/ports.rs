@@ -83,12 +83,9 @@ pub(super) fn check(
     if let Some(listeners) = listeners {
         let behind = taken_by(listeners, config.upstream.address.port());
         let is_behind = behind.is_some_and(|by| by.starts_with("ganeti-noded "));
-        let ports = config.listen.iter().map(SocketAddr::port);
+        let mut ports = config.listen.iter().map(SocketAddr::port);
         let is_held = |port| taken_by(listeners, port).is_some();
-        findings.extend(nobody_serves(
-            is_behind,
-            ports.map(is_held).any(|held| held),
-        ));
+        findings.extend(nobody_serves(is_behind, ports.any(is_held)));
     }
     let held = || as_peer(config.admin.port());
     findings.push(judge(
